@@ -1,0 +1,42 @@
+"""cleanall: files the batch away and opens the next one (POST /cleanall, or the event `cleanall`)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from shared import config, events, web
+from shared.errors import BadRequest
+from shared.remote import RemoteWriter
+
+
+class Cleans(Protocol):
+    """What cleanall needs of a writer."""
+
+    def cleanall(self, key: str = "") -> object:
+        """Archive the batch and open the next one."""
+
+
+def routes(writer: Cleans) -> web.Routes:
+    """What cleanall serves, on whichever writer."""
+
+    def clean(call: web.Call) -> web.Reply:
+        if events.is_event(call.headers):
+            for event in events.read(call.headers, call.body):
+                if event.type != events.CLEANALL:
+                    raise BadRequest(f"cleanall takes {events.CLEANALL}, not {event.type}")
+                writer.cleanall(event.key)
+            return web.NO_CONTENT
+        writer.cleanall(call.headers.get("idempotency-key", ""))
+        return web.json({"code": "STAT_UPD", "body": "Buffer cleaned"}, 201)
+
+    return {("POST", "/"): clean, ("POST", "/cleanall"): clean}
+
+
+def build() -> web.App:
+    """Cleanall on its own: it asks the writer across HTTP."""
+    settings = config.from_env()
+    writer = RemoteWriter(settings.writer_url, settings.commit_timeout)
+    return web.App(routes(writer), lambda: None, settings.max_body)
+
+
+cleanall = web.flask_target("cleanall", build)

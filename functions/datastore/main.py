@@ -1,0 +1,77 @@
+"""datastore: the whole store in one process and on one port, with the writer called directly.
+
+The composition root: the one function that knows several others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+
+import functions_framework.aio
+
+from functions.cleanall import main as cleanall_function
+from functions.files import main as files_function
+from functions.freeze import main as freeze_function
+from functions.ingest import main as ingest_function
+from functions.logdump import main as logdump_function
+from shared import config, events, metrics, web
+from shared.errors import BadRequest, NoSuchRoute
+from shared.intake import Intake
+from shared.keeper import Keeper
+from shared.reader import Reader
+from shared.state import State
+from shared.writer import Writer
+
+
+def routes(writer: Writer, intake: Intake) -> web.Routes:
+    """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
+
+    async def state() -> State:
+        current = writer.state_if_current()
+        return current if current is not None else await asyncio.to_thread(writer.state)
+
+    async def stat(call: web.Call) -> web.Reply:
+        return web.json((await state()).stat)
+
+    async def dstat(call: web.Call) -> web.Reply:
+        return web.json((await state()).dstat)
+
+    reader = Reader(writer.config, lambda: writer.state().n_itm)
+    ingest = ingest_function.routes(intake)
+    freeze = freeze_function.routes(writer)
+    cleanall = cleanall_function.routes(writer)
+    takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall}
+
+    async def event(call: web.Call) -> web.Reply:
+        if not events.is_event(call.headers):
+            raise NoSuchRoute("POST / takes CloudEvents; the store's routes are listed in its documentation")
+        types = {event.type for event in events.read(call.headers, call.body)}
+        if len(types) != 1 or (serving := takes.get(next(iter(types)))) is None:
+            raise BadRequest(f"one of {', '.join(takes)} is taken, not {', '.join(types) or 'nothing'}")
+        return await web.run(serving["POST", "/"], call)
+
+    return {
+        **files_function.routes(reader),
+        **logdump_function.routes(reader),
+        **ingest,
+        **freeze,
+        **cleanall,
+        ("GET", "/stat"): stat,
+        ("GET", "/dstat"): dstat,
+        ("POST", "/"): event,
+    }
+
+
+def build() -> web.App:
+    """The store, opened, with its background work."""
+    settings = config.from_env()
+    writer = Writer(settings)
+    metrics.show_state(writer.state)
+    Keeper(writer).start()
+    intake = Intake(settings, writer.commit)
+    atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
+    return web.App(routes(writer, intake), writer.check, settings.max_body)
+
+
+datastore = functions_framework.aio.http(web.asgi_target("datastore", build))

@@ -1,0 +1,25 @@
+"""files: the names of the stored segments, in order of arrival (GET /dumpF, with optional `limit` and `after`)."""
+
+from __future__ import annotations
+
+from shared import config, web
+from shared.reader import Reader
+
+
+def routes(reader: Reader) -> web.Routes:
+    """What files serves, from whichever reader."""
+
+    def dump(call: web.Call) -> web.Reply:
+        names = (f'"{name}"'.encode() for name in reader.names(*web.page(call)))
+        return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
+
+    return {("GET", "/"): dump, ("GET", "/dumpF"): dump}
+
+
+def build() -> web.App:
+    """Files on its own: it reads the writer's journal."""
+    reader = Reader(settings := config.from_env())
+    return web.App(routes(reader), reader.check, settings.max_body)
+
+
+files = web.flask_target("files", build)

@@ -1,0 +1,56 @@
+"""ingest: takes strain segments, over plain HTTP (POST /sendF) and as CloudEvents, and stores them in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+
+import functions_framework.aio
+
+from shared import config, events, segment, web
+from shared.errors import BadRequest, Unavailable
+from shared.intake import Intake
+from shared.remote import RemoteWriter
+
+
+def routes(intake: Intake) -> web.Routes:
+    """What ingest serves, on whichever intake."""
+
+    async def send(call: web.Call) -> web.Reply:
+        if events.is_event(call.headers):
+            return await take_events(call)
+        key = call.headers.get("idempotency-key", "")
+        if len(key) > 256:
+            raise BadRequest("Idempotency-Key is longer than 256 characters")
+        stored = await intake.store(call.body, segment.parse(call.body), key)
+        return web.json({"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}, 201)
+
+    async def take(event: events.Event) -> None:
+        if event.type != events.SEGMENT:
+            raise BadRequest(f"ingest takes {events.SEGMENT}, not {event.type}")
+        await intake.store(event.data, segment.parse(event.data), event.key)
+
+    async def take_events(call: web.Call) -> web.Reply:
+        outcomes = await asyncio.gather(*map(take, events.read(call.headers, call.body)), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        # Bad events stay bad and the others are recognised when they come again: so whatever can be cured by a
+        # retry decides the answer.
+        failures.sort(key=lambda error: not isinstance(error, Unavailable))
+        if failures:
+            raise failures[0]
+        return web.NO_CONTENT
+
+    return {("POST", "/"): send, ("POST", "/sendF"): send}
+
+
+def build() -> web.App:
+    """Ingest on its own: payloads go to the volume, records to the writer across HTTP."""
+    settings = config.from_env()
+    if not settings.writer_url:
+        raise config.ConfigError("WRITER_URL: must be the writer's URL")
+    intake = Intake(settings, RemoteWriter(settings.writer_url, settings.commit_timeout).commit)
+    atexit.register(intake.close)
+    return web.App(routes(intake), lambda: None, settings.max_body)
+
+
+ingest = functions_framework.aio.http(web.asgi_target("ingest", build))

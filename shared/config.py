@@ -1,0 +1,149 @@
+"""The configuration: every environment variable the storage services read, checked once, in one frozen object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A variable has a value that cannot be used; the text names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Where things are and how much is allowed. Sizes are in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    adm_root: str  # ADMROOT: folder of the published views
+    stat_name: str = "StatDesc.json"  # ADMFNM
+    dstat_name: str = "Dsstat.json"  # DSST
+    log_root: str  # LOGROOT: folder of the journal
+    log_name: str = "LogStream.json"  # LOGSTREAM
+    data_root: str  # DATAROOT: the batch's files
+    volume_root: str  # DTVOLROOT: the archives, and the spool, on one file system with data_root
+    queue_length: int = 1024  # WCHSZ: segments that may wait in ingest
+    max_body: int = 8 << 20
+    group_size: int = 256  # segments that share one sync at the most
+    spool_size: int = 64 << 20  # a spool longer than this is closed and trimmed
+    writer_url: str = ""  # the split ingest, freeze and cleanall find the writer here
+    commit_timeout: float = 10.0  # how long ingest tries to reach a verdict before it answers BUSY
+    housekeeping: float = 10.0  # seconds between the writer's trims
+    sink: str = ""  # K_SINK: where facts are delivered
+    source: str = "/datastore"  # the CloudEvents source of those facts
+    segment_facts: bool = False  # also deliver a fact for every stored segment
+
+    @property
+    def stat_path(self) -> str:
+        """The published view of the counts."""
+        return os.path.join(self.adm_root, self.stat_name)
+
+    @property
+    def dstat_path(self) -> str:
+        """The published view of the state."""
+        return os.path.join(self.adm_root, self.dstat_name)
+
+    @property
+    def journal_path(self) -> str:
+        """The journal of the open batch."""
+        return os.path.join(self.log_root, self.log_name)
+
+    @property
+    def spool_root(self) -> str:
+        """Payloads accepted and not yet known to be durable as files."""
+        return os.path.join(self.volume_root, ".spool")
+
+
+def from_env(env: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration; every folder is under ROOT (default `./var`) unless it is named itself.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names the variable and says what it takes.
+    """
+    root = env.get("ROOT") or "var"
+
+    def folder(name: str, default: str) -> str:
+        return os.path.abspath(env.get(name) or os.path.join(root, default))
+
+    def read(name: str, default: T, convert: Callable[[str], T], wants: str) -> T:
+        text = env.get(name, "")
+        if text == "":
+            return default
+        try:
+            return convert(text)
+        except ValueError:
+            raise ConfigError(f"{name}={text!r}: must be {wants}") from None
+
+    host, port = read("SERVURL", ("127.0.0.1", 8080), _address, "host:port or :port")
+    volume = folder("DTVOLROOT", "datavar")
+    # DATANM repeats DATAROOT in the original's environment; either names the folder.
+    data = os.path.abspath(env.get("DATAROOT") or env.get("DATANM") or os.path.join(volume, "data"))
+    if os.path.dirname(data) != volume:
+        raise ConfigError(f"DATAROOT={data!r}: must lie directly in DTVOLROOT={volume!r}, cleanall renames it there")
+    return Config(
+        host=host,
+        port=read("PORT", port, _count(65535), "a port number"),
+        adm_root=folder("ADMROOT", "appdata/adm"),
+        stat_name=read("ADMFNM", Config.stat_name, _name, "a file name"),
+        dstat_name=read("DSST", Config.dstat_name, _name, "a file name"),
+        log_root=folder("LOGROOT", "appdata/log"),
+        log_name=read("LOGSTREAM", Config.log_name, _name, "a file name"),
+        data_root=data,
+        volume_root=volume,
+        queue_length=read("WCHSZ", Config.queue_length, _count(), "a positive whole number"),
+        max_body=read("MAX_BODY", Config.max_body, _count(), "a positive number of bytes"),
+        group_size=read("GROUP_SIZE", Config.group_size, _count(), "a positive whole number"),
+        spool_size=read("SPOOL_SIZE", Config.spool_size, _count(), "a positive number of bytes"),
+        writer_url=read("WRITER_URL", "", _url, "an http:// or https:// URL"),
+        commit_timeout=read("COMMIT_TIMEOUT", Config.commit_timeout, _seconds, "a positive number of seconds"),
+        housekeeping=read("HOUSEKEEPING", Config.housekeeping, _seconds, "a positive number of seconds"),
+        sink=read("K_SINK", "", _url, "an http:// or https:// URL"),
+        source=env.get("EVENT_SOURCE") or Config.source,
+        segment_facts=read("SEGMENT_FACTS", False, _switch, "true or false"),
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError
+    return host.strip("[]") or "0.0.0.0", _count(65535)(port)  # noqa: S104 - the original's meaning of ":8080"
+
+
+def _count(most: int = 1 << 62) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not 0 < (number := int(text)) <= most:
+            raise ValueError
+        return number
+
+    return convert
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (number := float(text)) < 1e9:
+        raise ValueError
+    return number
+
+
+def _name(text: str) -> str:
+    if os.path.basename(text) != text or text in (".", ".."):
+        raise ValueError
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError
+    return text
+
+
+def _switch(text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    except KeyError:
+        raise ValueError from None

@@ -1,0 +1,117 @@
+"""What can go wrong, named for the domain, and the one table that says how each error is answered over HTTP.
+
+DatastoreError
+├── Rejected            the request is wrong and stays wrong: never retried
+│   ├── BadSegment      not a segment: malformed JSON, wrong types, NaN, empty h, dt <= 0 ...
+│   ├── BadRequest      anything else about the request that cannot be read
+│   ├── BodyTooLarge
+│   ├── NoSuchRoute
+│   └── WrongMethod
+└── Unavailable         the same request may succeed later: clients retry
+├── BufferFrozen    the batch is frozen; cleanall opens the next one
+├── Busy            the queue is full, or the writer is away or slow
+├── Recovering      the store is starting and not ready yet
+├── JournalDamaged  the journal cannot be trusted; an operator must look
+└── StorageFailed   the volume refused a write: full, read-only, broken
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class DatastoreError(Exception):
+    """Base of every error this library raises on purpose; its text is fit to be shown to a client."""
+
+
+class Rejected(DatastoreError):
+    """The request itself is at fault; sending it again cannot help."""
+
+
+class BadSegment(Rejected):
+    """The body is not a strain segment; the text names the field."""
+
+
+class BadRequest(Rejected):
+    """A parameter, header or event that cannot be understood."""
+
+
+class BodyTooLarge(Rejected):
+    """The body is longer than the store accepts."""
+
+
+class NoSuchRoute(Rejected):
+    """Nothing is served at this path."""
+
+
+class WrongMethod(Rejected):
+    """The path exists, for another method."""
+
+
+class Unavailable(DatastoreError):
+    """The store cannot do this now; the same request may succeed later."""
+
+
+class BufferFrozen(Unavailable):
+    """The batch is frozen and takes no segment until cleanall."""
+
+    def __init__(self, message: str = "Datastore frozen.") -> None:
+        super().__init__(message)
+
+
+class Busy(Unavailable):
+    """The queue is full, or the writer did not answer in time."""
+
+
+class Recovering(Unavailable):
+    """The store is replaying its journal and not ready yet."""
+
+
+class JournalDamaged(Unavailable):
+    """The journal is damaged before its tail; the text names the file and the byte offset."""
+
+
+class StorageFailed(Unavailable):
+    """The volume refused a write; nothing of the request was kept."""
+
+
+class Answer(NamedTuple):
+    """How an error is answered: HTTP status, machine-readable code, seconds to wait before a retry."""
+
+    status: int
+    code: str
+    retry_after: int | None = None
+
+
+ANSWERS: dict[type[Exception], Answer] = {
+    BadSegment: Answer(400, "ERRFMT"),
+    BadRequest: Answer(400, "ERRFMT"),
+    NoSuchRoute: Answer(404, "ERRPATH"),
+    WrongMethod: Answer(405, "ERRMETHOD"),
+    BodyTooLarge: Answer(413, "ERRSIZE"),
+    BufferFrozen: Answer(503, "FROZEN", 10),
+    Busy: Answer(503, "BUSY", 1),
+    Recovering: Answer(503, "RECOVERING", 1),
+    JournalDamaged: Answer(503, "DAMAGED", 60),
+    StorageFailed: Answer(507, "ERRIO", 10),
+    Exception: Answer(500, "ERRINTERNAL"),
+}
+"""The only place that pairs an error with a status; a subclass is answered as its nearest listed ancestor."""
+
+_BY_CODE: dict[str, type[DatastoreError]] = {
+    answer.code: error for error, answer in ANSWERS.items() if issubclass(error, Unavailable)
+}
+
+
+def answer_for(error: Exception) -> Answer:
+    """The HTTP answer for `error`, found along its class's ancestry."""
+    return next(ANSWERS[cls] for cls in type(error).__mro__ if cls in ANSWERS)
+
+
+def error_for(code: str, message: str) -> DatastoreError:
+    """The error another function reported as `code`: what crossed HTTP is raised again as what it was.
+
+    A code that is not a retryable one of ours becomes `Busy`: between our own functions every other answer
+    (a proxy's, a crash's) means that the outcome is unknown and the caller may try again.
+    """
+    return _BY_CODE.get(code, Busy)(message)

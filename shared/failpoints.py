@@ -1,0 +1,65 @@
+"""Named places where a test can make a process die (or freeze) exactly there; nothing happens unless asked for.
+
+`FAILPOINTS="journal.synced=kill"` in a process's environment kills it with SIGKILL when it reaches that place;
+`journal.synced=kill@3` the third time; `=stop` sends SIGSTOP instead, as a paused node would look.
+One stands before every sync, rename and reply whose order matters.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+NAMES = frozenset(
+    {
+        "spool.staged",  # payload files exist, the spool does not hold them durably yet
+        "spool.written",  # before the spool's fdatasync
+        "spool.synced",  # payloads durable, nothing decided
+        "journal.written",  # before the journal's fdatasync
+        "journal.synced",  # decided and durable, files not yet visible
+        "publish.some",  # part of a group's files renamed into data/
+        "publish.done",  # all files visible, views still old
+        "views.half",  # one view replaced, the other not
+        "commit.reply",  # everything done, the answer not sent
+        "freeze.synced",  # frozen durably, the view still says otherwise
+        "clean.planned",  # cleanall decided, nothing moved
+        "clean.moved",  # data/ renamed to the archive, no new data/
+        "clean.summary",  # the archive has its StatDesc, not its journal
+        "clean.archived",  # the archive is whole, the old journal still in place
+        "clean.swap",  # the next journal is written, not yet in place
+        "clean.opened",  # the next journal is in place, views still old
+        "trim.closed",  # a spool is closed for trimming, files not yet synced
+        "trim.synced",  # files synced, the spool not yet removed
+        "outbox.sent",  # a fact was delivered, the cursor not yet moved
+    }
+)
+
+
+def _parse(text: str) -> dict[str, tuple[signal.Signals, int]]:
+    """Read `name=action[@n]` pairs separated by commas; raise ValueError on a name or action that does not exist."""
+    actions = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+    plan = {}
+    for item in filter(None, text.split(",")):
+        name, _, rest = item.partition("=")
+        action, _, count = rest.partition("@")
+        if name not in NAMES or action not in actions:
+            raise ValueError(f"FAILPOINTS: no such failpoint or action: {item!r}")
+        plan[name] = (actions[action], int(count or 1))
+    return plan
+
+
+_plan = _parse(os.environ.get("FAILPOINTS", ""))
+
+
+def failpoint(name: str) -> None:
+    """Die here if the environment says so."""
+    if not _plan:
+        return
+    if (armed := _plan.get(name)) is None:
+        return
+    action, count = armed
+    if count > 1:
+        _plan[name] = (action, count - 1)
+        return
+    del _plan[name]
+    os.kill(os.getpid(), action)

@@ -1,0 +1,169 @@
+"""The intake: requests that arrive while a group is being stored form the next group, and share its syncs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from shared import metrics
+from shared.config import Config
+from shared.errors import BufferFrozen, Busy, DatastoreError
+from shared.segment import Segment
+from shared.spool import Place, Spool
+from shared.volume import Volume
+from shared.writer import Submission, Verdict
+
+log = logging.getLogger(__name__)
+
+Commit = Callable[[Sequence[Submission]], list[Verdict]]
+
+
+class _Waiting(NamedTuple):
+    payload: bytes
+    segment: Segment
+    key: str
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Verdict]
+
+
+class Intake:
+    """Stores segments in groups, on one thread of its own that starts with the first segment.
+
+    Args:
+        config: the configuration.
+        commit: the writer's `commit`, in this process or across HTTP.
+    """
+
+    def __init__(self, config: Config, commit: Commit) -> None:
+        self._config = config
+        self._commit = commit
+        self._volume = Volume(config)
+        self._spool = Spool(self._volume)
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        metrics.QUEUE.set_function(self._queue.qsize)
+
+    async def store(self, payload: bytes, segment: Segment, key: str = "") -> Verdict:
+        """Store one segment; when this returns it is durable, counted and visible.
+
+        Args:
+            payload: the body as received; it becomes the file.
+            segment: what `segment.parse` read from it.
+            key: idempotency key; the same key again is answered like the first time.
+
+        Raises:
+            BufferFrozen, StorageFailed: it is not stored.
+            Busy: the queue is full (not stored), or the writer did not answer in time (stored once, or not).
+            Recovering, JournalDamaged: it is not stored.
+        """
+        if self._queue.qsize() >= self._config.queue_length:
+            raise Busy(f"{self._config.queue_length} segments are waiting already.")
+        if self._thread is None:
+            self._start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Verdict] = loop.create_future()
+        self._queue.put(_Waiting(payload, segment, key, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what is queued and give the spool up."""
+        with self._starting:
+            if self._thread is not None:
+                self._queue.put(None)
+                self._thread.join()
+                self._thread = None
+        self._spool.close()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            last = False
+            while len(group) < self._config.group_size:
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    last = True
+                    break
+                group.append(item)
+            self._deliver(group, self._store(group))
+            if last:
+                return
+
+    def _store(self, group: Sequence[_Waiting]) -> list[Verdict | Exception]:
+        """Spool a group, have it decided, and pair every member with its outcome."""
+        metrics.GROUPS.observe(len(group))
+        try:
+            with metrics.SPOOL.time():
+                places = self._spool.store([item.payload for item in group])
+            submissions = [
+                _submission(item, place) for item, place in zip(group, places, strict=True) if isinstance(place, Place)
+            ]
+            verdicts = iter(self._decide(submissions))
+        except DatastoreError as error:
+            return [error] * len(group)
+        except Exception as error:  # a bug must not stop the intake
+            log.exception("storing a group of %d segments failed", len(group))
+            return [error] * len(group)
+        return [place if isinstance(place, Exception) else _outcome(next(verdicts)) for place in places]
+
+    def _decide(self, submissions: Sequence[Submission]) -> list[Verdict]:
+        try:
+            with metrics.COMMIT.time():
+                verdicts = self._commit(submissions) if submissions else []
+        except Busy:  # perhaps it was decided: then the writer needs what is staged
+            raise
+        except DatastoreError:
+            for s in submissions:
+                self._volume.discard(s.spool, s.at)
+            raise
+        for s, verdict in zip(submissions, verdicts, strict=True):
+            if not verdict.fresh:
+                self._volume.discard(s.spool, s.at)
+        return verdicts
+
+    @staticmethod
+    def _deliver(group: Sequence[_Waiting], outcomes: Sequence[Verdict | Exception]) -> None:
+        stored = [outcome.size for outcome in outcomes if isinstance(outcome, Verdict)]
+        metrics.SEGMENTS.inc(len(stored))
+        metrics.BYTES.inc(sum(stored))
+        try:
+            group[0].loop.call_soon_threadsafe(_settle, group, outcomes)
+        except RuntimeError:  # the loop has been closed; nobody waits any more
+            log.warning("%d segments were decided after the server had stopped", len(group))
+
+
+def _settle(group: Sequence[_Waiting], outcomes: Sequence[Verdict | Exception]) -> None:
+    for item, outcome in zip(group, outcomes, strict=True):
+        if item.future.done():  # the client has gone
+            continue
+        if isinstance(outcome, Exception):
+            item.future.set_exception(outcome)
+        else:
+            item.future.set_result(outcome)
+
+
+def _submission(item: _Waiting, place: Place) -> Submission:
+    segment = item.segment
+    return Submission(
+        place.spool, place.at, place.size, place.sum, item.key,
+        segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h),
+    )  # fmt: skip
+
+
+def _outcome(verdict: Verdict) -> Verdict | Exception:
+    if verdict.code == "FROZEN":
+        return BufferFrozen()
+    return Busy("The segment was given up.") if verdict.code else verdict

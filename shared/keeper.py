@@ -1,0 +1,79 @@
+"""The writer's background work, on one thread: recovery at the start, then trims and the delivery of facts."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+
+from shared import metrics
+from shared.errors import DatastoreError
+from shared.outbox import Outbox
+from shared.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Opens a writer, keeps trying where that fails, and does its chores every `housekeeping` seconds.
+
+    Closed at the interpreter's exit at the latest.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._outbox = Outbox(writer.config, writer.state, lambda: writer.durable_end)
+        self._wake = threading.Event()
+        self._opened = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self, wait: float = 1.0) -> None:
+        """Begin; wait a moment for recovery, which is usually done at once. `Writer.check` tells how it went."""
+        atexit.register(self.stop)
+        self._writer.notify = self.nudge
+        self._thread.start()
+        self._opened.wait(wait)
+
+    def nudge(self) -> None:
+        """Do the chores soon: there may be something to trim or to deliver."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the work under way, trim, and close the writer."""
+        if not self._stopping:
+            self._stopping = True
+            self._wake.set()
+            self._thread.join(timeout=30)
+            self._writer.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                self._open_if_needed()
+                self._chores()
+                failures = 0
+            except DatastoreError as error:
+                log.log(logging.WARNING if failures else logging.ERROR, "%s: %s", type(error).__name__, error)
+                failures += 1
+            except Exception:
+                log.exception("housekeeping failed")
+                failures += 1
+            self._opened.set()
+            pause = min(0.5 * 2**failures, self._writer.config.housekeeping) if failures else None
+            self._wake.wait(pause or self._writer.config.housekeeping)
+            self._wake.clear()
+
+    def _open_if_needed(self) -> None:
+        try:
+            self._writer.check()
+        except DatastoreError:
+            self._writer.open()
+            metrics.MISSING.set(self._writer.publisher.missing)
+            log.info("store open: %s", self._writer.state())
+
+    def _chores(self) -> None:
+        self._opened.set()
+        self._writer.trim()
+        self._outbox.deliver()

@@ -1,0 +1,168 @@
+"""The journal in use: followed as it grows and changes place, folded into the state, and appended to.
+
+Not thread-safe and not locked: the writer calls it with its lock held, `state_if_current` excepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+from shared import journal
+from shared.archive import create_first
+from shared.errors import JournalDamaged
+from shared.journal import Entry
+from shared.posix import AppendFile, same_file, storage_errors
+from shared.seen import Seen
+from shared.state import OPEN, Record, State, apply
+from shared.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """State and index as of the journal's durable end."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._file: AppendFile | None = None
+        self.state = State()
+        self.seen = Seen()
+        self.end = 0  # the journal is folded and durable up to here
+        self._appending = 0  # where the group that is being written will end
+
+    def catch_up(self) -> list[Record]:
+        """Fold what has been appended since the last call; cut a torn tail.
+
+        Returns:
+            The new segments whose spool still exists: their files may not be in place yet.
+
+        Raises:
+            JournalDamaged: the journal, or the volume it describes, cannot be trusted.
+            StorageFailed: the volume refused a write.
+        """
+        path = self._volume.config.journal_path
+        if self._file is None or not same_file(self._file.fd, path):
+            self._follow(path)
+        return self._fold()
+
+    def append(self, lines: Sequence[bytes], entries: Sequence[Entry], state: State) -> None:
+        """Make a decided group durable; `entries` begin at `end`, and `state` is what they lead to.
+
+        Raises:
+            StorageFailed: the journal is as it was.
+        """
+        assert self._file is not None
+        self._appending = entries[-1].end
+        try:
+            self._file.append(lines, "journal")
+        finally:
+            self._appending = self.end
+        # In this order: a reader without the lock may briefly take the state for outdated, never for newer.
+        self.state = state
+        self.end = self._appending = entries[-1].end
+        for entry in entries:
+            self.seen.note(entry)
+
+    def record(self, message: str, **fields: object) -> Record:
+        """A record of a decision other than about a segment: it carries the batch's counts at that moment."""
+        state = self.state
+        return Record("info", state.n_itm, state.buff_size, "", utc_now(), message, self.end, **fields)  # type: ignore[arg-type]
+
+    def opening(self) -> Record:
+        """The first record of the batch after this one."""
+        state, seen = self.state, self.seen
+        spools = self._volume.spools()
+        return Record(
+            level="info",
+            Id=0,
+            size=0,
+            name="",
+            time=utc_now(),
+            message=OPEN,
+            group=0,
+            batch=state.batch + 1,
+            last=state.last,
+            marks={spool: mark for spool, mark in seen.marks.items() if spool in spools},
+            previous=state.closing if seen.has_keys else state.previous,
+        )
+
+    def state_if_current(self) -> State | None:
+        """The state, unless another process has appended since (then None). Needs no lock and never waits."""
+        file, state, end = self._file, self.state, self.end
+        try:
+            if file is None or not same_file(file.fd, self._volume.config.journal_path):
+                return None
+            size = os.fstat(file.fd).st_size
+        except OSError:  # closed at this moment, by a cleanall
+            return None
+        # In between stands a group of ours that is being written: not acknowledged, so not counted yet.
+        return state if end <= size <= max(end, self._appending) else None
+
+    def close(self) -> None:
+        """Close the journals."""
+        self._file = None
+        self.seen.close()
+
+    def _follow(self, path: str) -> None:
+        """Open the journal now in place: at the start, and after another writer's or our own cleanall."""
+        if self._file is not None:
+            self._fold()  # what was added before the batch was filed away; its files went along
+        if not os.path.exists(path) or not os.path.getsize(path):
+            create_first(self._volume, self.opening())
+        with storage_errors("opening the journal"):
+            file = AppendFile(path)
+        first = journal.entry_at(file, 0)
+        if first is None or first.message != OPEN:
+            raise JournalDamaged(f"{path}: damaged at byte 0")
+        if first.batch != self.state.batch + 1:  # at the start, or more than one batch was missed
+            self.seen.close()
+            self.seen = Seen()
+            if first.previous:
+                self._index(first.previous)
+        self.seen.begin(file)
+        self._file = file
+        self.end = self._appending = 0
+
+    def _index(self, archive: str) -> None:
+        """Learn the keys of the batch before the open one, so that its segments are still recognised."""
+        path = os.path.join(self._volume.archive(archive), self._volume.config.log_name)
+        try:
+            file = AppendFile(path)
+        except FileNotFoundError:
+            log.warning("%s is gone: a segment of that batch that is sent again will be stored again", path)
+            return
+        self.seen.begin(file)
+        for entry in journal.scan(file):
+            self.seen.note(entry)
+
+    def _fold(self) -> list[Record]:
+        file = self._file
+        assert file is not None
+        if os.fstat(file.fd).st_size == self.end:
+            return []
+        spools = self._volume.spools()
+        spooled: list[Record] = []
+        state, end, note = self.state, self.end, self.seen.note
+        try:
+            for entry in journal.scan(file, end):
+                state = apply(state, entry.record)
+                note(entry)
+                end = entry.end
+                if entry.record.spool in spools:
+                    spooled.append(entry.record)
+        except journal.Torn as torn:
+            log.warning("%s: cut a torn tail at byte %d", file.path, torn.offset)
+            file.truncate(torn.offset)
+        with storage_errors("syncing the journal"):
+            os.fdatasync(file.fd)  # who wrote it may have died before the sync, and we are about to rely on it
+        self.state = state
+        self.end = self._appending = file.end = end
+        return spooled
+
+
+def utc_now() -> str:
+    """The time as the log writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

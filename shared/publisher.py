@@ -1,0 +1,103 @@
+"""Making decisions visible: files under their names in `data/`, and the two views; and putting either back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+
+from shared.errors import StorageFailed
+from shared.failpoints import failpoint
+from shared.spool import read_payload
+from shared.state import Record, State
+from shared.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes what the journal says. What the volume does not take now is kept and tried again.
+
+    A segment in the journal is stored, whatever happens here: its payload is durable in the spool, which is not
+    trimmed before the file is in place.
+    """
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._pending: list[Record] = []
+        self._views_due = True
+        self.missing = 0  # acknowledged segments found neither as a file nor in a spool
+
+    @property
+    def done(self) -> bool:
+        """Whether every stored segment is visible."""
+        return not self._pending
+
+    def files(self, records: Iterable[Record]) -> None:
+        """Rename each segment's staged payload to its final name."""
+        for position, record in enumerate(records):
+            try:
+                self._volume.publish(record.spool, record.at, record.name)
+            except FileNotFoundError:
+                self.restore([record])
+            except OSError as error:
+                log.error("%s: not visible yet: %s", record.name, error)
+                self._pending.append(record)
+            if position == 0:
+                failpoint("publish.some")
+
+    def retry(self) -> None:
+        """Try again what could not be made visible earlier."""
+        if self._pending:
+            records, self._pending = self._pending, []
+            self.files(records)
+
+    def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
+        """Make sure that each segment's file is in place, from its spool; `deep` compares the file's content."""
+        for record in records:
+            path = os.path.join(self._volume.data, record.name)
+            if _has_size(path, record.size) and (
+                not deep or read_payload(path, 0, record.size, record.sum) is not None
+            ):
+                continue
+            payload = self._spooled(record)
+            if payload is None:
+                self.missing += 1
+                log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
+                continue
+            try:
+                self._volume.restore(record.name, payload)
+            except StorageFailed as error:
+                log.error("%s: not visible yet: %s", record.name, error)
+                self._pending.append(record)
+            else:
+                self._volume.discard(record.spool, record.at)
+
+    def views(self, state: State, *, counts_only: bool = False) -> None:
+        """Publish the views; where that fails they are due, and published by the next call."""
+        try:
+            if counts_only and not self._views_due:
+                self._volume.publish_counts(state)
+            else:
+                self._views_due = True
+                self._volume.publish_views(state)
+                self._views_due = False
+        except StorageFailed as error:
+            self._views_due = True
+            log.error("%s", error)
+
+    def views_if_due(self, state: State) -> None:
+        """Publish the views if they are missing or outdated."""
+        if self._views_due or not self._volume.views_present():
+            self.views(state)
+
+    def _spooled(self, record: Record) -> bytes | None:
+        path = self._volume.spools().get(record.spool)
+        return read_payload(path, record.at, record.size, record.sum) if path else None
+
+
+def _has_size(path: str, size: int) -> bool:
+    try:
+        return os.path.getsize(path) == size
+    except OSError:
+        return False

@@ -1,0 +1,81 @@
+"""Reading the batch without being its writer: counts and state, names and log, from what is published."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
+
+from shared import journal
+from shared.config import Config
+from shared.errors import BadRequest, Recovering, StorageFailed
+from shared.posix import same_file
+from shared.volume import Volume
+
+
+class Reader:
+    """A read-only look at a store's volume. Safe to use from several threads, and from any number of pods.
+
+    Args:
+        config: the configuration.
+        count: how many segments are known to be durable; by default what the published view says. Lists never
+            show more than that, so nobody sees a segment that a crash could still take back.
+    """
+
+    def __init__(self, config: Config, count: Callable[[], int] | None = None) -> None:
+        self.config = config
+        self._volume = Volume(config)
+        self._count = count or (lambda: cast(int, self.stat()["n_itm"]))
+
+    def check(self) -> None:
+        """Raise Recovering or StorageFailed unless the store has published its state."""
+        self.stat()
+        self.dstat()
+
+    def stat(self) -> dict[str, object]:
+        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
+        return self._volume.read_view(self.config.stat_path)
+
+    def dstat(self) -> dict[str, object]:
+        """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and who asked for that."""
+        return self._volume.read_view(self.config.dstat_path)
+
+    def names(self, after: str = "", limit: int | None = None) -> Iterator[str]:
+        """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
+        return (name for _, name in self._segments(after, limit))
+
+    def log(self, after: str = "", limit: int | None = None) -> Iterator[bytes]:
+        """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
+
+        Args:
+            after: begin behind this file name.
+            limit: end after so many.
+
+        Raises:
+            BadRequest: `after` is not a file name of ours.
+            Recovering: the store has not started yet.
+            JournalDamaged: while iterating, at a line that does not check.
+        """
+        return (line for line, _ in self._segments(after, limit))
+
+    def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
+        if after and not (after.startswith("gwb") and after.endswith(".json") and after[3:-5].isdecimal()):
+            raise BadRequest("`after` must be a file name as /dumpF lists them")
+        path = self.config.journal_path
+        for _ in itertools.repeat(None, 100):
+            try:
+                file = open(path, "rb")
+            except FileNotFoundError:
+                raise Recovering("The store has no journal yet.") from None
+            except OSError as error:
+                raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
+            count = self._count()
+            if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
+                return _closing(file, journal.segments(file, count=count, after=after, limit=limit))
+            file.close()
+        raise Recovering("The batch is being changed.")
+
+
+def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
+    with file:
+        yield from segments

@@ -1,0 +1,81 @@
+"""The writer as the other functions see it: across HTTP, spoken to in CloudEvents, patient while it restarts."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from shared import events, transport
+from shared.errors import Busy, DatastoreError, Recovering, error_for
+from shared.state import FROZEN
+from shared.writer import Submission, Verdict
+
+_SOURCE = "/datastore/functions"
+_verdicts = msgspec.json.Decoder(list[Verdict])
+
+
+class _Refusal(msgspec.Struct):
+    code: str
+    body: str = ""
+
+
+_refusal = msgspec.json.Decoder(_Refusal)
+
+
+class RemoteWriter:
+    """Same requests and errors as `Writer`'s. Safe to use from several threads.
+
+    A request is repeated until it is answered or `patience` seconds are over; the writer knows repetitions.
+    """
+
+    def __init__(self, url: str, patience: float) -> None:
+        self._url = url
+        self._patience = patience
+
+    def commit(self, submissions: Sequence[Submission]) -> list[Verdict]:
+        """As `Writer.commit`; Busy here means that the outcome is not known."""
+        ids = [f"{s.spool}-{s.at}" for s in submissions]
+        verdicts = _verdicts.decode(self._send(*events.write_batch(events.COMMIT, _SOURCE, ids, submissions)))
+        if len(verdicts) != len(submissions):
+            raise Busy("The writer's answer does not match the question.")
+        return verdicts
+
+    def update(self, user: str, token: str, dstatus: str = FROZEN, key: str = "") -> None:
+        """As `Writer.update`."""
+        self._request(events.FREEZE, {"user": user, "token": token, "dstatus": dstatus}, key)
+
+    def cleanall(self, key: str = "") -> None:
+        """As `Writer.cleanall`."""
+        self._request(events.CLEANALL, {}, key)
+
+    def _request(self, type: str, data: dict[str, object], key: str) -> None:
+        # The key travels as the event's id under a source of our own; without one the request is new each time,
+        # but one and the same over all our own repetitions of it.
+        self._send(*events.write(type, _SOURCE, key or uuid.uuid4().hex, data))
+
+    def _send(self, headers: dict[str, str], body: bytes) -> bytes:
+        deadline = time.monotonic() + self._patience
+        pause = 0.02
+        while True:
+            try:
+                status, answer = transport.post(self._url, headers, body, max(deadline - time.monotonic(), 0.05))
+                if status == 200:
+                    return answer
+                error = _error(answer)
+            except Busy as busy:
+                error = busy
+            if not isinstance(error, (Busy, Recovering)) or time.monotonic() + pause > deadline:
+                raise error
+            time.sleep(pause)
+            pause = min(pause * 2, 0.5)
+
+
+def _error(answer: bytes) -> DatastoreError:
+    try:
+        refusal = _refusal.decode(answer)
+    except msgspec.DecodeError:  # a proxy's own words
+        return Busy("The writer does not answer.")
+    return error_for(refusal.code, refusal.body)

@@ -1,0 +1,92 @@
+"""What has been decided already: the memory that makes a repeated record count once.
+
+Two kinds of repetition. A *record* delivered again by our own ingest (a lost answer, a proxy's retry) is known by
+its place: within one spool, decisions only move forward, so everything below the spool's mark is decided, and of
+the last group the verdicts are kept. A *segment or request* sent again by a client is known by its idempotency
+key, for the open batch and the one before it; in memory a key is one hash and one offset (about 110 bytes), and
+the journal line at that offset has the last word.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared import journal
+from shared.posix import AppendFile
+from shared.state import OPEN, WRITE, Record
+
+
+class _Keys(NamedTuple):
+    """The keys in one batch's journal: hash of the key -> offset of the record."""
+
+    file: AppendFile
+    offsets: dict[int, int]
+
+
+class Seen:
+    """An index over the journals of the open batch and of the last one before it that holds keys.
+
+    It owns both files and closes them.
+    """
+
+    def __init__(self) -> None:
+        self.marks: dict[str, int] = {}
+        self._last_group: dict[str, tuple[int, dict[int, tuple[str, int]]]] = {}
+        self._open: _Keys | None = None
+        self._previous: _Keys | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the open batch's journal holds any key."""
+        return self._open is not None and bool(self._open.offsets)
+
+    def begin(self, file: AppendFile) -> None:
+        """Index `file` from now on; what was indexed so far becomes the previous batch, if it holds any key."""
+        older = self._open
+        if self.has_keys:
+            older, self._previous = self._previous, older
+        if older is not None:
+            older.file.close()
+        self._open = _Keys(file, {})
+
+    def close(self) -> None:
+        """Close both journals."""
+        for keys in (self._open, self._previous):
+            if keys is not None:
+                keys.file.close()
+        self._open = self._previous = None
+
+    def note(self, entry: journal.Entry) -> None:
+        """Take a decided record into the index."""
+        record = entry.record
+        if record.key and self._open is not None:
+            self._open.offsets[hash(record.key)] = entry.offset
+        if record.message == WRITE:
+            self.marks[record.spool] = record.at + record.size
+            group, verdicts = self._last_group.get(record.spool, (-1, {}))
+            if group != record.group:
+                verdicts = {}
+                self._last_group[record.spool] = (record.group, verdicts)
+            verdicts[record.at] = (record.name, record.size)
+        elif record.message == OPEN:
+            self.marks.update(record.marks)
+
+    def forget_spools(self, alive: set[str]) -> None:
+        """Drop the marks of spools that no longer exist: nothing can be committed from them any more."""
+        for spool in self.marks.keys() - alive:
+            del self.marks[spool]
+            self._last_group.pop(spool, None)
+
+    def by_key(self, key: str, kind: str) -> Record | None:
+        """The record of this kind decided under this idempotency key, if there is one."""
+        for keys in filter(None, (self._open, self._previous)):
+            offset = keys.offsets.get(hash(key))
+            if offset is not None:
+                record = journal.entry_at(keys.file, offset)
+                if record is not None and record.key == key and record.message == kind:
+                    return record
+        return None
+
+    def by_place(self, spool: str, at: int) -> tuple[str, int] | None:
+        """Name and size of the segment stored from this place, if it belongs to its spool's last group."""
+        return self._last_group.get(spool, (-1, {}))[1].get(at)

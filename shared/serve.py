@@ -1,0 +1,128 @@
+"""Serves one function: `python -m shared.serve`, with FUNCTION_TARGET naming it and SERVURL or PORT the address.
+
+The functions-framework makes the application; this module chooses the server's settings the framework's own
+command does not offer: graceful shutdown, a warm start, and quiet logs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import flask
+import functions_framework
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.config import ConfigError, from_env
+
+FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
+GRACE = 20  # seconds for requests under way when the process is asked to stop
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit code says whether that was the reason."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    target = os.environ.get("FUNCTION_TARGET", "datastore")
+    source = FUNCTIONS / target / "main.py"
+    if not source.is_file():
+        print(f"FUNCTION_TARGET={target!r}: must be one of {', '.join(_targets())}", file=sys.stderr)
+        return 2
+    try:
+        settings = from_env()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    app = functions_framework.create_app(target, str(source), "http")
+    # A signal ends the server, which then raises it again: by exiting on it, the store is closed in good order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    serve = _serve_flask if isinstance(app, flask.Flask) else _serve_asgi
+    serve(app, settings.host, settings.port)
+    return 0
+
+
+def _targets() -> list[str]:
+    return sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py"))
+
+
+def _serve_asgi(app: Any, host: str, port: int) -> None:
+    uvicorn.run(
+        _Warm(app),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        backlog=2048,
+        timeout_graceful_shutdown=GRACE,
+        server_header=False,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+    )
+
+
+class _Warm:
+    """Builds the function when the server starts, not with the first request, by asking whether it is ready."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        await self._ask()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _ask(self) -> None:
+        path = "/health/readiness"
+        scope: dict[str, object] = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [],
+            "server": None, "client": None,
+        }  # fmt: skip
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: object) -> None:
+            pass
+
+        await self._app(scope, receive, send)
+
+
+def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):
+        def load_config(self) -> None:
+            options = {
+                "bind": f"{host}:{port}",
+                "workers": 1,
+                "threads": 8,
+                "worker_class": "gthread",
+                "timeout": 0,
+                "graceful_timeout": GRACE,
+                "loglevel": "warning",
+                "control_socket_disable": True,
+                "post_worker_init": lambda worker: app.test_client().get("/health/readiness"),
+            }
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> flask.Flask:
+            return app
+
+    Server().run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The spool: payloads made durable together, one sync a group, before anything is decided about them.
+
+A spool belongs to one ingest process, which holds its flock for as long as it may append. It is nothing but
+payload bytes one after another: the journal says where each begins and what its checksum is, so a torn tail is
+simply never referred to. Once its owner is done with it, the writer trims it: files synced, spool removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from shared.errors import StorageFailed
+from shared.failpoints import failpoint
+from shared.posix import AppendFile, same_file, storage_errors, sync_folder, try_lock
+from shared.volume import Volume
+
+
+class Place(NamedTuple):
+    """Where a payload was made durable."""
+
+    spool: str
+    at: int
+    size: int
+    sum: int  # CRC-32 of the payload
+
+
+class Spool:
+    """The growing end of an ingest process's payloads. Not thread-safe: one thread appends."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._id = ""
+        self._file: AppendFile | None = None
+
+    def store(self, payloads: Sequence[bytes]) -> list[Place | StorageFailed]:
+        """Stage every payload as a file and make all of them durable with one sync.
+
+        Returns:
+            For each payload its place, or why it could not be staged; such a one is not in the spool.
+
+        Raises:
+            StorageFailed: the spool could not be written or synced; nothing of the group is left.
+        """
+        file = self._open()
+        results: list[Place | StorageFailed] = []
+        kept: list[bytes] = []
+        at = file.end
+        for payload in payloads:
+            try:
+                self._volume.stage(self._id, at, payload)
+            except StorageFailed as error:
+                results.append(error)
+                continue
+            results.append(Place(self._id, at, len(payload), zlib.crc32(payload)))
+            kept.append(payload)
+            at += len(payload)
+        failpoint("spool.staged")
+        try:
+            if kept:
+                file.append(kept, "spool")
+        except StorageFailed:
+            for place in results:
+                if isinstance(place, Place):
+                    self._volume.discard(place.spool, place.at)
+            raise
+        return results
+
+    def close(self) -> None:
+        """Give the spool up; the writer may trim it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> AppendFile:
+        if self._file is not None and self._file.end < self._volume.config.spool_size:
+            return self._file
+        self.close()
+        spool = secrets.token_hex(8)
+        path = self._volume.spool_path(spool)
+        with storage_errors("opening a spool"):
+            file = AppendFile(path, create=True)
+            if not (try_lock(file.fd) and same_file(file.fd, path)):  # a trim was quicker and has closed it
+                file.close()
+                raise StorageFailed("opening a spool: try again")
+            sync_folder(os.path.dirname(path))
+        self._id, self._file = spool, file
+        return file
+
+
+def read_payload(path: str, at: int, size: int, checksum: int) -> bytes | None:
+    """The payload at a place of a spool file; None where the spool does not hold it whole."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        payload = os.pread(fd, size, at)
+    finally:
+        os.close(fd)
+    return payload if len(payload) == size and zlib.crc32(payload) == checksum else None

@@ -1,0 +1,148 @@
+"""The layout of the volume: data files, published views and archives, all reached through fsspec."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.config import Config
+from shared.errors import Recovering, StorageFailed
+from shared.failpoints import failpoint
+from shared.posix import PosixFileSystem, storage_errors
+from shared.state import State
+
+_SPOOL_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Volume:
+    """The files of one store. Safe to use from several threads; only the writer calls what changes `data/`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.fs = PosixFileSystem()
+        self.data = config.data_root
+
+    def prepare(self) -> None:
+        """Create the folders that are missing, except `data/`, whose absence means something."""
+        with storage_errors("creating the store's folders"):
+            for folder in (self.config.adm_root, self.config.log_root, self.config.spool_root):
+                self.fs.makedirs(folder, exist_ok=True)
+
+    # -- data files -------------------------------------------------------------------------------------------
+
+    def staged(self, spool: str, at: int) -> str:
+        """Where the payload at this place of a spool waits, whole but not synced, to be renamed into `data/`."""
+        return os.path.join(self.config.spool_root, f"{spool}.{at}")
+
+    def stage(self, spool: str, at: int, payload: bytes) -> None:
+        """Write a payload where `publish` finds it.
+
+        Raises:
+            StorageFailed: no space, or the volume is read-only; nothing is left behind.
+        """
+        with storage_errors("staging a segment"):
+            self.fs.pipe_file(self.staged(spool, at), payload, mode="create")
+
+    def discard(self, spool: str, at: int) -> None:
+        """Remove a staged payload that is not to be published; it may be gone."""
+        with contextlib.suppress(OSError):
+            self.fs.rm_file(self.staged(spool, at))
+
+    def publish(self, spool: str, at: int, name: str) -> None:
+        """Make a staged payload visible as `data/<name>`, whole, in one rename.
+
+        Raises:
+            FileNotFoundError: nothing is staged there.
+        """
+        self.fs.mv(self.staged(spool, at), os.path.join(self.data, name))
+
+    def restore(self, name: str, payload: bytes) -> None:
+        """Put `data/<name>` back from its spooled payload, in one step."""
+        temp = self.staged("restore", 0)
+        with storage_errors(f"restoring {name}"):
+            self.fs.pipe_file(temp, payload)
+            self.fs.mv(temp, os.path.join(self.data, name))
+
+    # -- spools -----------------------------------------------------------------------------------------------
+
+    def spool_path(self, spool: str, *, closed: bool = False) -> str:
+        """The file of a spool: `.log` while it may grow, `.closed` once it is being trimmed.
+
+        Raises:
+            ValueError: `spool` is not a spool's id; ids come in over HTTP and must never name another path.
+        """
+        if not _SPOOL_ID.fullmatch(spool):
+            raise ValueError(f"not a spool id: {spool!r}")
+        return os.path.join(self.config.spool_root, spool + (".closed" if closed else ".log"))
+
+    def spools(self) -> dict[str, str]:
+        """Every spool on the volume: id -> path."""
+        return {
+            name.split(".")[0]: os.path.join(self.config.spool_root, name)
+            for name in self._spool_files()
+            if name.endswith((".log", ".closed"))
+        }
+
+    def remove_spool(self, spool: str) -> None:
+        """Remove a closed spool and what is still staged from it."""
+        for name in self._spool_files():
+            if name.startswith(f"{spool}.") and not name.endswith((".log", ".closed")):
+                self.fs.rm_file(os.path.join(self.config.spool_root, name))
+        self.fs.rm_file(self.spool_path(spool, closed=True))
+
+    def _spool_files(self) -> list[str]:
+        return [os.path.basename(path) for path in self.fs.ls(self.config.spool_root, detail=False)]
+
+    # -- views ------------------------------------------------------------------------------------------------
+
+    def publish_views(self, state: State) -> None:
+        """Replace StatDesc.json and Dsstat.json by what `state` says, each in one step, unsynced: I6 allows it."""
+        with storage_errors("publishing the views"):
+            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
+            failpoint("views.half")
+            self.fs.pipe_file(self.config.dstat_path, msgspec.json.encode(state.dstat))
+
+    def publish_counts(self, state: State) -> None:
+        """Replace StatDesc.json alone: all that a commit changes."""
+        with storage_errors("publishing the views"):
+            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
+
+    def views_present(self) -> bool:
+        """Whether both views exist."""
+        return bool(self.fs.exists(self.config.stat_path) and self.fs.exists(self.config.dstat_path))
+
+    def read_view(self, path: str) -> dict[str, object]:
+        """A published view, as last published.
+
+        Raises:
+            Recovering: there is none yet, or it is being restored.
+        """
+        try:
+            view: dict[str, object] = msgspec.json.decode(self.fs.cat_file(path), type=dict[str, object])
+        except (FileNotFoundError, msgspec.DecodeError):
+            raise Recovering("The store has not published its state yet.") from None
+        except OSError as error:
+            raise StorageFailed(f"{os.path.basename(path)}: {error.strerror}") from error
+        return view
+
+    # -- archives ---------------------------------------------------------------------------------------------
+
+    def archive(self, name: str) -> str:
+        """The folder of an archived batch."""
+        return os.path.join(self.config.volume_root, name)
+
+    def free_archive_name(self, wanted: str) -> str:
+        """`wanted`, or with the first suffix that is not taken: `13 31 22`, `13 31 22-2`, `13 31 22-3` ..."""
+        return next(name for name in _suffixed(wanted) if not os.path.lexists(self.archive(name)))
+
+
+def _suffixed(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1

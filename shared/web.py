@@ -1,0 +1,239 @@
+"""The edge: what a function sees of HTTP, and the same routes served by Flask or by an ASGI loop. No other module
+knows a web framework.
+
+A handler takes a `Call` and returns a `Reply`. Plain functions may block; `async` ones run on the event loop and
+must not. Errors are answered from the table in `errors`; anything unforeseen is a 500 without a traceback in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import flask
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from shared import metrics
+from shared.errors import BadRequest, BodyTooLarge, DatastoreError, NoSuchRoute, WrongMethod, answer_for
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+JSON = "application/json"
+
+
+@dataclass(slots=True)
+class Call:
+    """A request: header names in lower case, the body whole."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Reply:
+    """A response; an iterator as body is streamed."""
+
+    body: bytes | Iterator[bytes] = b""
+    status: int = 200
+    type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call], Reply] | Callable[[Call], Awaitable[Reply]]
+Routes = Mapping[tuple[str, str], Handler]
+
+
+def json(value: object, status: int = 200) -> Reply:
+    """A JSON reply."""
+    return Reply(msgspec.json.encode(value), status)
+
+
+def text(value: str, status: int = 200) -> Reply:
+    """A plain text reply."""
+    return Reply(value.encode(), status, "text/plain; charset=utf-8")
+
+
+NO_CONTENT = Reply(status=204)
+
+
+def read_json(body: bytes, type: type[T]) -> T:
+    """Decode a JSON body whatever its Content-Type.
+
+    Raises:
+        BadRequest: it is not JSON of that type; the text says where.
+    """
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.DecodeError as error:
+        raise BadRequest(str(error)) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise BadRequest("the body is not readable as JSON") from None
+
+
+def page(call: Call, most: int = 1 << 62) -> tuple[str, int | None]:
+    """The `after` and `limit` of a list request.
+
+    Raises:
+        BadRequest: `limit` is not a whole number of 1 or more.
+    """
+    limit = call.query.get("limit")
+    if limit is None:
+        return call.query.get("after", ""), None
+    if not limit.isascii() or not limit.isdecimal() or not 0 < len(limit) < 19 or int(limit) == 0:
+        raise BadRequest("`limit` must be a whole number of 1 or more")
+    return call.query.get("after", ""), min(int(limit), most)
+
+
+def json_list(items: Iterable[bytes], before: bytes = b"[", after: bytes = b"]") -> Iterator[bytes]:
+    """A JSON array of encoded items, as chunks of a few hundred: long lists are never whole in memory."""
+    chunk = [before]
+    separator = b""
+    for item in items:
+        chunk.append(separator + item)
+        separator = b","
+        if len(chunk) == 512:
+            yield b"".join(chunk)
+            chunk.clear()
+    chunk.append(after)
+    yield b"".join(chunk)
+
+
+class App:
+    """Routes with their errors, probes and metrics; `asgi_target` and `flask_target` serve it.
+
+    Args:
+        routes: (method, path) -> handler.
+        check: raises what keeps the function from serving; the readiness probe asks it.
+        max_body: longest body accepted, bytes.
+    """
+
+    def __init__(self, routes: Routes, check: Callable[[], object], max_body: int) -> None:
+        self.max_body = max_body
+        self._routes: dict[str, dict[str, Handler]] = {}
+        own: dict[tuple[str, str], Handler] = {
+            ("GET", "/health/liveness"): lambda call: text("alive"),
+            ("GET", "/health/readiness"): lambda call: (check(), text("ready"))[1],
+            ("GET", "/metrics"): lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE),
+        }
+        for (method, path), handler in {**own, **routes}.items():
+            self._routes.setdefault(path, {})[method] = handler
+
+    def handler(self, method: str, path: str) -> Handler:
+        """Find a route.
+
+        Raises:
+            NoSuchRoute, WrongMethod: there is none.
+        """
+        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/"))
+        if methods is None:
+            raise NoSuchRoute(f"nothing is served at {path}")
+        found = methods.get("GET" if method == "HEAD" else method)
+        if found is None:
+            raise WrongMethod(f"{path} takes {', '.join(sorted(methods))}")
+        return found
+
+    def check_size(self, length: int) -> None:
+        """Raise BodyTooLarge for a body of this many bytes."""
+        if length > self.max_body:
+            raise BodyTooLarge(f"the body is longer than {self.max_body} bytes")
+
+
+def failure(error: Exception) -> Reply:
+    """The reply to an error, as the table says."""
+    answer = answer_for(error)
+    metrics.REFUSALS.labels(answer.code).inc()
+    if isinstance(error, DatastoreError):
+        message = str(error)
+    else:
+        log.error("unforeseen error", exc_info=error)
+        message = "internal error"
+    headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
+    return Reply(msgspec.json.encode({"code": answer.code, "body": message}), answer.status, headers=headers)
+
+
+def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awaitable[Response]]:
+    """An asynchronous functions-framework target.
+
+    `build` is called with the first request, in the process that serves it: the framework imports a function's
+    module before it forks, so nothing may be opened earlier.
+    """
+    app: App | None = None
+
+    async def target(request: Request) -> Response:
+        nonlocal app
+        try:
+            app = app or build()
+            path = request.scope["path"]
+            handler = app.handler(request.method, path)
+            call = Call(request.method, path, request.headers)
+            if request.scope["query_string"]:
+                call.query = request.query_params
+            if request.method == "POST":
+                call.body = await _body(request, app)
+            reply = await run(handler, call)
+        except Exception as error:
+            reply = failure(error)
+        headers = dict(reply.headers)
+        if isinstance(reply.body, bytes):
+            return Response(reply.body, reply.status, headers, reply.type if reply.status != 204 else None)
+        return StreamingResponse(reply.body, reply.status, headers, reply.type)
+
+    target.__name__ = target.__qualname__ = name  # the framework registers a function by its name
+    return target
+
+
+async def run(handler: Handler, call: Call) -> Reply:
+    """Call a handler from the event loop: a plain one, which may block, on a thread."""
+    if inspect.iscoroutinefunction(handler):
+        return await handler(call)  # type: ignore[no-any-return]
+    return await asyncio.to_thread(handler, call)  # type: ignore[arg-type]
+
+
+async def _body(request: Request, app: App) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal():
+        app.check_size(int(declared))
+    chunks: list[bytes] = []
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        app.check_size(length)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
+    """A synchronous functions-framework target, for plain handlers only; `build` as in `asgi_target`."""
+    app: App | None = None
+
+    def target(request: flask.Request) -> flask.Response:
+        nonlocal app
+        try:
+            app = app or build()
+            handler = app.handler(request.method, request.path)
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            call = Call(request.method, request.path, headers, b"", request.args)
+            if request.method == "POST":
+                app.check_size(request.content_length or 0)
+                call.body = request.stream.read(app.max_body + 1)
+                app.check_size(len(call.body))
+            reply: Any = handler(call)
+        except Exception as error:
+            reply = failure(error)
+        response = flask.Response(reply.body, reply.status, dict(reply.headers), content_type=reply.type)
+        if reply.status == 204:
+            del response.headers["Content-Type"]
+        return response
+
+    target.__name__ = target.__qualname__ = name  # the framework registers a function by its name
+    return target

@@ -1,0 +1,250 @@
+"""Real servers for tests: functions as processes of their own, on free ports, over a volume in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import urllib3
+
+ROOT = Path(__file__).resolve().parent.parent
+STRAIN = ROOT.parent / "shared" / "data"  # real strain, where it is present
+http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=30))
+
+EMBEDDED_ROUTES = {"/sendF", "/stat", "/dstat", "/dumpF", "/dumpLogF", "/upddsc", "/cleanall"}
+FUNCTION_OF = {
+    "/sendF": "ingest",
+    "/stat": "stats",
+    "/dstat": "stats",
+    "/dumpF": "files",
+    "/dumpLogF": "logdump",
+    "/upddsc": "freeze",
+    "/cleanall": "cleanall",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def segment(n=3, t0=1126259446.0, dt=1 / 4096, **extra) -> bytes:
+    """A small valid segment; distinct `t0` or `n` make distinct bodies."""
+    return json.dumps({"h": [i * 1e-21 for i in range(1, n + 1)], "t": [t0, dt], **extra}).encode()
+
+
+class Process:
+    """One function as a real process."""
+
+    def __init__(self, target: str, env: dict[str, str], port: int | None = None):
+        self.target, self.env, self.port = target, env, port or free_port()
+        self.process: subprocess.Popen | None = None
+        self.log = Path(env["ROOT"]) / f"{target}-{self.port}.log"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, wait="/health/liveness", **env: str) -> Process:
+        clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "shared.serve"],
+                cwd=ROOT,
+                env={
+                    **clean,
+                    "PYTHONPATH": str(ROOT),
+                    **self.env,
+                    "FUNCTION_TARGET": self.target,
+                    "SERVURL": f"127.0.0.1:{self.port}",
+                    **env,
+                },
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.wait(wait)
+        return self
+
+    def wait(self, path="/health/readiness", timeout=60.0) -> None:
+        """Wait until `path` answers 200."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process and self.process.poll() is not None:
+                raise AssertionError(f"{self.target} ended with {self.process.returncode}:\n{self.text()}")
+            try:
+                if http.request("GET", self.url + path, timeout=2).status == 200:
+                    return
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"{self.target} is not ready:\n{self.text()}")
+
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, as an out-of-memory killer would."""
+        self.process.kill()
+        self.process.wait()
+
+    def wait_dead(self, timeout=30.0) -> int:
+        return self.process.wait(timeout)
+
+    def stop(self) -> None:
+        """SIGTERM, as Kubernetes would; SIGKILL if that does not end it."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class Store:
+    """A running store, in either topology; `topology` is "embedded" or "split"."""
+
+    def __init__(self, topology: str, root: Path, **env: str):
+        self.topology, self.root = topology, Path(root)
+        self.env = {"ROOT": str(root), "HOUSEKEEPING": "0.5", **env}
+        self.processes: dict[str, Process] = {}
+        if topology == "embedded":
+            self.processes["datastore"] = Process("datastore", self.env)
+        else:
+            writer = self.processes["writer"] = Process("writer", self.env)
+            env_of_others = {**self.env, "WRITER_URL": writer.url}
+            for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
+                self.processes[target] = Process(target, env_of_others)
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def start(self, ready=True) -> Store:
+        for process in self.processes.values():
+            process.start(wait="")
+        for process in self.processes.values():
+            process.wait("/health/readiness" if ready else "/health/liveness")
+        return self
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            if process.process and process.process.poll() is None:
+                process.process.send_signal(signal.SIGCONT)
+                process.process.terminate()
+        for process in self.processes.values():
+            process.stop()
+
+    def __enter__(self) -> Store:
+        return self.start()
+
+    def __exit__(self, *exc) -> None:
+        self.stop()
+
+    @property
+    def writer(self) -> Process:
+        return self.processes["datastore" if self.topology == "embedded" else "writer"]
+
+    @property
+    def ingest(self) -> Process:
+        return self.processes["datastore" if self.topology == "embedded" else "ingest"]
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def url(self, route: str) -> str:
+        name = "datastore" if self.topology == "embedded" else FUNCTION_OF[route]
+        return self.processes[name].url + route
+
+    def request(self, method: str, route: str, body=None, headers=None, query="", **kw):
+        return http.request(method, self.url(route) + query, body=body, headers=headers or {}, **kw)
+
+    def send(self, body: bytes, headers=None):
+        return self.request("POST", "/sendF", body, headers)
+
+    def stored(self, body: bytes, headers=None) -> str:
+        """Send a segment that must be taken; return its file name."""
+        answer = self.send(body, headers)
+        assert answer.status == 201, answer.data
+        return name_in(answer.data)
+
+    def stat(self) -> dict:
+        return self.request("GET", "/stat").json()
+
+    def dstat(self) -> dict:
+        return self.request("GET", "/dstat").json()
+
+    def names(self, query="") -> list[str]:
+        return self.request("GET", "/dumpF", query=query).json()["nmlist"]
+
+    def logged(self, query="") -> list[dict]:
+        answer = self.request("GET", "/dumpLogF", query=query)
+        return [] if answer.status == 204 else answer.json()
+
+    def freeze(self, user="operator", token="secret", **kw):
+        return self.request("POST", "/upddsc", json.dumps({"user": user, "token": token}), **kw)
+
+    def cleanall(self, **kw):
+        return self.request("POST", "/cleanall", **kw)
+
+    # -- the volume -------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Path:
+        return self.root / "datavar" / "data"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "appdata" / "log" / "LogStream.json"
+
+    @property
+    def views(self) -> tuple[Path, Path]:
+        adm = self.root / "appdata" / "adm"
+        return adm / "StatDesc.json", adm / "Dsstat.json"
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(self.data.iterdir())}
+
+    def archives(self) -> list[Path]:
+        """Archive folders, oldest batch first."""
+        folders = [p for p in (self.root / "datavar").iterdir() if p.is_dir() and p.name not in ("data", ".spool")]
+        return sorted(folders, key=lambda p: json.loads((p / "LogStream.json").read_text().splitlines()[0])["batch"])
+
+    def check_exact(self) -> dict:
+        """I2: counts, names, log and files all tell the same story; return /stat."""
+        stat, names, log, files = self.stat(), self.names(), self.logged(), self.files()
+        assert stat["n_itm"] == len(names) == len(log) == len(files)
+        assert names == sorted(files) == [entry["name"] for entry in log]
+        assert len(set(names)) == len(names)
+        assert stat["buff_size"] == sum(map(len, files.values())) == sum(entry["size"] for entry in log)
+        assert all(len(files[entry["name"]]) == entry["size"] for entry in log)
+        return stat
+
+
+def check_archive(folder: Path) -> dict[str, bytes]:
+    """I8: an archive holds exactly its batch, the batch's journal and its final counts; return the batch's files."""
+    stat = json.loads((folder / "StatDesc.json").read_text())
+    records = [json.loads(line) for line in (folder / "LogStream.json").read_text().splitlines()]
+    log = [record for record in records if record["message"] == "Write file"]
+    files = {p.name: p.read_bytes() for p in folder.iterdir() if p.name.startswith("gwb")}
+    assert {p.name for p in folder.iterdir()} == {"StatDesc.json", "LogStream.json", *files}
+    assert records[0]["message"] == "Open batch"
+    assert records[-1]["message"] == "Clean all"
+    assert [r["name"] for r in log] == sorted(files)
+    assert stat == {"n_itm": len(log), "buff_size": sum(r["size"] for r in log)}
+    assert all(len(files[r["name"]]) == r["size"] for r in log)
+    return files
+
+
+def name_in(answer: bytes) -> str:
+    """The file name in the answer to /sendF."""
+    return json.loads(answer)["body"].split()[1]
