@@ -259,11 +259,12 @@ class Writer:
     def _catch_up(self, *, deep: bool = False) -> None:
         """Learn what was decided since, by us before a crash or by another writer, and finish what it began."""
         ledger = self._ledger
-        self.publisher.restore(ledger.catch_up(), deep=deep)
-        while ledger.state.closing:
+        records = ledger.catch_up()
+        while ledger.state.closing:  # its files were in place and synced before that was decided, and may have moved
             archive_batch(self.volume, ledger.state, ledger.opening())
-            ledger.catch_up()
+            records = ledger.catch_up()
             self.publisher.views(ledger.state)
+        self.publisher.restore(records, deep=deep)
 
     def _append_one(self, record: Record) -> None:
         line = journal.encode(record)
