@@ -74,7 +74,7 @@ def lose_power(root: Path, log: Path, how: str) -> int:
         else:
             synced_before = max(synced_before, int(numbers[0]))
     lost = 0
-    for path in [p for p in root.rglob("*") if p.is_file() and p.suffix != ".log" or p.parent.name == ".spool"]:
+    for path in [p for p in root.rglob("*") if (p.is_file() and p.suffix != ".log") or p.parent.name == ".spool"]:
         about = path.stat()
         keep = durable.get(about.st_ino, 0)
         if keep == 0 and about.st_mtime_ns < synced_before:

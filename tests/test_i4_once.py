@@ -53,9 +53,7 @@ def test_i4_the_same_commit_from_ten_threads_and_two_writers_counts_once(config,
     other.open()
     spool, submissions = spooled(config, [segment(n) for n in range(1, 9)])
     answers = []
-    threads = [
-        threading.Thread(target=lambda w=w: answers.append(w.commit(submissions))) for w in (writer, other) * 5
-    ]
+    threads = [threading.Thread(target=lambda w=w: answers.append(w.commit(submissions))) for w in (writer, other) * 5]
     for thread in threads:
         thread.start()
     for thread in threads:
