@@ -241,6 +241,11 @@ class Writer:
         return self._ledger.state_if_current()
 
     @property
+    def known_state(self) -> State:
+        """The state as of the last decision made or read here: never waits, may be a moment old."""
+        return self._ledger.state
+
+    @property
     def durable_end(self) -> int:
         """The offset up to which the open batch's journal is durable."""
         return self._ledger.end

@@ -67,7 +67,7 @@ def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.from_env()
     writer = Writer(settings)
-    metrics.show_state(writer.state)
+    metrics.show_state(lambda: writer.known_state)
     Keeper(writer).start()
     intake = Intake(settings, writer.commit)
     atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
