@@ -51,6 +51,9 @@ def _targets() -> list[str]:
 
 
 def _serve_asgi(app: Any, host: str, port: int) -> None:
+    # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
+    # of 5 ms it would wait for the event loop that long.
+    sys.setswitchinterval(0.0005)
     uvicorn.run(
         _Warm(app),
         host=host,
