@@ -46,7 +46,8 @@ class Process:
     def __init__(self, target: str, env: dict[str, str], port: int | None = None):
         self.target, self.env, self.port = target, env, port or free_port()
         self.process: subprocess.Popen | None = None
-        self.log = Path(env["ROOT"]) / f"{target}-{self.port}.log"
+        root = Path(env["ROOT"])
+        self.log = root.with_name(root.name + ".logs") / f"{target}-{self.port}.log"
 
     @property
     def url(self) -> str:
