@@ -38,7 +38,8 @@ class Round:
         self.sync_log = root.with_name(root.name + ".synced")
         self.acked: dict[str, tuple[str, bytes]] = {}
         self.tried: dict[str, bytes] = {}
-        self.open: dict[str, int] = {}  # keys being sent -> the batch they were first sent in, as the operator counts
+        self.first: dict[str, int] = {}  # key -> the batch it was first sent in, as the operator counts
+        self.open: dict[str, int] = {}  # keys being sent -> the batch in which that began
         self.batches = 0
         self.halt = False
         env = {"ROOT": str(root), "SPOOL_SIZE": "60000", "HOUSEKEEPING": "0.3", "COMMIT_TIMEOUT": "2"}
@@ -69,7 +70,7 @@ class Round:
     async def client(self, number: int) -> None:
         count = 0
         while not self.halt:
-            recent = [key for key in self.acked if key in self.fresh]
+            recent = [key for key in self.acked if self.first[key] == self.batches]
             if recent and self.dice.random() < 0.15:
                 key = self.dice.choice(recent)  # a redelivery of something answered long ago
             else:
@@ -82,8 +83,8 @@ class Round:
         if body is None:
             number, count = map(int, key.split("-"))
             body = self.tried[key] = segment(1 + count % 90, t0=number * 1e6 + count)
+        self.first.setdefault(key, self.batches)
         self.open.setdefault(key, self.batches)
-        self.fresh.add(key)
         while True:
             ingest = self.dice.choice(self.ingests)
             (sent,) = await post(ingest.url + "/sendF", [(key, body)], 1)
@@ -125,7 +126,6 @@ class Round:
             if not await self.ask(clean.url + "/cleanall", f"clean-{self.batches}", b""):
                 return
             self.batches += 1
-            self.fresh = set(self.open)
             self.tally["cleanalls"] += 1
 
     async def ask(self, url: str, key: str, body: bytes) -> bool:
@@ -188,7 +188,6 @@ class Round:
     # -- the round ----------------------------------------------------------------------------------------------
 
     async def run(self, seconds: float) -> None:
-        self.fresh: set[str] = set()
         self.start()
         async with asyncio.TaskGroup() as tasks:
             for number in range(CLIENTS):
