@@ -14,8 +14,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/fake"
+	eventingconfig "knative.dev/eventing/pkg/apis/config"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	eventingv1alpha1 "knative.dev/eventing/pkg/apis/eventing/v1alpha1"
+	"knative.dev/eventing/pkg/apis/feature"
+	"knative.dev/eventing/pkg/apis/sinks"
 	sinksv1alpha1 "knative.dev/eventing/pkg/apis/sinks/v1alpha1"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	"knative.dev/pkg/apis"
@@ -59,6 +63,7 @@ func run(in io.Reader, args []string) (checked, failed int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	ctx = withEventing(ctx)
 	documents := yaml.NewYAMLReader(bufio.NewReader(in))
 	for {
 		document, err := documents.Read()
@@ -122,4 +127,16 @@ func withFeatures(ctx context.Context, path string) (context.Context, error) {
 	all := config.FromContextOrDefaults(ctx)
 	all.Features = features
 	return config.ToContext(ctx, all), nil
+}
+
+// withEventing is a cluster with Eventing as it comes, and with OIDC authentication, which an EventPolicy presupposes.
+func withEventing(ctx context.Context) context.Context {
+	ctx = feature.ToContext(ctx, feature.Flags{
+		feature.DeliveryTimeout:    feature.Enabled,
+		feature.OIDCAuthentication: feature.Enabled,
+	})
+	ctx = eventingconfig.ToContext(ctx, &eventingconfig.Config{Defaults: &eventingconfig.Defaults{
+		ClusterDefaultConfig: &eventingconfig.DefaultConfig{DefaultBrokerClass: "MTChannelBasedBroker"},
+	}})
+	return sinks.WithConfig(ctx, &sinks.Config{KubeClient: fake.NewSimpleClientset()})
 }
