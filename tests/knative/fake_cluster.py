@@ -59,7 +59,7 @@ class FakeCluster:
             if kind == "services" and not name:
                 items = [self.answer("GET", f"{path.split('?')[0]}/{key.split('/')[1]}", {})[1] for key in self.services]
                 return 200, {"kind": "ServiceList", "apiVersion": "serving.knative.dev/v1", "metadata": {}, "items": items}
-        if parts[-1] in ("secrets", "pods", "serviceaccounts"):
+        if method == "GET" and parts[-1] in ("secrets", "pods", "serviceaccounts"):
             return 200, {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
         if parts[-1] == "default" and parts[-2] == "serviceaccounts":
             return 200, {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}

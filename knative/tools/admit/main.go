@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -99,7 +101,13 @@ func run(in io.Reader, args []string) (checked, failed int, err error) {
 }
 
 func admit(ctx context.Context, object resource, document []byte) error {
-	if err := sigsyaml.UnmarshalStrict(document, object); err != nil {
+	text, err := sigsyaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return err
+	}
+	// As the API server does it: names are told apart by case, too.
+	strict, err := json.UnmarshalStrict(text, object)
+	if err = errors.Join(append(strict, err)...); err != nil {
 		return err
 	}
 	ctx = apis.WithinCreate(ctx)
