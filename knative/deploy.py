@@ -49,7 +49,7 @@ def deploy(names: Sequence[str], images: dict[str, str], namespace: str, func: s
             (Path(copy) / "func.yaml").write_text(text)
             call = command(func, Path(copy), images.get(name, images[""]), namespace)
             print(" ".join(call), flush=True)
-            subprocess.run(call, check=True, cwd=copy)  # noqa: S603 - a command line of our own
+            subprocess.run(call, check=True, cwd=copy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preproc-image", default="", help="what its target `preproc` makes; without it, not deployed")
     parser.add_argument("--namespace", default=NAMESPACE)
     parser.add_argument("--func", default=shutil.which("func") or shutil.which("kn-func") or "func")
-    parser.add_argument("functions", nargs="*", default=split, help=f"of {', '.join(known)}; default: all but datastore")
+    parser.add_argument(
+        "functions", nargs="*", default=split, help=f"of {', '.join(known)}; default: all but datastore"
+    )
     given = parser.parse_args(arguments)
     if unknown := set(given.functions) - set(known):
         parser.error(f"no such function: {', '.join(sorted(unknown))}")

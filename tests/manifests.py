@@ -131,7 +131,9 @@ def complaints(object: dict) -> list[str]:
     """
     kind = object["apiVersion"], object["kind"]
     if kind in crds():
-        return [f"{e.json_path}: {e.message}" for e in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(object)]
+        return [
+            f"{e.json_path}: {e.message}" for e in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(object)
+        ]
     try:
         kubernetes_validate.validate(object, KUBERNETES, strict=True)
     except kubernetes_validate.SchemaNotFoundError:

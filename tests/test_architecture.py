@@ -100,7 +100,9 @@ def test_failpoints_are_those_that_stand_in_the_code():
                 used |= constants
             elif name == "append":  # posix.AppendFile.append(buffers, name) stands before and after its sync
                 used |= {f"{constant}.{when}" for constant in constants for when in ("written", "synced")}
-            used |= {k.value.value for k in call.keywords if k.arg == "before_rename" and isinstance(k.value, ast.Constant)}
+            used |= {
+                k.value.value for k in call.keywords if k.arg == "before_rename" and isinstance(k.value, ast.Constant)
+            }
     assert used == failpoints.NAMES
 
 

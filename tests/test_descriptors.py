@@ -38,7 +38,9 @@ def test_a_misspelt_field_of_a_descriptor_is_found(name):
         key = line.partition(":")[0].strip().removeprefix("- ")
         if not key or key.startswith("#") or "/" in key:  # annotations are free
             continue
-        wrong = yaml.safe_load("\n".join([*lines[:number], line.replace(f"{key}:", f"{key}x:", 1), *lines[number + 1 :]]))
+        wrong = yaml.safe_load(
+            "\n".join([*lines[:number], line.replace(f"{key}:", f"{key}x:", 1), *lines[number + 1 :]])
+        )
         wrong["created"] = str(wrong.get("created"))
         if f"{key}x" != "createdx":
             assert not validator().is_valid(wrong), line

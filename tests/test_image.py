@@ -13,7 +13,9 @@ import pytest
 from tests.harness import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text()
-STAGES = {name: (base, body) for base, name, body in re.findall(r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM|\Z)", TEXT, re.M | re.S)}
+STAGES = {
+    name: (base, body) for base, name, body in re.findall(r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM|\Z)", TEXT, re.M | re.S)
+}
 
 
 def lint(path: Path) -> subprocess.CompletedProcess:
@@ -40,7 +42,8 @@ def test_what_runs_comes_from_the_build_stages_without_their_tools(name):
     assert re.findall(r"COPY --from=(\S+)", body) == ["build" if name == "datastore" else "build-preproc"]
     assert "RUN" not in body
     base_image, setup = STAGES["base"]
-    assert base_image.startswith("python:") and base_image.endswith("-slim-bookworm")
+    assert base_image.startswith("python:")
+    assert base_image.endswith("-slim-bookworm")
     assert "apt-get" not in TEXT
     assert "USER 65532:65532" in setup
 

@@ -44,7 +44,7 @@ class FakeCluster:
         return path
 
     def answer(self, method: str, path: str, body: dict) -> tuple[int, dict]:
-        parts = path.split("?")[0].strip("/").split("/")
+        parts = path.split("?", maxsplit=1)[0].strip("/").split("/")
         if parts[:2] == ["apis", "serving.knative.dev"] and "namespaces" in parts:
             namespace, kind, *name = parts[4:]
             if kind == "services" and method == "POST":
@@ -56,9 +56,6 @@ class FakeCluster:
                 status = {"conditions": READY, "url": host, "observedGeneration": 1}
                 meta = {**found["metadata"], "namespace": namespace, "generation": 1, "resourceVersion": "1"}
                 return 201 if method == "POST" else 200, {**found, "metadata": meta, "status": status}
-            if kind == "services" and not name:
-                items = [self.answer("GET", f"{path.split('?')[0]}/{key.split('/')[1]}", {})[1] for key in self.services]
-                return 200, {"kind": "ServiceList", "apiVersion": "serving.knative.dev/v1", "metadata": {}, "items": items}
         if method == "GET" and parts[-1] in ("secrets", "pods", "serviceaccounts"):
             return 200, {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
         if parts[-1] == "default" and parts[-2] == "serviceaccounts":

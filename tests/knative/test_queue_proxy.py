@@ -84,14 +84,12 @@ def test_i3_a_freeze_under_load_is_a_barrier_and_the_batch_is_filed_away_whole(p
     done = []
     ended = threading.Event()
     load = in_background(
-        lambda: done.extend(
-            post_all(store.url("/sendF"), numbered(20_000), connections=64, stop=ended.is_set)
-        )
+        lambda: done.extend(post_all(store.url("/sendF"), numbered(20_000), connections=64, stop=ended.is_set))
     )
     wait_until(lambda: store.stat()["n_itm"] >= 500)
     assert store.freeze().status == 201
     frozen, files = store.stat(), store.files()
-    wait_until(lambda: '503 POST /sendF' in store.ingest.proxy_text())  # the load goes on against a frozen store
+    wait_until(lambda: "503 POST /sendF" in store.ingest.proxy_text())  # the load goes on against a frozen store
     assert store.stat() == frozen == store.check_exact()
     ended.set()
     load.join()
@@ -129,6 +127,8 @@ def test_i1_i2_a_drained_pod_loses_nothing(pods):
 def ready(url: str) -> bool:
     """The answer to the probe that Serving sends."""
     try:
-        return http.request("GET", url, headers={"K-Network-Probe": "queue", "User-Agent": "kube-probe/1"}).status == 200
+        return (
+            http.request("GET", url, headers={"K-Network-Probe": "queue", "User-Agent": "kube-probe/1"}).status == 200
+        )
     except urllib3.exceptions.HTTPError:
         return False
