@@ -5,11 +5,18 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check format clean
+.PHONY: run demo bench test check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m shared.serve
+
+# Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
+demo: $(VENV)/.extras
+	@exec $(BIN)/python -m client.demo
+
+bench: $(VENV)/.extras
+	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)
@@ -29,6 +36,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# What gwclient and preproc need beyond the store itself; tests of either are skipped without it.
+$(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check $(foreach file,$(wordlist 1,2,$^),--requirement $(file))
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

@@ -133,7 +133,8 @@ class _Work:
     def _name(self, stream: Stream, piece: Stretch) -> str:
         """A folder's name in the manner of LIGO's frame files (T010150): what, GPS seconds, whole seconds covered."""
         begin, end = stream.span(piece)
-        what = [re.sub(r"[^A-Za-z0-9]+", "_", text)[:64].strip("_") for text in (stream.detector, stream.channel)]
+        channel = stream.channel.removeprefix(f"{stream.detector}:")
+        what = [re.sub(r"[^A-Za-z0-9]+", "_", text)[:64].strip("_") for text in (stream.detector, channel)]
         name = f"{'-'.join(filter(None, what)) or 'strain'}-{int(begin // 1)}-{int(-(-end // 1) - begin // 1)}"
         taken, number = name, 2
         while os.path.lexists(os.path.join(self._folder, taken)):
