@@ -72,7 +72,7 @@ def write(folder: str, samples: array[float], t0: float, stream: Stream) -> dict
     spectrogram = strain.q_transform(frange=FRANGE, logf=False, outseg=(t0 + spoilt, t0 + duration - spoilt), **chosen)
     if not numpy.isfinite(spectrogram.value).all():
         raise FloatingPointError("the Q-transform is not finite")
-    spectrogram.name = " ".join(filter(None, (detector, channel))) or "strain"
+    spectrogram.name = channel or detector or "strain"
     if channel:
         spectrogram.channel = channel
     spectrogram.write(os.path.join(folder, "spectrogram.hdf5"), format="hdf5", path="spectrogram")
