@@ -25,7 +25,8 @@ class Publisher:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._pending: list[Record] = []
-        self._views_due = True
+        self.views_due = True  # nothing is known yet of what they say
+        self._counts_only = False  # what is staged
         self.missing = 0  # acknowledged segments found neither as a file nor in a spool
 
     @property
@@ -73,23 +74,34 @@ class Publisher:
             else:
                 self._volume.discard(record.spool, record.at)
 
-    def views(self, state: State, *, counts_only: bool = False) -> None:
-        """Publish the views; where that fails they are due, and published by the next call."""
+    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+        """Write the views that a decision will need, before it is made: a full disk is found out in time.
+
+        Raises:
+            StorageFailed: they cannot be written; the decision must not be made.
+        """
+        self._counts_only = counts_only and not self.views_due
+        self._volume.stage_views(state, counts_only=self._counts_only)
+
+    def views(self) -> None:
+        """Show the staged views; where that fails they are due."""
+        self.views_due = True
         try:
-            if counts_only and not self._views_due:
-                self._volume.publish_counts(state)
-            else:
-                self._views_due = True
-                self._volume.publish_views(state)
-                self._views_due = False
+            self._volume.publish_views(counts_only=self._counts_only)
+            self.views_due = False
         except StorageFailed as error:
-            self._views_due = True
             log.error("%s", error)
 
     def views_if_due(self, state: State) -> None:
-        """Publish the views if they are missing or outdated."""
-        if self._views_due or not self._volume.views_present():
-            self.views(state)
+        """Stage and show the views if they are outdated or missing.
+
+        Raises:
+            StorageFailed: they cannot be written, and stay due.
+        """
+        if self.views_due or not self._volume.views_present():
+            self.views_due = True
+            self.stage_views(state)
+            self.views()
 
     def _spooled(self, record: Record) -> bytes | None:
         path = self._volume.spools().get(record.spool)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 JSON = "application/json"
+PROBES = ("/health/liveness", "/health/readiness")
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class App:
 
     Args:
         routes: (method, path) -> handler; a path that ends in `/*` serves everything below it.
-        check: raises what keeps the function from serving; the readiness probe asks it.
+        check: raises what keeps the function from serving; the readiness probe asks it, and it must not block.
         max_body: longest body accepted, bytes.
     """
 
@@ -121,8 +122,8 @@ class App:
         self.max_body = max_body
         self._routes: dict[str, dict[str, Handler]] = {}
         own: dict[tuple[str, str], Handler] = {
-            ("GET", "/health/liveness"): lambda call: text("alive"),
-            ("GET", "/health/readiness"): lambda call: (check(), text("ready"))[1],
+            ("GET", PROBES[0]): lambda call: text("alive"),
+            ("GET", PROBES[1]): lambda call: (check(), text("ready"))[1],
             ("GET", "/metrics"): lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE),
         }
         for (method, path), handler in {**own, **routes}.items():
@@ -200,9 +201,11 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awai
 
 async def run(handler: Handler, call: Call) -> Reply:
     """Call a handler from the event loop: a plain one, which may block, on a thread."""
-    if inspect.iscoroutinefunction(handler):
-        return await handler(call)  # type: ignore[no-any-return]
-    return await asyncio.to_thread(handler, call)  # type: ignore[arg-type]
+    if call.path in PROBES:  # these must not queue behind requests that wait for a lock
+        reply = handler(call)
+    else:
+        reply = handler(call) if inspect.iscoroutinefunction(handler) else await asyncio.to_thread(handler, call)
+    return reply if isinstance(reply, Reply) else await reply
 
 
 async def _body(request: Request, app: App) -> bytes:

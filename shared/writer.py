@@ -109,7 +109,7 @@ class Writer:
                     if state.n_itm:
                         raise JournalDamaged(f"{self.volume.data}: missing, the journal counts {state.n_itm} files")
                     self.volume.fs.makedirs(self.volume.data)
-                self.publisher.views(state)
+                self.publisher.views_if_due(state)
         except DatastoreError as error:
             self._complaint = error
             raise
@@ -146,10 +146,11 @@ class Writer:
         with self._decision():
             verdicts, lines, entries, state = self._decide(submissions)
             if entries:
+                self.publisher.stage_views(state, counts_only=True)
                 self._ledger.append(lines, entries, state)
                 self.publisher.files(entry.record for entry in entries)
                 failpoint("publish.done")
-                self.publisher.views(state, counts_only=True)
+                self.publisher.views()
         failpoint("commit.reply")
         return verdicts
 
@@ -164,7 +165,7 @@ class Writer:
             if not (key and self._ledger.seen.by_key(key, UPDATE)):
                 self._append_one(self._ledger.record(UPDATE, key=key, dstatus=dstatus, user=user, token=token))
                 failpoint("freeze.synced")
-                self.publisher.views(self._ledger.state)
+                self.publisher.views()
             done = Done(self._ledger.state)
         self.notify()
         return done
@@ -188,6 +189,7 @@ class Writer:
             self._append_one(self._ledger.record(CLEAN, key=key, archive=archive))
             failpoint("clean.planned")
             self._catch_up()
+            self.publisher.views_if_due(self._ledger.state)
             done = Done(self._ledger.state, archive)
         self.notify()
         return done
@@ -239,6 +241,11 @@ class Writer:
         return self._ledger.state_if_current()
 
     @property
+    def known_state(self) -> State:
+        """The state as of the last decision made or read here: never waits, may be a moment old."""
+        return self._ledger.state
+
+    @property
     def durable_end(self) -> int:
         """The offset up to which the open batch's journal is durable."""
         return self._ledger.end
@@ -259,16 +266,20 @@ class Writer:
     def _catch_up(self, *, deep: bool = False) -> None:
         """Learn what was decided since, by us before a crash or by another writer, and finish what it began."""
         ledger = self._ledger
-        self.publisher.restore(ledger.catch_up(), deep=deep)
-        while ledger.state.closing:
+        before = ledger.state
+        records = ledger.catch_up()
+        while ledger.state.closing:  # its files were in place and synced before that was decided, and may have moved
             archive_batch(self.volume, ledger.state, ledger.opening())
-            ledger.catch_up()
-            self.publisher.views(ledger.state)
+            records = ledger.catch_up()
+        if ledger.state is not before:
+            self.publisher.views_due = True
+        self.publisher.restore(records, deep=deep)
 
     def _append_one(self, record: Record) -> None:
         line = journal.encode(record)
-        start = self._ledger.end
-        self._ledger.append([line], [Entry(start, start + len(line), record)], apply(self._ledger.state, record))
+        start, state = self._ledger.end, apply(self._ledger.state, record)
+        self.publisher.stage_views(state)
+        self._ledger.append([line], [Entry(start, start + len(line), record)], state)
 
     def _decide(self, submissions: Sequence[Submission]) -> tuple[list[Verdict], list[bytes], list[Entry], State]:
         state, group = self._ledger.state, self._ledger.end

@@ -71,7 +71,7 @@ def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.from_env()
     writer = Writer(settings)
-    metrics.show_state(writer.state)
+    metrics.show_state(lambda: writer.known_state)
     preproc = Preproc(settings)
     Keeper(writer, [preproc.look] if settings.preproc_auto and preproc.present() else []).start()
     intake = Intake(settings, writer.commit)

@@ -50,7 +50,7 @@ def build() -> web.App:
         raise config.ConfigError("WRITER_URL: must be the writer's URL")
     intake = Intake(settings, RemoteWriter(settings.writer_url, settings.commit_timeout).commit)
     atexit.register(intake.close)
-    return web.App(routes(intake), lambda: None, settings.max_body)
+    return web.App(routes(intake), intake.check, settings.max_body)
 
 
 ingest = functions_framework.aio.http(web.asgi_target("ingest", build))
