@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -11,11 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import urllib3
 
 ROOT = Path(__file__).resolve().parent.parent
 STRAIN = ROOT.parent / "shared" / "data"  # real strain, where it is present
 http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=30))
+
+needs_preproc = pytest.mark.skipif(not importlib.util.find_spec("gwpy"), reason="needs gwpy: make .venv/.extras")
+needs_client = pytest.mark.skipif(not importlib.util.find_spec("httpx"), reason="needs httpx: make .venv/.extras")
 
 EMBEDDED_ROUTES = {"/sendF", "/stat", "/dstat", "/dumpF", "/dumpLogF", "/upddsc", "/cleanall"}
 FUNCTION_OF = {
