@@ -85,6 +85,7 @@ def from_event(event: str, detector: str, window: tuple[float, float], rate: int
         NoData: there is no such event, or no such data of it.
     """
     import requests
+    import tenacity
     from gwosc.api import v2
     from gwosc.locate import get_event_urls
 
@@ -98,14 +99,20 @@ def from_event(event: str, detector: str, window: tuple[float, float], rate: int
         if error.response is not None and error.response.status_code == 404:
             raise NoData(f"GWOSC knows no event {event!r}") from None
         raise Unreachable(f"GWOSC: {error}") from None
-    except (httpx.TransportError, requests.RequestException) as error:
+    except (httpx.TransportError, requests.RequestException, tenacity.RetryError) as error:
         raise Unreachable(f"no open data: {host} does not answer ({error}); is there internet? Try --sample") from None
     except (ValueError, KeyError) as error:
         raise NoData(f"no open data of {detector} for {event}: {error}") from None
     if not urls:
         raise NoData(f"{detector} has no open data for {event}: it was not observing")
-    strain = _download(min(urls, key=_duration), detector)
-    return strain.around(gps, *window).checked()
+    # Files of 32 s and of 4096 s: the longer one is 100 MB, and rarely needed.
+    shortest = next((url for url in sorted(urls, key=_duration) if _covers(url, begin, end)), max(urls, key=_duration))
+    return _download(shortest, detector).around(gps, *window).checked()
+
+
+def _covers(url: str, begin: float, end: float) -> bool:
+    found = re.search(r"-(\d+)-(\d+)\.\w+$", url)
+    return found is not None and int(found[1]) <= begin and end <= int(found[1]) + int(found[2])
 
 
 def _duration(url: str) -> int:
@@ -228,7 +235,7 @@ def _from_text(path: Path, detector: str, channel: str, t0: str, rate: str) -> S
         dt = (times[-1] - times[0]) / (len(times) - 1)
         if dt <= 0 or abs(numpy.diff(times) - dt).max() > dt / 2:
             raise NoData(f"{path}: the times in the first column are not evenly spaced")
-        return _strain(samples, t0 or times[0], float(rate and 1 / Fraction(rate)) or dt, detector, channel)
+        return _strain(samples, t0 or times[0], 1 / Fraction(rate) if rate else dt, detector, channel)
     t0 = t0 or _found(r"starting GPS (\d+)", head)
     rate = rate or _found(r"has (\d+) samples per second", head)
     if columns.shape[1] != 1 or not t0 or not rate:
