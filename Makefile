@@ -15,8 +15,8 @@ run: $(VENV)/.runtime
 demo: $(VENV)/.extras
 	@exec $(BIN)/python -m client.demo
 
-bench: $(VENV)/.extras
-	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.dev $(VENV)/.extras
+	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)
