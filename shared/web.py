@@ -113,7 +113,7 @@ class App:
     """Routes with their errors, probes and metrics; `asgi_target` and `flask_target` serve it.
 
     Args:
-        routes: (method, path) -> handler.
+        routes: (method, path) -> handler; a path that ends in `/*` serves everything below it.
         check: raises what keeps the function from serving; the readiness probe asks it, and it must not block.
         max_body: longest body accepted, bytes.
     """
@@ -135,13 +135,19 @@ class App:
         Raises:
             NoSuchRoute, WrongMethod: there is none.
         """
-        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/"))
+        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/")) or self._above(path)
         if methods is None:
             raise NoSuchRoute(f"nothing is served at {path}")
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
             raise WrongMethod(f"{path} takes {', '.join(sorted(methods))}")
         return found
+
+    def _above(self, path: str) -> dict[str, Handler] | None:
+        while path := path.rpartition("/")[0]:
+            if methods := self._routes.get(f"{path}/*"):
+                return methods
+        return None
 
     def check_size(self, length: int) -> None:
         """Raise BodyTooLarge for a body of this many bytes."""

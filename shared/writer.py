@@ -102,7 +102,7 @@ class Writer:
             self.volume.prepare()
             if self._lock_fd < 0:
                 with storage_errors("opening the lock"):
-                    self._lock_fd = os.open(f"{self.config.journal_path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                    self._lock_fd = os.open(self.config.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             with self._decision(deep=True):
                 state = self._ledger.state
                 if not self.volume.fs.isdir(self.volume.data):
