@@ -39,9 +39,9 @@ def lose_power(root: Path, log: Path, how: str) -> int:
     lost = 0
     for path in [p for p in root.rglob("*") if p.is_file()]:
         about = path.stat()
-        keep = durable.get(about.st_ino, 0)
-        if keep == 0 and about.st_mtime_ns < synced_before:
+        if about.st_mtime_ns < synced_before:  # also where its inode's number once was another, shorter file's
             continue
+        keep = durable.get(about.st_ino, 0)
         if keep < about.st_size:
             lost += 1
             if keep == 0 and how == "gone":
