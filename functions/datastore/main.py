@@ -13,18 +13,24 @@ import functions_framework.aio
 from functions.cleanall import main as cleanall_function
 from functions.files import main as files_function
 from functions.freeze import main as freeze_function
+from functions.glitchflow import main as glitchflow_function
 from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
+from functions.logic import main as logic_function
 from shared import config, events, metrics, web
+from shared.buffer import LocalBuffer
 from shared.errors import BadRequest, NoSuchRoute
 from shared.intake import Intake
 from shared.keeper import Keeper
+from shared.logic import Logic
+from shared.policy import Policy
 from shared.reader import Reader
 from shared.state import State
+from shared.status import Status
 from shared.writer import Writer
 
 
-def routes(writer: Writer, intake: Intake) -> web.Routes:
+def routes(writer: Writer, intake: Intake, policy: Policy) -> web.Routes:
     """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
@@ -41,6 +47,7 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
     ingest = ingest_function.routes(intake)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
+    logic = Logic(LocalBuffer(writer, reader, intake), policy)
     takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall}
 
     async def event(call: web.Call) -> web.Reply:
@@ -57,6 +64,8 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
         **ingest,
         **freeze,
         **cleanall,
+        **logic_function.routes(logic, Status(logic)),
+        **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
         ("POST", "/"): event,
@@ -66,12 +75,13 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
 def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.from_env()
-    writer = Writer(settings)
+    policy = config.policy_from_env()
+    writer = Writer(settings, policy=policy)
     metrics.show_state(writer.state)
     Keeper(writer).start()
     intake = Intake(settings, writer.commit)
     atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
-    return web.App(routes(writer, intake), writer.check, settings.max_body)
+    return web.App(routes(writer, intake, policy), writer.check, settings.max_body)
 
 
 datastore = functions_framework.aio.http(web.asgi_target("datastore", build))
