@@ -1,5 +1,6 @@
 # The two commands a newcomer needs: `make run` serves the store, `make test` passes the tests.
-# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer).
+# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer). `make test BROWSER=1`
+# also tests the pages in a browser, for which chromium must be installed.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m shared.serve
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.dev
@@ -33,6 +34,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/.browser: requirements-browser.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-browser.txt
 	@touch $@
 
 clean:

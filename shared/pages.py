@@ -26,7 +26,7 @@ def status() -> web.Routes:
     assets = ("status.css", "status.js", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg")
     return {
         ("GET", "/"): _serve(_STATIC / "status.html"),
-        **{("GET", f"/static/{name}"): _serve(_STATIC / name) for name in assets},
+        **{("GET", f"/assets/{name}"): _serve(_STATIC / name) for name in assets},
     }
 
 

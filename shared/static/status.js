@@ -11,7 +11,7 @@ const number = (value, digits = 0) =>
 function bytes(value) {
   const unit = ["B", "kB", "MB", "GB", "TB"];
   const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
-  return `${number(value / 1000 ** power, power ? 2 : 0)} ${unit[power]}`;
+  return `${(value / 1000 ** power).toLocaleString("en", { maximumSignificantDigits: 3 })}\u00a0${unit[power]}`;
 }
 
 const seconds = (value) => `${number(value, value < 100 ? 2 : 0)} s`;
@@ -62,7 +62,7 @@ function plotter(id, height, axes, series) {
     if (plot) plot.destroy();
     plot = undefined;
   };
-  addEventListener("resize", () => plot && plot.setSize({ width: Math.max(200, element.clientWidth), height }));
+  new ResizeObserver(() => plot && plot.setSize({ width: Math.max(200, element.clientWidth), height })).observe(element);
   return { draw, clear };
 }
 
@@ -75,12 +75,13 @@ const rates = plotter(
   "rates", 220,
   () => [{ label: "seconds ago", labelSize: 20, values: (_, ticks) => ticks.map((t) => number(-t)) }, { size: 46 }],
   {
-    scale: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] },
+    scale: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] },
     style: (main) => ({ paths: uPlot.paths.bars({ size: [0.8, 20] }), fill: main, points: { show: false } }),
   },
 );
 
 function showStrain(latest) {
+  $("strain").hidden = !latest;
   if (!latest) {
     strain.clear();
     $("strain-about").textContent = "Nothing to plot in this batch yet.";
@@ -114,17 +115,17 @@ function show(s) {
   $("bar").setAttribute("aria-valuetext", `${percent} %`);
   const wants = [bytes(s.max_size)];
   if (s.min_seconds) wants.push(`${seconds(s.min_seconds)} without a gap`);
-  const then = s.auto ? "freezes by itself" : "may be frozen";
+  const then = frozen ? "" : `: then the batch ${s.auto ? "freezes by itself" : "may be frozen"}`;
   $("fill").textContent =
-    s.fill >= 1 ? `Large enough: the batch ${frozen ? "is frozen" : then}.` : `${percent} % of ${wants.join(" and ")}: then the batch ${then}.`;
+    s.fill >= 1 && !frozen ? "Large enough: the batch may be frozen." : `${percent} % of ${wants.join(" and ")}${then}.`;
   $("files").textContent = number(s.n_itm);
   $("size").textContent = bytes(s.buff_size);
   $("seconds").textContent = seconds(s.seconds);
   $("longest").textContent = seconds(s.longest);
-  $("rate").textContent = `${number(s.rate.segments, s.rate.segments < 10 ? 1 : 0)}/s, ${bytes(s.rate.bytes)}/s`;
+  $("rate").textContent = `${number(s.rate.segments, s.rate.segments < 10 ? 1 : 0)}/s · ${bytes(s.rate.bytes)}/s`;
   $("user").textContent = s.user === "databuf" ? "nobody" : s.user;
   showStrain(s.strain);
-  rates.draw([s.rates.map((_, i) => i - s.rates.length), s.rates], "");
+  rates.draw([s.rates.map((_, i) => i - s.rates.length), s.rates.map((n) => n || null)], "");
   rows($("log"), s.log, (e) => [
     e.time.replace("T", " ").replace("Z", ""), e.name, e.detector || "–", e.t0 == null ? "–" : e.t0.toFixed(4), number(e.n || 0), bytes(e.size),
   ], 3);
