@@ -109,7 +109,7 @@ def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
             options = {
                 "bind": f"{host}:{port}",
                 "workers": 1,
-                "threads": 8,
+                "threads": 32,
                 "worker_class": "gthread",
                 "timeout": 0,
                 "graceful_timeout": GRACE,

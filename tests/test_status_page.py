@@ -238,7 +238,7 @@ def test_the_documentation_shows_every_route(services, open_page):
 
 
 def test_a_picture_can_be_taken(new_store, open_page, tmp_path):
-    """With PICTURE set to a file, it goes there: `PICTURE=docs/status.png make test TESTS=tests/test_status_page.py`."""
+    """With PICTURE set to a file, it goes there: docs/status.png is made so."""
     store = new_store("embedded")
     for i in range(20):
         store.stored(strain(i))
