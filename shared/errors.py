@@ -21,16 +21,17 @@ DatastoreError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class DatastoreError(Exception):
     """Base of every error this library raises on purpose; its text is fit to be shown to a client.
 
-    `retry_after` (the header's text) is set where the service behind this one knows better than the table.
+    `headers` are the answer's, where one error of a kind has others than the next.
     """
 
-    retry_after: str = ""
+    headers: Mapping[str, str] = {}
 
 
 class Rejected(DatastoreError):

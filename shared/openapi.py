@@ -79,20 +79,20 @@ _KEY: _Parameter = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "names this request: sent again with the same key, it is answered like the first time and done once",
-    "schema": {"type": "string", "maxLength": 256, "pattern": "^[!-~]*$"},
+    "schema": {"type": "string", "maxLength": 256, "pattern": "^[ -~]*$"},
 }
 _PAGE: list[_Parameter] = [
     {
         "name": "after",
         "in": "query",
         "description": "begin behind this file name",
-        "schema": {"type": "string", "pattern": "^gwb[0-9]{19}[.]json$"},
+        "schema": {"type": "string", "pattern": "^(gwb[0-9]{1,19}[.]json)?$"},
     },
     {
         "name": "limit",
         "in": "query",
         "description": "end after so many",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 10**15},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     },
 ]
 _Type = type[msgspec.Struct]

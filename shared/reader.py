@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
@@ -11,6 +12,8 @@ from shared.config import Config
 from shared.errors import BadRequest, NoSuchFile, Recovering, StorageFailed
 from shared.posix import same_file
 from shared.volume import Volume
+
+_NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 
 
 class Reader:
@@ -97,7 +100,7 @@ class Reader:
 
 
 def _check_name(name: str, parameter: str) -> None:
-    if not (name.startswith("gwb") and name.endswith(".json") and name[3:-5].isdecimal() and name.isascii()):
+    if not _NAME.fullmatch(name):
         raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
 
 

@@ -25,11 +25,13 @@ def read_key(headers: Mapping[str, str]) -> str:
     """The idempotency key of a request, empty where there is none.
 
     Raises:
-        BadRequest: it is too long to be kept.
+        BadRequest: it is too long to be kept, or cannot be passed on as it is.
     """
     key = headers.get("idempotency-key", "")
     if len(key) > 256:
         raise BadRequest("Idempotency-Key is longer than 256 characters")
+    if not (key.isascii() and key.isprintable()):
+        raise BadRequest("Idempotency-Key must be printable ASCII")
     return key
 
 

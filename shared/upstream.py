@@ -125,7 +125,8 @@ def _refused(url: str, answer: transport.Answer) -> DatastoreError:
             error = told(refusal.code, refusal.body)
     if error is None or isinstance(error, NoSuchRoute):  # a route that is missing there is not the client's fault
         error = UpstreamFailed(f"{url} answers {answer.status}")
-    error.retry_after = answer.headers.get("retry-after", "")
+    if "retry-after" in answer.headers:
+        error.headers = {"Retry-After": answer.headers["retry-after"]}
     return error
 
 

@@ -152,7 +152,10 @@ class App:
             raise NoSuchRoute(f"nothing is served at {path}")
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
-            raise WrongMethod(f"{path} takes {', '.join(sorted(methods))}")
+            allowed = ", ".join(sorted(methods))
+            error = WrongMethod(f"{path} takes {allowed}")
+            error.headers = {"Allow": allowed}
+            raise error
         return found
 
     def check_size(self, length: int) -> None:
@@ -165,13 +168,13 @@ def failure(error: Exception) -> Reply:
     """The reply to an error, as the table says."""
     answer = answer_for(error)
     metrics.REFUSALS.labels(answer.code).inc()
+    headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
     if isinstance(error, DatastoreError):
         message = str(error)
+        headers.update(error.headers)
     else:
         log.error("unforeseen error", exc_info=error)
         message = "internal error"
-    retry_after = getattr(error, "retry_after", "") or answer.retry_after
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return Reply(msgspec.json.encode({"code": answer.code, "body": message}), answer.status, headers=headers)
 
 

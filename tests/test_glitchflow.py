@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from urllib.parse import urljoin
 
@@ -159,3 +161,22 @@ def test_the_documentation_needs_nothing_from_elsewhere(services):
         assert asset in page
         assert http.request("GET", f"{base}/{asset}").status == 200
     assert services.request("GET", "/openapi.json").json()["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        # A list with one GPS time per sample is accepted too, which JSON Schema has no words for.
+        ("--include-path=/streamdata", "--exclude-checks=negative_data_rejection"),
+        ("--exclude-path=/streamdata",),
+    ],
+    ids=["streamdata", "others"],
+)
+def test_the_service_is_as_its_document_says(services, part, tmp_path):
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", services.url("/openapi.json"), *part, "--max-examples=25",
+        "--checks=all", "--phases=coverage,fuzzing", "--generation-deterministic", "--no-color",
+    ]  # fmt: skip
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "No issues found" in run.stdout, run.stdout
