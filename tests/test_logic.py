@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.harness import Process, check_archive, free_port, http, segment
+from tests.harness import Process, Store, check_archive, free_port, http, segment
 from tests.load import post_all
 
 OPERATOR = json.dumps({"user": "airflow", "token": "s3cret"})
@@ -100,6 +101,70 @@ def test_a_minimum_of_strain_is_waited_for(new_store, topology):
         if t0 == 100.0:
             assert store.request("POST", "/freezeds", OPERATOR).status == 201
             store.cleanall()
+
+
+# -- by event ----------------------------------------------------------------------------------------------------
+
+
+class Broker(BaseHTTPRequestHandler):
+    """A fake broker with two triggers: it takes an event, answers at once, and delivers it a little later, twice."""
+
+    def do_POST(self):
+        event = self.rfile.read(int(self.headers["Content-Length"]))
+        target = self.server.triggers[json.loads(event)["type"].rpartition(".")[2]]
+        headers = {"Content-Type": self.headers["Content-Type"]}
+
+        def deliver():
+            time.sleep(0.2)
+            for _ in range(2):
+                self.server.answers.append(http.request("POST", target, body=event, headers=headers).status)
+
+        self.server.deliveries.append(threading.Thread(target=deliver))
+        self.server.deliveries[-1].start()
+        self.send_response(202)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def broker():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Broker)
+    server.triggers, server.answers, server.deliveries = {}, [], []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    for delivery in server.deliveries:
+        delivery.join()
+    server.server_close()
+
+
+def test_freeze_and_cleanall_can_be_asked_for_by_event(tmp_path, broker):
+    store = Store("split", tmp_path, upper=True, MAX_SIZE="1", COMMIT_TIMEOUT="2")
+    logic = store.processes["logic"]
+    logic.env |= {"ASK_BY": "event", "K_SINK": f"http://127.0.0.1:{broker.server_port}/"}
+    broker.triggers |= {"freeze": store.processes["freeze"].url, "cleanall": store.processes["cleanall"].url}
+    with store:
+        sent = {store.stored(segment(n)): segment(n) for n in (3, 4)}
+        frozen = store.request("POST", "/freezeds", OPERATOR)
+        assert (frozen.status, frozen.json()) == (201, store.stat())
+        assert store.dstat() == {"dstatus": "FROZEN", "user": "airflow", "token": "s3cret"}
+        cleaned = store.request("POST", "/flushbuf")
+        assert (cleaned.status, cleaned.json()["code"]) == (201, "STAT_UPD")
+        assert check_archive(store.archives()[-1]) == sent
+        for delivery in broker.deliveries:
+            delivery.join()
+        assert broker.answers == [204] * 4
+        assert len(store.archives()) == 1  # delivered twice, done once
+        broker.triggers["freeze"] = store.processes["stats"].url  # an event that goes astray
+        store.stored(segment())
+        logic.stop()
+        logic.start("/health/readiness", UPSTREAM_TIMEOUT="0.5")
+        lost = store.request("POST", "/freezeds", OPERATOR)
+        assert (lost.status, lost.json()["code"]) == (503, "BUSY")
 
 
 # -- the service behind it ---------------------------------------------------------------------------------------

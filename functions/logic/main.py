@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared import config, pages, web
+from shared.asking import AskingBuffer
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic import Logic
 from shared.requests import read_key, read_update
@@ -55,7 +56,8 @@ def routes(logic: Logic, status: Status) -> web.Routes:
 def build() -> web.App:
     """Logic on its own: it asks the Data Buffer across HTTP."""
     upstream = config.logic_from_env()
-    own = Logic(RemoteBuffer(upstream), config.policy_from_env())
+    buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
+    own = Logic(buffer, config.policy_from_env())
     status = Status(own, products_at(upstream.products, upstream.timeout))
     return web.App(routes(own, status), lambda: None, config.from_env().max_body)
 
