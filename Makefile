@@ -6,14 +6,44 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check format clean
+.PHONY: run demo test test-knative crash deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m shared.serve
 
+# Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
+demo: $(VENV)/.extras
+	@exec $(BIN)/python -m client.demo
+
 test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 	$(BIN)/python -m pytest $(TESTS)
+
+# Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
+crash: $(VENV)/.dev
+	$(BIN)/python -W ignore -m tests.crash --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+# The real parts of Knative, installed by Go into a cache (some minutes the first time); the tests that put pods
+# together run in namespaces of their own, in which a user who is not root may do so.
+test-knative: $(VENV)/.dev
+	knative/tools/install.sh all
+	KNATIVE_NODE=1 unshare --map-root-user --net --mount -- $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+
+# Deploys with `func`: IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the
+# embedded topology, by default the split one.
+deploy: $(VENV)/.runtime
+	@test -n "$(IMAGE)" || { echo "make deploy IMAGE=... [PREPROC_IMAGE=...] [NAMESPACE=...] [FUNCTIONS=...]" >&2; exit 2; }
+	$(BIN)/python knative/deploy.py --image "$(IMAGE)" --preproc-image "$(PREPROC_IMAGE)" \
+	  --namespace "$(or $(NAMESPACE),datastore)" $(FUNCTIONS)
+
+# Against a cluster with Knative Serving and Eventing; docs/operations.md says which versions and flags.
+e2e: $(VENV)/.dev
+	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...]" >&2; exit 2; }
+	$(BIN)/python -m knative.e2e --kubeconfig "$(KUBECONFIG)" --namespace "$(or $(NAMESPACE),datastore-e2e)" \
+	  $(if $(IMAGE),--image "$(IMAGE)") $(if $(PREPROC_IMAGE),--preproc-image "$(PREPROC_IMAGE)")
+
+bench: $(VENV)/.dev $(VENV)/.extras
+	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -30,6 +60,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# What gwclient and preproc need beyond the store itself; tests of either are skipped without it.
+$(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check $(foreach file,$(wordlist 1,2,$^),--requirement $(file))
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

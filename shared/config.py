@@ -11,6 +11,8 @@ from shared.policy import Policy
 
 T = TypeVar("T")
 
+PRODUCTS = "products"  # the folder's name beside the batch, and in its archive
+
 
 class ConfigError(ValueError):
     """A variable has a value that cannot be used; the text names it."""
@@ -39,6 +41,8 @@ class Config:
     sink: str = ""  # K_SINK: where facts are delivered
     source: str = "/datastore"  # the CloudEvents source of those facts
     segment_facts: bool = False  # also deliver a fact for every stored segment
+    preproc_auto: bool = True  # PREPROC=auto: the embedded store makes a frozen batch's products where gwpy is present
+    preproc_timeout: float = 900.0  # how long making one batch's products may take
 
     @property
     def stat_path(self) -> str:
@@ -54,6 +58,16 @@ class Config:
     def journal_path(self) -> str:
         """The journal of the open batch."""
         return os.path.join(self.log_root, self.log_name)
+
+    @property
+    def lock_path(self) -> str:
+        """Whoever decides about the batch, or puts something beside it, holds the lock on this file."""
+        return f"{self.journal_path}.lock"
+
+    @property
+    def products_root(self) -> str:
+        """What preproc made of the frozen batch."""
+        return os.path.join(self.volume_root, PRODUCTS)
 
     @property
     def spool_root(self) -> str:
@@ -81,6 +95,8 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
     data = os.path.abspath(env.get("DATAROOT") or env.get("DATANM") or os.path.join(volume, "data"))
     if os.path.dirname(data) != volume:
         raise ConfigError(f"DATAROOT={data!r}: must lie directly in DTVOLROOT={volume!r}, cleanall renames it there")
+    if os.path.basename(data) == PRODUCTS:
+        raise ConfigError(f"DATAROOT={data!r}: that is where the batch's products lie")
     return Config(
         host=host,
         port=read("PORT", port, _count(65535), "a port number"),
@@ -101,6 +117,8 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         sink=read("K_SINK", "", _url, "an http:// or https:// URL"),
         source=env.get("EVENT_SOURCE") or Config.source,
         segment_facts=read("SEGMENT_FACTS", False, _switch, "true or false"),
+        preproc_auto=read("PREPROC", True, _auto, "auto or off"),
+        preproc_timeout=read("PREPROC_TIMEOUT", Config.preproc_timeout, _seconds, "a positive number of seconds"),
     )
 
 
@@ -253,6 +271,12 @@ def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError
     return text
+
+
+def _auto(text: str) -> bool:
+    if text not in ("auto", "off"):
+        raise ValueError
+    return text == "auto"
 
 
 def _switch(text: str) -> bool:

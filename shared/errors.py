@@ -13,6 +13,8 @@ DatastoreError
     ├── BufferFrozen    the batch is frozen; cleanall opens the next one
     ├── Busy            the queue is full, or the writer is away or slow
     ├── Recovering      the store is starting and not ready yet
+    ├── NotFrozen       the batch takes segments, or is not there any more: nothing to preprocess
+    ├── NoPreproc       this process cannot make spectrograms: gwpy is missing
     ├── JournalDamaged  the journal cannot be trusted; an operator must look
     ├── StorageFailed   the volume refused a write: full, read-only, broken
     │   └── FlushFailed the same, met by Datastore Logic while it flushes
@@ -85,6 +87,14 @@ class Recovering(Unavailable):
     """The store is replaying its journal and not ready yet."""
 
 
+class NotFrozen(Unavailable):
+    """Products are made of a frozen batch only; it is open, was opened again, or has been filed away."""
+
+
+class NoPreproc(Unavailable):
+    """gwpy, which makes the products, is not installed here."""
+
+
 class JournalDamaged(Unavailable):
     """The journal is damaged before its tail; the text names the file and the byte offset."""
 
@@ -120,6 +130,8 @@ ANSWERS: dict[type[Exception], Answer] = {
     BufferFrozen: Answer(503, "FROZEN", 10),
     Busy: Answer(503, "BUSY", 1),
     Recovering: Answer(503, "RECOVERING", 1),
+    NotFrozen: Answer(409, "OPEN"),
+    NoPreproc: Answer(503, "NOPREPROC", 60),
     JournalDamaged: Answer(503, "DAMAGED", 60),
     StorageFailed: Answer(507, "ERRIO", 10),
     FlushFailed: Answer(500, "ERRIO", 10),  # the original's `Broken FS`

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from shared import segment
-from shared.errors import DatastoreError
+from shared.errors import DatastoreError, UpstreamFailed
 from shared.logic import Logic
 from shared.watch import Entry
 
@@ -37,6 +37,10 @@ class Product(msgspec.Struct):
     url: str
 
 
+class _Listing(msgspec.Struct):
+    products: list[Product]
+
+
 Products = Callable[[], Sequence[Product]]
 
 
@@ -45,7 +49,7 @@ class Status:
 
     Args:
         logic: what it is about.
-        products: what preprocessing has made, newest first.
+        products: what preprocessing has made.
     """
 
     def __init__(self, logic: Logic, products: Products = tuple) -> None:
@@ -118,6 +122,18 @@ class Status:
 
     def _spectrogram(self) -> Product | None:
         return next((product for product in self._products() if product.name.endswith(".png")), None)
+
+
+def read_products(listing: object) -> list[Product]:
+    """The products in what GET /products says.
+
+    Raises:
+        UpstreamFailed: it says something else.
+    """
+    try:
+        return msgspec.convert(listing, _Listing).products
+    except msgspec.ValidationError as error:
+        raise UpstreamFailed(f"the products cannot be read: {error}") from error
 
 
 def thin(h: Sequence[float], points: int) -> list[int]:

@@ -23,7 +23,7 @@ from shared.errors import (
     UpstreamFailed,
     told,
 )
-from shared.status import Product, Products
+from shared.status import Product, Products, read_products
 
 T = TypeVar("T")
 
@@ -44,10 +44,6 @@ class _Archives(msgspec.Struct):
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
-class _Products(msgspec.Struct):
-    products: list[Product]
-
-
 def products_at(url: str, timeout: float) -> Products:
     """The products of preprocessing, as the list at `url` has them; none without a URL.
 
@@ -63,7 +59,8 @@ def products_at(url: str, timeout: float) -> Products:
             raise UpstreamFailed(str(error)) from error
         if answer.status != 200:
             raise UpstreamFailed(f"{url} answers {answer.status}")
-        return [Product(p.name, urljoin(url, p.url)) for p in _decode(answer.body, _Products).products]
+        products = read_products(_decode(answer.body, dict[str, object]))
+        return [Product(product.name, urljoin(url, product.url)) for product in products]
 
     return ask
 

@@ -108,17 +108,24 @@ class Volume:
 
     # -- views ------------------------------------------------------------------------------------------------
 
-    def publish_views(self, state: State) -> None:
-        """Replace StatDesc.json and Dsstat.json by what `state` says, each in one step, unsynced: I6 allows it."""
-        with storage_errors("publishing the views"):
-            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
-            failpoint("views.half")
-            self.fs.pipe_file(self.config.dstat_path, msgspec.json.encode(state.dstat))
+    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+        """Write what the views will say beside them, where `publish_views` finds it.
 
-    def publish_counts(self, state: State) -> None:
-        """Replace StatDesc.json alone: all that a commit changes."""
+        Raises:
+            StorageFailed: no space, or the volume is read-only; the views are as they were.
+        """
+        with storage_errors("staging the views"):
+            self.fs.pipe_file(f"{self.config.stat_path}.next", msgspec.json.encode(state.stat))
+            if not counts_only:
+                self.fs.pipe_file(f"{self.config.dstat_path}.next", msgspec.json.encode(state.dstat))
+
+    def publish_views(self, *, counts_only: bool = False) -> None:
+        """Replace StatDesc.json, and unless `counts_only` Dsstat.json, by what is staged; unsynced: I6 allows it."""
         with storage_errors("publishing the views"):
-            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
+            self.fs.mv(f"{self.config.stat_path}.next", self.config.stat_path)
+            if not counts_only:
+                failpoint("views.half")
+                self.fs.mv(f"{self.config.dstat_path}.next", self.config.dstat_path)
 
     def views_present(self) -> bool:
         """Whether both views exist."""

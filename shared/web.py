@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 import flask
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from shared import metrics
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 JSON = "application/json"
+PROBES = ("/health/liveness", "/health/readiness")
 _threads = ThreadPoolExecutor(64, "handler")  # for plain handlers beside a loop; they mostly wait for disks and peers
 
 
@@ -125,8 +126,8 @@ class App:
     """Routes with their errors, probes and metrics; `asgi_target` and `flask_target` serve it.
 
     Args:
-        routes: (method, path) -> handler.
-        check: raises what keeps the function from serving; the readiness probe asks it.
+        routes: (method, path) -> handler; a path that ends in `/*` serves everything below it.
+        check: raises what keeps the function from serving; the readiness probe asks it, and it must not block.
         max_body: longest body accepted, bytes.
     """
 
@@ -134,8 +135,8 @@ class App:
         self.max_body = max_body
         self._routes: dict[str, dict[str, Handler]] = {}
         own: dict[tuple[str, str], Handler] = {
-            ("GET", "/health/liveness"): lambda call: text("alive"),
-            ("GET", "/health/readiness"): lambda call: (check(), text("ready"))[1],
+            ("GET", PROBES[0]): lambda call: text("alive"),
+            ("GET", PROBES[1]): lambda call: (check(), text("ready"))[1],
             ("GET", "/metrics"): lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE),
         }
         for (method, path), handler in {**own, **routes}.items():
@@ -147,7 +148,7 @@ class App:
         Raises:
             NoSuchRoute, WrongMethod: there is none.
         """
-        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/"))
+        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/")) or self._above(path)
         if methods is None:
             raise NoSuchRoute(f"nothing is served at {path}")
         found = methods.get("GET" if method == "HEAD" else method)
@@ -157,6 +158,12 @@ class App:
             error.headers = {"Allow": allowed}
             raise error
         return found
+
+    def _above(self, path: str) -> dict[str, Handler] | None:
+        while path := path.rpartition("/")[0]:
+            if methods := self._routes.get(f"{path}/*"):
+                return methods
+        return None
 
     def check_size(self, length: int) -> None:
         """Raise BodyTooLarge for a body of this many bytes."""
@@ -234,10 +241,12 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awai
 
 async def run(handler: Handler, call: Call) -> Reply:
     """Call a handler from the event loop: a plain one, which may block, on a thread."""
-    if inspect.iscoroutinefunction(handler):
-        return await handler(call)  # type: ignore[no-any-return]
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, handler, call)  # type: ignore[arg-type]
+    # Probes must not queue behind requests that wait for a lock.
+    if call.path in PROBES or inspect.iscoroutinefunction(handler):
+        reply = handler(call)
+    else:
+        reply = await asyncio.get_running_loop().run_in_executor(_threads, handler, call)
+    return reply if isinstance(reply, Reply) else await reply
 
 
 def _run_now(outcome: Reply | Awaitable[Reply]) -> Reply:
@@ -258,10 +267,13 @@ async def _body(request: Request, app: App) -> bytes:
         app.check_size(int(declared))
     chunks: list[bytes] = []
     length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        app.check_size(length)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            length += len(chunk)
+            app.check_size(length)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise BadRequest("the client broke off") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
