@@ -1,5 +1,6 @@
 # The two commands a newcomer needs: `make run` serves the store, `make test` passes the tests.
-# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer).
+# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer). `make test BROWSER=1`
+# also tests the pages in a browser, for which chromium must be installed.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,7 +16,7 @@ run: $(VENV)/.runtime
 demo: $(VENV)/.extras
 	@exec $(BIN)/python -m client.demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 	$(BIN)/python -m pytest $(TESTS)
 
 # Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
@@ -68,6 +69,10 @@ $(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runti
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/.browser: requirements-browser.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-browser.txt
 	@touch $@
 
 clean:

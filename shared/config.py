@@ -1,11 +1,13 @@
-"""The configuration: every environment variable the storage services read, checked once, in one frozen object."""
+"""The configuration: every environment variable the services read, checked once, in frozen objects."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+from shared.policy import Policy
 
 T = TypeVar("T")
 
@@ -85,13 +87,7 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         return os.path.abspath(env.get(name) or os.path.join(root, default))
 
     def read(name: str, default: T, convert: Callable[[str], T], wants: str) -> T:
-        text = env.get(name, "")
-        if text == "":
-            return default
-        try:
-            return convert(text)
-        except ValueError:
-            raise ConfigError(f"{name}={text!r}: must be {wants}") from None
+        return _read(env, name, default, convert, wants)
 
     host, port = read("SERVURL", ("127.0.0.1", 8080), _address, "host:port or :port")
     volume = folder("DTVOLROOT", "datavar")
@@ -126,6 +122,104 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """The service behind this one: its base URL, and its endpoints, each below the base or a URL of its own."""
+
+    base: str
+    timeout: float = 15.0  # seconds; longer than COMMIT_TIMEOUT, so that the one who knows most answers
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""  # where users find the status page, if not at the base
+    products: str = ""  # where the products of preprocessing are listed
+    sink: str = ""  # ask for freeze and cleanall by CloudEvent, here
+    source: str = Config.source
+
+    def url(self, name: str) -> str:
+        """Where the endpoint of this variable's name is."""
+        path = self.endpoints[name]
+        return path if "://" in path else f"{self.base.rstrip('/')}/{path.lstrip('/')}"
+
+
+LOGIC_ENDPOINTS = {
+    "ENDP_STAT": "stat",
+    "ENDP_DUMP": "dumpLogF",
+    "ENDP_DUMPF": "dumpF",
+    "ENDP_SEND": "sendF",
+    "ENDP_DESC": "dstat",
+    "ENDP_UPD_DESC": "upddsc",
+    "ENDP_CLEAN": "cleanall",
+    "ENDP_SEGMENT": "segment",
+    "ENDP_ARCHIVES": "archives",
+}
+GLITCHFLOW_ENDPOINTS = {
+    "DS_STAT": "bufstat",
+    "DS_SEND": "stream",
+    "DS_FREEZE": "freezeds",
+    "DS_FLUSH": "flushbuf",
+    "DS_DESC": "dsdesc",
+    "DS_DUMPF": "dumpf",
+}
+_ENDPOINT = "a path without spaces, or an http:// or https:// URL"
+
+
+def logic_from_env(env: Mapping[str, str] = os.environ) -> Upstream:
+    """Where Datastore Logic finds the Data Buffer.
+
+    Raises:
+        ConfigError: as `from_env`.
+    """
+    ask = _read(env, "ASK_BY", "http", _one_of("http", "event"), "http or event")
+    sink = _read(env, "K_SINK", "", _url, "an http:// or https:// URL")
+    if ask == "event" and not sink:
+        raise ConfigError("ASK_BY='event': K_SINK must say where events go")
+    return Upstream(
+        base=_read(env, "DB_BURL", "http://127.0.0.1:8080/", _url, "an http:// or https:// URL"),
+        timeout=_read(env, "UPSTREAM_TIMEOUT", Upstream.timeout, _seconds, "a positive number of seconds"),
+        endpoints={name: _read(env, name, path, _endpoint, _ENDPOINT) for name, path in LOGIC_ENDPOINTS.items()},
+        products=_read(env, "PRODUCTS_URL", "", _url, "an http:// or https:// URL"),
+        sink=sink if ask == "event" else "",
+        source=env.get("EVENT_SOURCE") or Config.source,
+    )
+
+
+def glitchflow_from_env(env: Mapping[str, str] = os.environ) -> Upstream:
+    """Where GlitchflowAPI finds Datastore Logic.
+
+    Raises:
+        ConfigError: as `from_env`.
+    """
+    base = _read(env, "DS_BURL", "http://127.0.0.1:5000/", _url, "an http:// or https:// URL")
+    return Upstream(
+        base=base,
+        timeout=_read(env, "UPSTREAM_TIMEOUT", Upstream.timeout + 5, _seconds, "a positive number of seconds"),
+        endpoints={name: _read(env, name, path, _endpoint, _ENDPOINT) for name, path in GLITCHFLOW_ENDPOINTS.items()},
+        page=_read(env, "DS_PAGE", base, _url, "an http:// or https:// URL"),
+    )
+
+
+def policy_from_env(env: Mapping[str, str] = os.environ) -> Policy:
+    """When a batch may freeze.
+
+    Raises:
+        ConfigError: as `from_env`.
+    """
+    return Policy(
+        max_size=_read(env, "MAX_SIZE", Policy.max_size, _count(), "a positive number of bytes"),
+        min_seconds=_read(env, "MIN_SECONDS", Policy.min_seconds, _seconds_or_none, "a number of seconds, 0 for off"),
+        auto=_read(env, "AUTO_FREEZE", Policy.auto, _switch, "true or false"),
+    )
+
+
+def _read(env: Mapping[str, str], name: str, default: T, convert: Callable[[str], T], wants: str) -> T:
+    text = env.get(name, "")
+    if text == "":
+        return default
+    try:
+        return convert(text)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r}: must be {wants}") from None
+
+
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon:
@@ -146,6 +240,25 @@ def _seconds(text: str) -> float:
     if not 0 < (number := float(text)) < 1e9:
         raise ValueError
     return number
+
+
+def _seconds_or_none(text: str) -> float:
+    return _seconds(text) if float(text) else 0.0
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    return convert
+
+
+def _endpoint(text: str) -> str:
+    if not text.isprintable() or " " in text:
+        raise ValueError
+    return _url(text) if "://" in text else text
 
 
 def _name(text: str) -> str:

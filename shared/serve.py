@@ -24,6 +24,7 @@ from shared.config import ConfigError, from_env
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
 BROKEN = 500  # the readiness probe's answer where the function could not be built: a configuration error
 GRACE = 20  # seconds for requests under way when the process is asked to stop
+KEEP_ALIVE = 75  # seconds: a server that hangs up sooner than its clients costs them a request now and then
 
 
 def main() -> int:
@@ -64,6 +65,7 @@ def _serve_asgi(app: Any, host: str, port: int) -> None:
         access_log=False,
         backlog=2048,
         timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
         server_header=False,
         loop="uvloop",
         http="httptools",
@@ -121,10 +123,11 @@ def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
             options = {
                 "bind": f"{host}:{port}",
                 "workers": 1,
-                "threads": 8,
+                "threads": 32,
                 "worker_class": "gthread",
                 "timeout": 0,
                 "graceful_timeout": GRACE,
+                "keepalive": KEEP_ALIVE,
                 "loglevel": "warning",
                 "control_socket_disable": True,
                 "post_worker_init": warm,

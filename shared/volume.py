@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import re
 from collections.abc import Iterator
@@ -59,6 +60,14 @@ class Volume:
             FileNotFoundError: nothing is staged there.
         """
         self.fs.mv(self.staged(spool, at), os.path.join(self.data, name))
+
+    def read(self, name: str) -> bytes:
+        """The file `data/<name>`.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+        """
+        return bytes(self.fs.cat_file(os.path.join(self.data, name)))
 
     def restore(self, name: str, payload: bytes) -> None:
         """Put `data/<name>` back from its spooled payload, in one step."""
@@ -141,6 +150,15 @@ class Volume:
     def archive(self, name: str) -> str:
         """The folder of an archived batch."""
         return os.path.join(self.config.volume_root, name)
+
+    def archives(self, limit: int) -> list[tuple[str, str]]:
+        """The newest archives, newest first: name, and path of the final counts."""
+        found = []
+        for folder in self.fs.ls(self.config.volume_root, detail=False):
+            path = os.path.join(folder, self.config.stat_name)
+            with contextlib.suppress(OSError):
+                found.append((os.stat(path).st_mtime_ns, os.path.basename(folder), path))
+        return [(name, path) for _, name, path in heapq.nlargest(limit, found)]
 
     def free_archive_name(self, wanted: str) -> str:
         """`wanted`, or with the first suffix that is not taken: `13 31 22`, `13 31 22-2`, `13 31 22-3` ..."""

@@ -10,6 +10,7 @@ decided from memory alone. The order within a decision is fixed:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -25,10 +26,13 @@ from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFai
 from shared.failpoints import failpoint
 from shared.journal import Entry
 from shared.ledger import Ledger, utc_now
+from shared.policy import Policy
 from shared.posix import locked, storage_errors, sync_volume, try_lock
 from shared.publisher import Publisher
 from shared.state import CLEAN, FROZEN, OPERATIONAL, UPDATE, WRITE, Record, State, apply, name_of
 from shared.volume import Volume
+
+log = logging.getLogger(__name__)
 
 
 class Submission(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
@@ -59,6 +63,8 @@ class Verdict(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     code: str = ""
 
 
+AUTO = "auto"  # user and token of a batch that froze by itself
+_NEVER = Policy()
 _REFUSED = Verdict(code="FROZEN")
 _GIVEN_UP = Verdict(code="BUSY")  # its ingest gave up on it, or its spool is gone: nobody waits for this verdict
 
@@ -76,13 +82,15 @@ class Writer:
     Args:
         config: the configuration.
         patience: how long to wait for another process's lock, seconds.
+        policy: when a batch may freeze; it matters here only where it also freezes by itself.
     """
 
-    def __init__(self, config: Config, patience: float = 10.0) -> None:
+    def __init__(self, config: Config, patience: float = 10.0, policy: Policy = _NEVER) -> None:
         self.config = config
         self.volume = Volume(config)
         self.publisher = Publisher(self.volume)
-        self._ledger = Ledger(self.volume)
+        self.policy = policy
+        self._ledger = Ledger(self.volume, measure=self._measures)
         self._patience = patience
         self._mutex = threading.Lock()
         self._lock_fd = -1
@@ -110,6 +118,7 @@ class Writer:
                         raise JournalDamaged(f"{self.volume.data}: missing, the journal counts {state.n_itm} files")
                     self.volume.fs.makedirs(self.volume.data)
                 self.publisher.views_if_due(state)
+                self._freeze_if_due()
         except DatastoreError as error:
             self._complaint = error
             raise
@@ -123,7 +132,7 @@ class Writer:
         self._complaint = Recovering("The store is stopping.")
         with self._mutex:
             self._ledger.close()
-            self._ledger = Ledger(self.volume)
+            self._ledger = Ledger(self.volume, measure=self._measures)
             if self._lock_fd >= 0:
                 os.close(self._lock_fd)
                 self._lock_fd = -1
@@ -151,6 +160,7 @@ class Writer:
                 self.publisher.files(entry.record for entry in entries)
                 failpoint("publish.done")
                 self.publisher.views()
+                self._freeze_if_due()
         failpoint("commit.reply")
         return verdicts
 
@@ -280,6 +290,30 @@ class Writer:
         start, state = self._ledger.end, apply(self._ledger.state, record)
         self.publisher.stage_views(state)
         self._ledger.append([line], [Entry(start, start + len(line), record)], state)
+
+    @property
+    def _measures(self) -> bool:
+        return self.policy.auto and self.policy.min_seconds > 0
+
+    def _freeze_if_due(self) -> None:
+        """Freeze the batch if the policy wants that, within the decision that brought it so far.
+
+        So no later group enters, and a cleanall cannot come between. What is stored is answered as stored, whatever
+        happens here: a freeze that cannot be written is due again with the next group, or at the next start.
+        """
+        state = self._ledger.state
+        if not self.policy.auto or state.dstatus != OPERATIONAL:
+            return
+        if not self.policy.allows(state.buff_size, self._ledger.longest):
+            return
+        try:
+            self._append_one(self._ledger.record(UPDATE, dstatus=FROZEN, user=AUTO, token=AUTO))
+            failpoint("freeze.synced")
+            self.publisher.views()
+        except StorageFailed as error:
+            log.warning("the batch is due to be frozen, later: %s", error)
+        else:
+            self.notify()
 
     def _decide(self, submissions: Sequence[Submission]) -> tuple[list[Verdict], list[bytes], list[Entry], State]:
         state, group = self._ledger.state, self._ledger.end

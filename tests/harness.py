@@ -32,6 +32,14 @@ FUNCTION_OF = {
     "/dumpLogF": "logdump",
     "/upddsc": "freeze",
     "/cleanall": "cleanall",
+    "/segment": "files",
+    "/archives": "files",
+    **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
+    **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
+    **dict.fromkeys(
+        ("/stats", "/dumpbuf", "/desc", "/dspage", "/train", "/streamdata", "/cleanbuf", "/docs", "/openapi.json"),
+        "glitchflow",
+    ),
 }
 
 
@@ -128,9 +136,12 @@ class Process:
 
 
 class Store:
-    """A running store, in either topology; `topology` is "embedded" or "split"."""
+    """A running store, in either topology; `topology` is "embedded" or "split".
 
-    def __init__(self, topology: str, root: Path, **env: str):
+    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true.
+    """
+
+    def __init__(self, topology: str, root: Path, upper=False, **env: str):
         self.topology, self.root = topology, Path(root)
         self.env = {"ROOT": str(root), "HOUSEKEEPING": "0.5", "PREPROC": "off", **env}
         self.processes: dict[str, Process] = {}
@@ -141,6 +152,19 @@ class Store:
             env_of_others = {**self.env, "WRITER_URL": writer.url}
             for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
                 self.processes[target] = Process(target, env_of_others)
+            if upper:
+                self._add_upper()
+
+    def _add_upper(self) -> None:
+        """Logic with its endpoints on as many hosts, and GlitchflowAPI below one base URL, as in the original."""
+        endpoints = {
+            "ENDP_STAT": "/stat", "ENDP_DESC": "/dstat", "ENDP_DUMPF": "/dumpF", "ENDP_DUMP": "/dumpLogF",
+            "ENDP_SEND": "/sendF", "ENDP_UPD_DESC": "/upddsc", "ENDP_CLEAN": "/cleanall",
+            "ENDP_SEGMENT": "/segment", "ENDP_ARCHIVES": "/archives",
+        }  # fmt: skip
+        urls = {name: self.url(route) for name, route in endpoints.items()}
+        logic = self.processes["logic"] = Process("logic", {**self.env, **urls})
+        self.processes["glitchflow"] = Process("glitchflow", {**self.env, "DS_BURL": logic.url + "/"})
 
     # -- life -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from shared import config, events, web
 from shared.errors import BadRequest
 from shared.remote import writer_at
+from shared.requests import CLEANED
 
 
 class Cleans(Protocol):
@@ -27,7 +28,7 @@ def routes(writer: Cleans) -> web.Routes:
                 writer.cleanall(event.key)
             return web.NO_CONTENT
         writer.cleanall(call.headers.get("idempotency-key", ""))
-        return web.json({"code": "STAT_UPD", "body": "Buffer cleaned"}, 201)
+        return web.json(CLEANED, 201)
 
     return {("POST", "/"): clean, ("POST", "/cleanall"): clean}
 

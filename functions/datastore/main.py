@@ -13,16 +13,22 @@ import functions_framework.aio
 from functions.cleanall import main as cleanall_function
 from functions.files import main as files_function
 from functions.freeze import main as freeze_function
+from functions.glitchflow import main as glitchflow_function
 from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
+from functions.logic import main as logic_function
 from functions.preproc import main as preproc_function
 from shared import config, events, metrics, web
+from shared.buffer import LocalBuffer
 from shared.errors import BadRequest, NoSuchRoute
 from shared.intake import Intake
 from shared.keeper import Keeper
+from shared.logic import Logic
 from shared.preproc import Preproc
+from shared.products import listing
 from shared.reader import Reader
 from shared.state import State
+from shared.status import Status, read_products
 from shared.writer import Writer
 
 
@@ -43,6 +49,7 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
     ingest = ingest_function.routes(intake)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
+    logic = Logic(LocalBuffer(writer, reader, intake), writer.policy)
     products = preproc_function.routes(preproc)
     takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall, events.FROZEN: products}
 
@@ -61,6 +68,8 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
         **freeze,
         **cleanall,
         **products,
+        **logic_function.routes(logic, Status(logic, lambda: read_products(listing(writer.config)))),
+        **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
         ("POST", "/"): event,
@@ -70,7 +79,7 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
 def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.from_env()
-    writer = Writer(settings)
+    writer = Writer(settings, policy=config.policy_from_env())
     metrics.show_state(lambda: writer.known_state)
     preproc = Preproc(settings)
     Keeper(writer, [preproc.look] if settings.preproc_auto and preproc.present() else []).start()

@@ -11,6 +11,7 @@ from shared import config, events, segment, web
 from shared.errors import BadRequest, Unavailable
 from shared.intake import Intake
 from shared.remote import writer_at
+from shared.requests import read_key, written
 
 
 def routes(intake: Intake) -> web.Routes:
@@ -19,11 +20,8 @@ def routes(intake: Intake) -> web.Routes:
     async def send(call: web.Call) -> web.Reply:
         if events.is_event(call.headers):
             return await take_events(call)
-        key = call.headers.get("idempotency-key", "")
-        if len(key) > 256:
-            raise BadRequest("Idempotency-Key is longer than 256 characters")
-        stored = await intake.store(call.body, segment.parse(call.body), key)
-        return web.json({"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}, 201)
+        key = read_key(call.headers)
+        return web.json(written(await intake.store(call.body, segment.parse(call.body), key)), 201)
 
     async def take(event: events.Event) -> None:
         if event.type != events.SEGMENT:

@@ -48,7 +48,7 @@ def routes(writer: Writer, keeper: Keeper) -> web.Routes:
 def build() -> web.App:
     """The writer on its own, with its background work."""
     settings = config.from_env()
-    writer = Writer(settings)
+    writer = Writer(settings, policy=config.policy_from_env())
     metrics.show_state(lambda: writer.known_state)
     keeper = Keeper(writer)
     keeper.start()
