@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run demo bench test check format clean
+.PHONY: run demo test test-knative deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -15,11 +15,30 @@ run: $(VENV)/.runtime
 demo: $(VENV)/.extras
 	@exec $(BIN)/python -m client.demo
 
-bench: $(VENV)/.dev $(VENV)/.extras
-	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
-
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)
+
+# The real parts of Knative, installed by Go into a cache (some minutes the first time); the tests that put pods
+# together run in namespaces of their own, in which a user who is not root may do so.
+test-knative: $(VENV)/.dev
+	knative/tools/install.sh all
+	KNATIVE_NODE=1 unshare --map-root-user --net --mount -- $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+
+# Deploys with `func`: IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the
+# embedded topology, by default the split one.
+deploy: $(VENV)/.runtime
+	@test -n "$(IMAGE)" || { echo "make deploy IMAGE=... [PREPROC_IMAGE=...] [NAMESPACE=...] [FUNCTIONS=...]" >&2; exit 2; }
+	$(BIN)/python knative/deploy.py --image "$(IMAGE)" --preproc-image "$(PREPROC_IMAGE)" \
+	  --namespace "$(or $(NAMESPACE),datastore)" $(FUNCTIONS)
+
+# Against a cluster with Knative Serving and Eventing; docs/operations.md says which versions and flags.
+e2e: $(VENV)/.dev
+	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...]" >&2; exit 2; }
+	$(BIN)/python -m knative.e2e --kubeconfig "$(KUBECONFIG)" --namespace "$(or $(NAMESPACE),datastore-e2e)" \
+	  $(if $(IMAGE),--image "$(IMAGE)") $(if $(PREPROC_IMAGE),--preproc-image "$(PREPROC_IMAGE)")
+
+bench: $(VENV)/.dev $(VENV)/.extras
+	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -55,13 +55,19 @@ class Publisher:
 
     def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
         """Make sure that each segment's file is in place, from its spool; `deep` compares the file's content."""
+        spools: dict[str, str] | None = None  # listed once, and only if something is to be restored
         for record in records:
             path = os.path.join(self._volume.data, record.name)
             if _has_size(path, record.size) and (
                 not deep or read_payload(path, 0, record.size, record.sum) is not None
             ):
                 continue
-            payload = self._spooled(record)
+            spools = self._volume.spools() if spools is None else spools
+            payload = (
+                read_payload(spools[record.spool], record.at, record.size, record.sum)
+                if record.spool in spools
+                else None
+            )
             if payload is None:
                 self.missing += 1
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
@@ -102,10 +108,6 @@ class Publisher:
             self.views_due = True
             self.stage_views(state)
             self.views()
-
-    def _spooled(self, record: Record) -> bytes | None:
-        path = self._volume.spools().get(record.spool)
-        return read_payload(path, record.at, record.size, record.sum) if path else None
 
 
 def _has_size(path: str, size: int) -> bool:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.config import ConfigError, from_env
 
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
+BROKEN = 500  # the readiness probe's answer where the function could not be built: a configuration error
 GRACE = 20  # seconds for requests under way when the process is asked to stop
 
 
@@ -51,6 +53,9 @@ def _targets() -> list[str]:
 
 
 def _serve_asgi(app: Any, host: str, port: int) -> None:
+    # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
+    # of 5 ms it would wait for the event loop that long.
+    sys.setswitchinterval(0.0005)
     uvicorn.run(
         _Warm(app),
         host=host,
@@ -77,12 +82,15 @@ class _Warm:
             await self._app(scope, receive, send)
             return
         await receive()
-        await self._ask()
+        if await self._ask() == BROKEN:
+            await send({"type": "lifespan.startup.failed", "message": "the function cannot be built, see above"})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> int:
+        status = 0
         path = "/health/readiness"
         scope: dict[str, object] = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
@@ -93,14 +101,20 @@ class _Warm:
         async def receive() -> dict[str, object]:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def send(message: object) -> None:
-            pass
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
 
         await self._app(scope, receive, send)
+        return status
 
 
 def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
     from gunicorn.app.base import BaseApplication
+
+    def warm(worker: Any) -> None:
+        if app.test_client().get("/health/readiness").status_code == BROKEN:
+            sys.exit(3)  # which gunicorn takes as: do not try again
 
     class Server(BaseApplication):
         def load_config(self) -> None:
@@ -113,7 +127,7 @@ def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
                 "graceful_timeout": GRACE,
                 "loglevel": "warning",
                 "control_socket_disable": True,
-                "post_worker_init": lambda worker: app.test_client().get("/health/readiness"),
+                "post_worker_init": warm,
             }
             for name, value in options.items():
                 self.cfg.set(name, value)

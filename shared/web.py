@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import flask
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from shared import metrics
@@ -214,10 +214,13 @@ async def _body(request: Request, app: App) -> bytes:
         app.check_size(int(declared))
     chunks: list[bytes] = []
     length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        app.check_size(length)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            length += len(chunk)
+            app.check_size(length)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise BadRequest("the client broke off") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -311,7 +311,7 @@ class Writer:
                 lines.append(line)
                 entries.append(Entry(offset, offset + len(line), record))
                 offset += len(line)
-                verdict = here[(s.spool, s.at)] = Verdict(name, s.size, True)
+                verdict = here[(s.spool, s.at)] = Verdict(name, s.size, fresh=True)
                 if s.key:
                     here[s.key] = verdict
             verdicts.append(verdict)
@@ -320,12 +320,12 @@ class Writer:
     def _earlier(self, s: Submission) -> Verdict | None:
         """The verdict this submission, or another with its key, has had before."""
         seen = self._ledger.seen
-        if s.at < seen.marks.get(s.spool, 0):
-            known = seen.by_place(s.spool, s.at)
-            return Verdict(known[0], known[1], True) if known else _GIVEN_UP
+        passed = s.at < seen.marks.get(s.spool, 0)
+        if passed and (known := seen.by_place(s.spool, s.at)):
+            return Verdict(known[0], known[1], fresh=True)
         if s.key and (record := seen.by_key(s.key, WRITE)):
             return Verdict(record.name, record.size)
-        return None
+        return _GIVEN_UP if passed else None
 
     def _accepts(self, spool: str) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -35,9 +36,16 @@ FUNCTION_OF = {
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below those the kernel gives to outgoing connections: it must stay free."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def segment(n=3, t0=1126259446.0, dt=1 / 4096, **extra) -> bytes:
@@ -51,7 +59,8 @@ class Process:
     def __init__(self, target: str, env: dict[str, str], port: int | None = None):
         self.target, self.env, self.port = target, env, port or free_port()
         self.process: subprocess.Popen | None = None
-        self.log = Path(env["ROOT"]) / f"{target}-{self.port}.log"
+        root = Path(env["ROOT"])
+        self.log = root.with_name(root.name + ".logs") / f"{target}-{self.port}.log"
 
     @property
     def url(self) -> str:

@@ -76,6 +76,18 @@ def test_i4_the_same_key_twice_in_one_group_counts_once(config, writer):
     spool.close()
 
 
+def test_i4_a_repeated_commit_with_a_key_known_from_before_is_answered_alike(config, writer):
+    spool, submissions = spooled(config, [segment(1)], ["k"])
+    (first,) = writer.commit(submissions)
+    again, more = spooled(config, [segment(1), segment(2)], ["k", ""])
+    answers = [writer.commit(more) for _ in range(3)]
+    assert answers[0][0].name == first.name
+    assert answers[0] == answers[1] == answers[2]
+    assert writer.state().n_itm == 2
+    spool.close()
+    again.close()
+
+
 def test_i4_a_commit_repeated_across_a_restart_and_a_cleanall_is_answered_alike(config, writer):
     spool, submissions = spooled(config, [segment(n) for n in range(1, 5)], ["a", "", "c", ""])
     first = writer.commit(submissions)

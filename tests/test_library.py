@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shared import journal
 from shared.config import ConfigError, from_env
 from shared.state import CLEAN, OPEN, UPDATE, WRITE, Record, State, apply, name_of, number_of
+from tests.harness import Process
 
 
 def write_journal(path, names, junk_every=0):
@@ -90,3 +91,20 @@ def test_the_original_environment_is_understood():
 def test_a_bad_value_is_named(name, value):
     with pytest.raises(ConfigError, match=name):
         from_env({name: value})
+
+
+@pytest.mark.parametrize("target", ["ingest", "freeze"])
+def test_a_missing_writer_url_ends_the_process_at_start(target, tmp_path):
+    process = Process(target, {"ROOT": str(tmp_path)})
+    process.start(wait="")
+    assert process.wait_dead() != 0
+    assert "WRITER_URL" in process.text()
+
+
+@pytest.mark.parametrize(("name", "value"), [("FUNCTION_TARGET", "nothing"), ("SERVURL", "nowhere")])
+def test_a_bad_setting_ends_the_process_with_one_clear_line(name, value, tmp_path):
+    process = Process("datastore", {"ROOT": str(tmp_path)})
+    process.start(wait="", **{name: value})
+    assert process.wait_dead() == 2
+    assert process.text().startswith(f"{name}='{value}': must be")
+    assert len(process.text().splitlines()) == 1

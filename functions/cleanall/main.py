@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared import config, events, web
 from shared.errors import BadRequest
-from shared.remote import RemoteWriter
+from shared.remote import writer_at
 
 
 class Cleans(Protocol):
@@ -35,8 +35,7 @@ def routes(writer: Cleans) -> web.Routes:
 def build() -> web.App:
     """Cleanall on its own: it asks the writer across HTTP."""
     settings = config.from_env()
-    writer = RemoteWriter(settings.writer_url, settings.commit_timeout)
-    return web.App(routes(writer), lambda: None, settings.max_body)
+    return web.App(routes(writer_at(settings)), lambda: None, settings.max_body)
 
 
 cleanall = web.flask_target("cleanall", build)

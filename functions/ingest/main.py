@@ -10,7 +10,7 @@ import functions_framework.aio
 from shared import config, events, segment, web
 from shared.errors import BadRequest, Unavailable
 from shared.intake import Intake
-from shared.remote import RemoteWriter
+from shared.remote import writer_at
 
 
 def routes(intake: Intake) -> web.Routes:
@@ -46,9 +46,7 @@ def routes(intake: Intake) -> web.Routes:
 def build() -> web.App:
     """Ingest on its own: payloads go to the volume, records to the writer across HTTP."""
     settings = config.from_env()
-    if not settings.writer_url:
-        raise config.ConfigError("WRITER_URL: must be the writer's URL")
-    intake = Intake(settings, RemoteWriter(settings.writer_url, settings.commit_timeout).commit)
+    intake = Intake(settings, writer_at(settings).commit)
     atexit.register(intake.close)
     return web.App(routes(intake), intake.check, settings.max_body)
 

@@ -1,0 +1,50 @@
+# One image for every function: FUNCTION_TARGET picks which one it is. `docker build .` makes the image of the
+# storage functions; `docker build --target preproc .` the one with what preprocessing needs on top.
+#
+# The result holds an interpreter and a virtual environment, no compiler and no package index client; it runs as a
+# user that is not root, on a root file system that may be read-only.
+
+# ---- the environment: wheels only, so that nothing is ever compiled
+FROM python:3.12-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/datastore
+WORKDIR /src
+# The requirements have a layer of their own: they change more seldom than the source.
+COPY requirements.txt ./
+RUN pip --python /opt/datastore/bin/python install --requirement requirements.txt
+COPY pyproject.toml requirements-client.txt requirements-preproc.txt README.md LICENSE ./
+COPY shared shared
+COPY functions functions
+RUN pip --python /opt/datastore/bin/python install --no-deps .
+
+FROM build AS build-preproc
+# The extra's versions are pinned where it is declared.
+# hadolint ignore=DL3013
+RUN pip --python /opt/datastore/bin/python install '.[preproc]'
+
+# ---- what runs
+FROM python:3.12-slim-bookworm AS base
+# pip is of no use in an image whose environment is finished.
+RUN pip uninstall --yes --root-user-action=ignore pip
+ENV PATH=/opt/datastore/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    FUNCTION_TARGET=datastore \
+    ROOT=/store \
+    SERVURL=:8080
+# The claims are mounted at /store/appdata and /store/datavar; without them the store lives in the container.
+RUN mkdir -p /store/appdata /store/datavar && chown -R 65532:65532 /store
+WORKDIR /store
+# A number, since Kubernetes cannot tell from a name that it is not root's.
+USER 65532:65532
+EXPOSE 8080
+# No shell in between: SIGTERM reaches the server, which finishes what is under way. PORT, which Knative sets, wins
+# over the port in SERVURL.
+ENTRYPOINT ["python", "-m", "shared.serve"]
+
+FROM base AS preproc
+ENV FUNCTION_TARGET=preproc
+COPY --from=build-preproc /opt/datastore /opt/datastore
+
+FROM base AS datastore
+COPY --from=build /opt/datastore /opt/datastore

@@ -1,0 +1,112 @@
+"""The rules the source is built by, checked on the source itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared import failpoints
+from tests.harness import ROOT
+
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
+SHARED = sorted(path.name for path in ROOT.glob("shared/*.py"))
+SCIENTIFIC = {"numpy", "scipy", "gwpy", "matplotlib", "h5py", "astropy"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module a source file names in an import, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def users(module: str) -> set[str]:
+    return {name for name in SHARED if module in top(imported(ROOT / "shared" / name))}
+
+
+@pytest.mark.parametrize("name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "datastore"])
+def test_a_storage_function_starts_without_scientific_packages(name):
+    code = f"import functions.{name}.main, sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    modules = set(found.stdout.split())
+    assert "functions" in modules
+    assert not modules & SCIENTIFIC
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_do_not_know_each_other(name):
+    others = {m.split(".")[1] for m in imported(ROOT / "functions" / name / "main.py") if m.startswith("functions.")}
+    if name == "datastore":  # the composition root
+        assert others
+    else:
+        assert others <= {name}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_small_and_its_target_has_its_name(name):
+    source = (ROOT / "functions" / name / "main.py").read_text()
+    assert len(source.splitlines()) <= 100
+    assigned = {t.id for node in ast.parse(source).body if isinstance(node, ast.Assign)
+                for t in node.targets if isinstance(t, ast.Name)}  # fmt: skip
+    assert name in assigned
+
+
+def test_one_module_knows_web_frameworks():
+    # serve, which launches their servers, is no part of what a function is made of.
+    assert users("flask") | users("starlette") == {"web.py", "serve.py"}
+    assert users("uvicorn") | users("gunicorn") <= {"serve.py"}
+    for name in FUNCTIONS:
+        assert not top(imported(ROOT / "functions" / name / "main.py")) & {"flask", "starlette", "uvicorn", "gunicorn"}
+
+
+def test_one_module_knows_the_events_library():
+    assert users("cloudevents") == {"events.py"}
+
+
+def test_one_module_needs_posix():
+    assert users("fcntl") == {"posix.py"}
+
+
+def test_at_most_one_module_is_scientific():
+    assert len(set().union(*map(users, SCIENTIFIC))) <= 1
+
+
+def test_the_environment_is_read_by_the_configuration_alone():
+    readers = {name for name in SHARED if "os.environ" in (ROOT / "shared" / name).read_text()}
+    # serve picks the function before there is a configuration; failpoints are for tests.
+    assert {name for name in readers if "config" not in name} == {"serve.py", "failpoints.py"}
+
+
+def test_failpoints_are_those_that_stand_in_the_code():
+    used = set()
+    for path in ROOT.glob("shared/*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            constants = {arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+            name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+            if name == "failpoint":
+                used |= constants
+            elif name == "append":  # posix.AppendFile.append(buffers, name) stands before and after its sync
+                used |= {f"{constant}.{when}" for constant in constants for when in ("written", "synced")}
+            used |= {
+                k.value.value for k in call.keywords if k.arg == "before_rename" and isinstance(k.value, ast.Constant)
+            }
+    assert used == failpoints.NAMES
+
+
+def test_every_module_says_in_its_first_sentence_what_it_owns():
+    for path in [*ROOT.glob("shared/*.py"), *ROOT.glob("functions/*/main.py")]:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+        assert len(path.read_text().splitlines()) <= 400, path
