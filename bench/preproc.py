@@ -34,7 +34,7 @@ plot.savefig('alone.png')
 """
 
 
-def strain():
+def strain() -> numpy.ndarray:
     """GW150914 as L1 saw it where that is present, else noise; neither time nor memory depends on it."""
     for path in STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5"):
         import h5py
@@ -44,7 +44,7 @@ def strain():
     return numpy.random.default_rng(1).normal(scale=1e-21, size=32 * RATE)
 
 
-def measure(name, command, folder, **env):
+def measure(name: str, command: list[str], folder: Path, **env: str) -> None:
     """Run a command five times and print its best time, and the largest memory."""
     times, peaks = [], []
     for _ in range(5):
@@ -61,7 +61,8 @@ def measure(name, command, folder, **env):
     print(f"  {name:<46}{min(times):6.2f} s {max(peaks):8.0f} MB")
 
 
-def main():
+def main() -> None:
+    """Store the batch, then measure."""
     samples = strain()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

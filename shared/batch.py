@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -72,7 +73,12 @@ def held(config: Config, batch: Batch, patience: float = 10.0) -> Iterator[None]
         Busy: the writer held its lock for `patience` seconds.
     """
     with storage_errors("opening the lock"):
-        fd = os.open(config.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fd = os.open(config.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            fd = os.open(config.lock_path, os.O_RDONLY | os.O_CLOEXEC)  # enough for flock, except over NFS
     try:
         with locked(fd, patience):
             state = batch.state

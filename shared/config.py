@@ -42,7 +42,7 @@ class Config:
     source: str = "/datastore"  # the CloudEvents source of those facts
     segment_facts: bool = False  # also deliver a fact for every stored segment
     preproc_auto: bool = True  # PREPROC=auto: the embedded store makes a frozen batch's products where gwpy is present
-    preproc_timeout: float = 900.0  # how long making one batch's products may take
+    preproc_timeout: float = 540.0  # how long making one batch's products may take
 
     @property
     def stat_path(self) -> str:
@@ -218,6 +218,12 @@ def _read(env: Mapping[str, str], name: str, default: T, convert: Callable[[str]
         return convert(text)
     except ValueError:
         raise ConfigError(f"{name}={text!r}: must be {wants}") from None
+
+
+def for_child(root: str, **more: str) -> dict[str, str]:
+    """The environment for a process of ours: this one's, `more`, and `root` as a place to import from."""
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def _address(text: str) -> tuple[str, int]:

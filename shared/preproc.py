@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from shared import events, products, transport
-from shared.config import Config
+from shared.config import Config, for_child
 from shared.errors import Busy, DatastoreError, NoPreproc, NotFrozen, Recovering, error_for
 from shared.posix import replace_durably, storage_errors
 from shared.products import Manifest
@@ -154,9 +154,8 @@ class Preproc:
         if not self.present():
             raise NoPreproc("gwpy is not installed here: pip install 'dt-datastore[preproc]'")
         root = Path(__file__).resolve().parent.parent
-        path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
         # One thread: ingest and the writer share these cores.
-        env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        env = for_child(str(root), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         command = [sys.executable, "-m", "shared.preproc_job"]
         # A session of its own: an operator's Ctrl-C is for us, and we end it.
         with subprocess.Popen(  # noqa: S603

@@ -35,14 +35,15 @@ def parameters(duration: float) -> dict[str, object]:
 
     From 8 s on they are gwpy's defaults. Shorter strain gets shorter filters, a power of two of seconds, so that the
     median spectrum averages over seven stretches or more, and for less than 4 s a lower greatest Q: a 1 s sample
-    works with 0.25 s and Q from 4 to 32. Pixels are at the most 1/128 s long, so that a blip glitch fills one.
+    works with 0.25 s and Q from 4 to 32. Pixels are 1/1024 s long, and up to 1/128 s for longer strain, so that a
+    blip glitch still fills one.
     """
     fftlength = min(2.0, 2.0 ** floor(log2(duration / 4)))
     return {
         "fftlength": fftlength,
         "fduration": fftlength,
         "qrange": (4.0, 64.0) if duration >= 4 else (4.0, 32.0),
-        "tres": min(1 / 128, 2.0 ** ceil(log2(duration / 4096))),
+        "tres": min(1 / 128, max(1 / 1024, 2.0 ** ceil(log2(duration / 4096)))),
     }
 
 

@@ -86,8 +86,8 @@ def test_at_most_one_module_is_scientific():
 
 def test_the_environment_is_read_by_the_configuration_alone():
     readers = {name for name in SHARED if "os.environ" in (ROOT / "shared" / name).read_text()}
-    # serve picks the function before there is a configuration; failpoints are for tests; preproc hands it on.
-    assert {name for name in readers if "config" not in name} == {"serve.py", "failpoints.py", "preproc.py"}
+    # serve picks the function before there is a configuration; failpoints are for tests.
+    assert {name for name in readers if "config" not in name} == {"serve.py", "failpoints.py"}
 
 
 def test_failpoints_are_those_that_stand_in_the_code():
