@@ -38,9 +38,10 @@ deploy: $(VENV)/.runtime
 
 # Against a cluster with Knative Serving and Eventing; docs/operations.md says which versions and flags.
 e2e: $(VENV)/.dev
-	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...]" >&2; exit 2; }
-	$(BIN)/python -m knative.e2e --kubeconfig "$(KUBECONFIG)" --namespace "$(or $(NAMESPACE),datastore-e2e)" \
-	  $(if $(IMAGE),--image "$(IMAGE)") $(if $(PREPROC_IMAGE),--preproc-image "$(PREPROC_IMAGE)")
+	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...] [PREPROC_IMAGE=...] [OVERLAY=...]" >&2; exit 2; }
+	DATASTORE_KUBECONFIG="$(abspath $(KUBECONFIG))" DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" \
+	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
+	  $(BIN)/python -m pytest -v tests/e2e tests/test_contract.py
 
 bench: $(VENV)/.dev $(VENV)/.extras
 	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.harness import Store
 
-TOPOLOGIES = ("embedded", "split")
+# With a cluster to run on (see tests/e2e/cluster.py) the same contract is asked there, and nothing is started here.
+ON_CLUSTER = bool(os.environ.get("DATASTORE_KUBECONFIG"))
+TOPOLOGIES = ("cluster",) if ON_CLUSTER else ("embedded", "split")
 
 
 @pytest.fixture(params=TOPOLOGIES)
@@ -28,8 +32,30 @@ def new_store(tmp_path):
         store.stop()
 
 
+@pytest.fixture(scope="session")
+def cluster():
+    """The store installed on a real cluster for this session, and taken away again."""
+    if not ON_CLUSTER:
+        pytest.skip("needs a cluster: run `make e2e KUBECONFIG=...`")
+    from tests.e2e.cluster import Cluster
+
+    cluster = Cluster.from_env()
+    try:
+        cluster.install()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
 @pytest.fixture(scope="session", params=TOPOLOGIES)
 def _running(request, tmp_path_factory):
+    if request.param == "cluster":
+        from tests.e2e.cluster import ClusterStore
+
+        store = ClusterStore(request.getfixturevalue("cluster"), tmp_path_factory.mktemp("claims") / "copy")
+        yield store
+        store.stop()
+        return
     with Store(request.param, tmp_path_factory.mktemp(request.param)) as store:
         yield store
 

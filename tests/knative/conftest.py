@@ -7,6 +7,13 @@ from tests.harness import Store
 from tests.knative import pod
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _loopback():
+    """A new network namespace has its loopback device down."""
+    if not pod.missing():
+        pod.run("ip", "link", "set", "lo", "up")
+
+
 @pytest.fixture(scope="session")
 def node():
     """The network of the pods; skips where there can be none."""

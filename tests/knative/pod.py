@@ -34,7 +34,6 @@ class Node:
 
     def __init__(self):
         self._last = 1
-        run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "pods", "type", "bridge")
         run("ip", "addr", "add", f"{SUBNET}.1/24", "dev", "pods")
         run("ip", "link", "set", "pods", "up")
