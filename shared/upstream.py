@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urljoin
 import msgspec
 
 from shared import transport
+from shared.auth import Credential
 from shared.buffer import Archive, Counts, Description
 from shared.config import Upstream
 from shared.errors import (
@@ -18,8 +19,10 @@ from shared.errors import (
     Busy,
     DatastoreError,
     FlushFailed,
+    Forbidden,
     NoSuchFile,
     NoSuchRoute,
+    Unauthenticated,
     UpstreamFailed,
     told,
 )
@@ -44,17 +47,18 @@ class _Archives(msgspec.Struct):
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
-def products_at(url: str, timeout: float) -> Products:
+def products_at(url: str, timeout: float, service_token: str = "") -> Products:
     """The products of preprocessing, as the list at `url` has them; none without a URL.
 
     The calls raise UpstreamFailed.
     """
+    credential = Credential(service_token)
 
     def ask() -> list[Product]:
         if not url:
             return []
         try:
-            answer = transport.request("GET", url, {}, None, timeout)
+            answer = transport.request("GET", url, credential.headers(), None, timeout)
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
         if answer.status != 200:
@@ -73,6 +77,7 @@ class Client:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
+        self._credential = Credential(upstream.service_token)
         self._urls = {name: upstream.url(name) for name in upstream.endpoints}
 
     def get(self, endpoint: str, **query: str | int | None) -> bytes:
@@ -98,7 +103,9 @@ class Client:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, done: tuple[int, ...]
     ) -> transport.Answer:
         try:
-            answer = transport.request(method, url, headers, body, self.upstream.timeout)
+            answer = transport.request(
+                method, url, {**headers, **self._credential.headers()}, body, self.upstream.timeout
+            )
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
         if answer.status not in done:
@@ -120,7 +127,8 @@ def _refused(url: str, answer: transport.Answer) -> DatastoreError:
             pass
         else:
             error = told(refusal.code, refusal.body)
-    if error is None or isinstance(error, NoSuchRoute):  # a route that is missing there is not the client's fault
+    # A route that is missing there, or does not take our own credentials, is not the client's fault.
+    if error is None or isinstance(error, (NoSuchRoute, Unauthenticated, Forbidden)):
         error = UpstreamFailed(f"{url} answers {answer.status}")
     if "retry-after" in answer.headers:
         error.headers = {"Retry-After": answer.headers["retry-after"]}

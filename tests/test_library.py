@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import journal
+from shared.access_config import limits_from_env
 from shared.config import ConfigError, from_env
 from shared.state import CLEAN, OPEN, UPDATE, WRITE, Record, State, apply, name_of, number_of
 from tests.harness import Process
@@ -90,6 +91,7 @@ def test_the_original_environment_is_understood():
 )  # fmt: skip
 def test_a_bad_value_is_named(name, value):
     with pytest.raises(ConfigError, match=name):
+        limits_from_env({name: value})
         from_env({name: value})
 
 
