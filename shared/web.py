@@ -336,7 +336,7 @@ async def _body(request: Request, held: Held) -> bytes:
 def _read_body(request: flask.Request, held: Held) -> bytes:
     limits = held.room.limits
     held.grow(request.content_length or 0)
-    if request.content_length is None:
+    if "Transfer-Encoding" in request.headers:
         held.grow(limits.body)  # nobody says how long it will be
     began = time.monotonic()
     try:

@@ -90,9 +90,9 @@ def test_the_original_environment_is_understood():
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named(name, value):
+    read = limits_from_env if name.startswith("MAX_") else from_env
     with pytest.raises(ConfigError, match=name):
-        limits_from_env({name: value})
-        from_env({name: value})
+        read({name: value})
 
 
 @pytest.mark.parametrize("target", ["ingest", "freeze"])
