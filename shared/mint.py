@@ -1,7 +1,7 @@
 """Makes tokens: `python -m shared.mint NAME SCOPE,SCOPE` prints one and its line for the token file.
 
-With `--secret` it prints the Secret that the manifests for Knative mount instead, for the store's own functions and
-one operator, whose token is on stderr.
+With `--secret` it prints the Secrets that the manifests for Knative mount instead: for the store's own functions, and
+for one operator, whose token is on stderr.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ import sys
 
 from shared.auth import SCOPES, read_tokens
 
-_SECRET = """\
+_MANIFEST = """\
 apiVersion: v1
 kind: Secret
 metadata:
-  name: datastore-auth
+  name: datastore-tokens
 stringData:
   tokens: |
     {service}
     {operator}
-  service: {token}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: datastore-service
+stringData:
+  token: {token}
 """
 
 
@@ -44,7 +50,7 @@ def main(arguments: list[str]) -> int:
         if arguments == ["--secret"]:
             token, service = mint("service", ",".join(sorted(SCOPES)))
             operators, operator = mint("operator", "read,write,operate")
-            print(_SECRET.format(service=service, operator=operator, token=token), end="")
+            print(_MANIFEST.format(service=service, operator=operator, token=token), end="")
             print(f"the operator's token: {operators}", file=sys.stderr)
         else:
             print("\n".join(mint(*arguments)))
