@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import urllib3
 
-from tests.harness import check_archive, http, segment
+from tests.harness import FUNCTION_OF, check_archive, http, segment
 from tests.load import post_all
 
 
@@ -30,6 +30,22 @@ def wait_until(condition, timeout=60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_every_function_works_with_the_claims_that_its_manifest_mounts(pods):
+    store = pods(functions=set(FUNCTION_OF.values()) | {"writer"})
+    sent = {store.stored(segment(n)): segment(n) for n in range(1, 6)}
+    assert store.check_exact()["n_itm"] == 5
+    assert store.freeze().status == 201
+    assert store.dstat()["dstatus"] == "FROZEN"
+    assert store.cleanall().status == 201
+    assert [check_archive(archive) for archive in store.archives()] == [sent]
+    for name, pod in store.processes.items():
+        writes = {"writer": ["appdata", "datavar"], "ingest": ["datavar"]}.get(name, [])
+        for claim in ("appdata", "datavar"):
+            assert (pod.run("touch", f"/mnt/store/{claim}/{name}") == 0) == (claim in writes)
+        assert pod.run("touch", "/mnt/tmp/it") == 0
+        assert pod.run("touch", f"{store.root}/it") != 0  # the root file system
 
 
 def test_i1_i2_i4_ten_thousand_segments_end_exact_with_the_writer_killed_twice(pods):
