@@ -28,7 +28,8 @@ _MAKE = 180.0  # and the spectrogram to be made
 
 def main() -> int:
     """Run the demonstration; stay until Ctrl-C, or not at all with DEMO_EXIT=1 in the environment."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     port = _free_port(int(os.environ.get("PORT") or 8080))
     url = f"http://127.0.0.1:{port}"
     _say(f"starting the store on {url}, in {_ROOT}")
