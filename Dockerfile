@@ -12,7 +12,7 @@ WORKDIR /src
 # The requirements have a layer of their own: they change more seldom than the source.
 COPY requirements.txt ./
 RUN pip --python /opt/datastore/bin/python install --requirement requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements-client.txt requirements-preproc.txt README.md LICENSE ./
 COPY shared shared
 COPY functions functions
 RUN pip --python /opt/datastore/bin/python install --no-deps .

@@ -1,18 +1,27 @@
 # The two commands a newcomer needs: `make run` serves the store, `make test` passes the tests.
-# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer).
+# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer). `make test BROWSER=1`
+# also tests the pages in a browser, for which chromium must be installed.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-knative deploy e2e bench check format clean
+.PHONY: run demo test test-knative crash deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m shared.serve
 
-test: $(VENV)/.dev
+# Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
+demo: $(VENV)/.extras
+	@exec $(BIN)/python -m client.demo
+
+test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 	$(BIN)/python -m pytest $(TESTS)
+
+# Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
+crash: $(VENV)/.dev
+	$(BIN)/python -W ignore -m tests.crash --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 NODE          := unshare --map-root-user --net --mount --
 KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
@@ -38,8 +47,8 @@ e2e: $(VENV)/.dev
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
 	  $(BIN)/python -m pytest -v tests/e2e tests/test_contract.py
 
-bench: $(VENV)/.dev
-	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.dev $(VENV)/.extras
+	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -58,8 +67,17 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# What gwclient and preproc need beyond the store itself; tests of either are skipped without it.
+$(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check $(foreach file,$(wordlist 1,2,$^),--requirement $(file))
+	@touch $@
+
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/.browser: requirements-browser.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-browser.txt
 	@touch $@
 
 clean:

@@ -12,6 +12,7 @@ import os
 import msgspec
 
 from shared import journal
+from shared.config import PRODUCTS
 from shared.errors import JournalDamaged
 from shared.failpoints import failpoint
 from shared.posix import link_or_copy, replace_durably, storage_errors, sync_folder
@@ -33,6 +34,9 @@ def archive_batch(volume: Volume, state: State, opening: Record) -> None:
         if not os.path.isdir(target):
             volume.fs.mv(config.data_root, target)
         failpoint("clean.moved")
+        if os.path.isdir(config.products_root):  # nothing can be put there until the next batch is open
+            volume.fs.mv(config.products_root, os.path.join(target, PRODUCTS))
+        failpoint("clean.products")
         volume.fs.makedirs(config.data_root, exist_ok=True)
         replace_durably(os.path.join(target, config.stat_name), msgspec.json.encode(state.stat))
         failpoint("clean.summary")

@@ -5,23 +5,35 @@ DatastoreError
 │   ├── BadSegment      not a segment: malformed JSON, wrong types, NaN, empty h, dt <= 0 ...
 │   ├── BadRequest      anything else about the request that cannot be read
 │   ├── BodyTooLarge
+│   ├── Unprocessable   as BadRequest, in the words of GlitchflowAPI's clients
 │   ├── NoSuchRoute
+│   ├── NoSuchFile
 │   └── WrongMethod
 └── Unavailable         the same request may succeed later: clients retry
-├── BufferFrozen    the batch is frozen; cleanall opens the next one
-├── Busy            the queue is full, or the writer is away or slow
-├── Recovering      the store is starting and not ready yet
-├── JournalDamaged  the journal cannot be trusted; an operator must look
-└── StorageFailed   the volume refused a write: full, read-only, broken
+    ├── BufferFrozen    the batch is frozen; cleanall opens the next one
+    ├── Busy            the queue is full, or the writer is away or slow
+    ├── Recovering      the store is starting and not ready yet
+    ├── NotFrozen       the batch takes segments, or is not there any more: nothing to preprocess
+    ├── NoPreproc       this process cannot make spectrograms: gwpy is missing
+    ├── JournalDamaged  the journal cannot be trusted; an operator must look
+    ├── StorageFailed   the volume refused a write: full, read-only, broken
+    │   └── FlushFailed the same, met by Datastore Logic while it flushes
+    └── UpstreamFailed  the service behind this one is away, or answers what it should not
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class DatastoreError(Exception):
-    """Base of every error this library raises on purpose; its text is fit to be shown to a client."""
+    """Base of every error this library raises on purpose; its text is fit to be shown to a client.
+
+    `headers` are the answer's, where one error of a kind has others than the next.
+    """
+
+    headers: Mapping[str, str] = {}
 
 
 class Rejected(DatastoreError):
@@ -38,6 +50,14 @@ class BadRequest(Rejected):
 
 class BodyTooLarge(Rejected):
     """The body is longer than the store accepts."""
+
+
+class Unprocessable(Rejected):
+    """A body that GlitchflowAPI's clients got wrong."""
+
+
+class NoSuchFile(Rejected):
+    """The batch holds no segment of this name."""
 
 
 class NoSuchRoute(Rejected):
@@ -67,12 +87,28 @@ class Recovering(Unavailable):
     """The store is replaying its journal and not ready yet."""
 
 
+class NotFrozen(Unavailable):
+    """Products are made of a frozen batch only; it is open, was opened again, or has been filed away."""
+
+
+class NoPreproc(Unavailable):
+    """gwpy, which makes the products, is not installed here."""
+
+
 class JournalDamaged(Unavailable):
     """The journal is damaged before its tail; the text names the file and the byte offset."""
 
 
 class StorageFailed(Unavailable):
     """The volume refused a write; nothing of the request was kept."""
+
+
+class FlushFailed(StorageFailed):
+    """The volume refused to file the batch away."""
+
+
+class UpstreamFailed(Unavailable):
+    """The service behind this one does not answer, or not in a way that can be understood."""
 
 
 class Answer(NamedTuple):
@@ -86,21 +122,28 @@ class Answer(NamedTuple):
 ANSWERS: dict[type[Exception], Answer] = {
     BadSegment: Answer(400, "ERRFMT"),
     BadRequest: Answer(400, "ERRFMT"),
+    Unprocessable: Answer(422, "ERRFMT"),  # what FastAPI, in the original, answers
     NoSuchRoute: Answer(404, "ERRPATH"),
+    NoSuchFile: Answer(404, "ERRFILE"),
     WrongMethod: Answer(405, "ERRMETHOD"),
     BodyTooLarge: Answer(413, "ERRSIZE"),
     BufferFrozen: Answer(503, "FROZEN", 10),
     Busy: Answer(503, "BUSY", 1),
     Recovering: Answer(503, "RECOVERING", 1),
+    NotFrozen: Answer(409, "OPEN"),
+    NoPreproc: Answer(503, "NOPREPROC", 60),
     JournalDamaged: Answer(503, "DAMAGED", 60),
     StorageFailed: Answer(507, "ERRIO", 10),
+    FlushFailed: Answer(500, "ERRIO", 10),  # the original's `Broken FS`
+    UpstreamFailed: Answer(502, "UPSTREAM", 1),
     Exception: Answer(500, "ERRINTERNAL"),
 }
 """The only place that pairs an error with a status; a subclass is answered as its nearest listed ancestor."""
 
-_BY_CODE: dict[str, type[DatastoreError]] = {
-    answer.code: error for error, answer in ANSWERS.items() if issubclass(error, Unavailable)
-}
+_BY_CODE: dict[str, type[DatastoreError]] = {}
+for _error, _answer in ANSWERS.items():
+    if issubclass(_error, DatastoreError):
+        _BY_CODE.setdefault(_answer.code, _error)
 
 
 def answer_for(error: Exception) -> Answer:
@@ -114,4 +157,11 @@ def error_for(code: str, message: str) -> DatastoreError:
     A code that is not a retryable one of ours becomes `Busy`: between our own functions every other answer
     (a proxy's, a crash's) means that the outcome is unknown and the caller may try again.
     """
-    return _BY_CODE.get(code, Busy)(message)
+    found = _BY_CODE.get(code, Busy)
+    return (found if issubclass(found, Unavailable) else Busy)(message)
+
+
+def told(code: str, message: str) -> DatastoreError | None:
+    """The error of this code, whichever it is; None if the table has no such code."""
+    found = _BY_CODE.get(code)
+    return found(message) if found else None

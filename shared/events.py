@@ -20,6 +20,7 @@ PREFIX = "eu.intertwin.datastore."
 SEGMENT, FREEZE, CLEANALL = PREFIX + "segment", PREFIX + "freeze", PREFIX + "cleanall"
 COMMIT = PREFIX + "commit"
 FROZEN, CLEANED, STORED = PREFIX + "frozen", PREFIX + "cleaned", PREFIX + "stored"
+SPECTROGRAM = PREFIX + "spectrogram"
 PING = "dev.knative.sources.ping"
 
 BATCH = "application/cloudevents-batch+json"

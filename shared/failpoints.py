@@ -24,12 +24,16 @@ NAMES = frozenset(
         "freeze.synced",  # frozen durably, the view still says otherwise
         "clean.planned",  # cleanall decided, nothing moved
         "clean.moved",  # data/ renamed to the archive, no new data/
+        "clean.products",  # the batch's products are in the archive, or there were none
         "clean.summary",  # the archive has its StatDesc, not its journal
         "clean.archived",  # the archive is whole, the old journal still in place
         "clean.swap",  # the next journal is written, not yet in place
         "clean.opened",  # the next journal is in place, views still old
         "trim.closed",  # a spool is closed for trimming, files not yet synced
         "trim.synced",  # files synced, the spool not yet removed
+        "preproc.half",  # one product written, none in place
+        "preproc.written",  # all products written and synced, none in place
+        "preproc.placed",  # the products are in place, nobody has been told
         "outbox.sent",  # a fact was delivered, the cursor not yet moved
     }
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from shared import metrics
 from shared.config import Config
-from shared.errors import BufferFrozen, Busy, DatastoreError
+from shared.errors import BufferFrozen, Busy, DatastoreError, Recovering
 from shared.segment import Segment
 from shared.spool import Place, Spool
 from shared.volume import Volume
@@ -69,6 +70,11 @@ class Intake:
         future: asyncio.Future[Verdict] = loop.create_future()
         self._queue.put(_Waiting(payload, segment, key, loop, future))
         return await future
+
+    def check(self) -> None:
+        """Raise Recovering unless there is a spool to write to: the writer makes it on a new volume."""
+        if not os.access(self._config.spool_root, os.W_OK):
+            raise Recovering(f"{self._config.spool_root} is not there, or not writable.")
 
     def close(self) -> None:
         """Finish what is queued and give the spool up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+from collections.abc import Callable, Sequence
 
 from shared import metrics
 from shared.errors import DatastoreError
@@ -18,10 +19,15 @@ class Keeper:
     """Opens a writer, keeps trying where that fails, and does its chores every `housekeeping` seconds.
 
     Closed at the interpreter's exit at the latest.
+
+    Args:
+        writer: the writer.
+        chores: further work to look after each time; it must not block.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, chores: Sequence[Callable[[], object]] = ()) -> None:
         self._writer = writer
+        self._further = chores
         self._outbox = Outbox(writer.config, writer.state, lambda: writer.durable_end)
         self._wake = threading.Event()
         self._opened = threading.Event()
@@ -76,4 +82,6 @@ class Keeper:
     def _chores(self) -> None:
         self._opened.set()
         self._writer.trim()
+        for chore in self._further:
+            chore()
         self._outbox.deliver()

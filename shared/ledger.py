@@ -12,21 +12,23 @@ from collections.abc import Sequence
 
 from shared import journal
 from shared.archive import create_first
+from shared.coverage import Coverage
 from shared.errors import JournalDamaged
 from shared.journal import Entry
 from shared.posix import AppendFile, same_file, storage_errors
 from shared.seen import Seen
-from shared.state import OPEN, Record, State, apply
+from shared.state import OPEN, WRITE, Record, State, apply
 from shared.volume import Volume
 
 log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """State and index as of the journal's durable end."""
+    """State and index as of the journal's durable end; with `measure`, also the strain in the batch."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, *, measure: bool = False) -> None:
         self._volume = volume
+        self._coverage = Coverage() if measure else None
         self._file: AppendFile | None = None
         self.state = State()
         self.seen = Seen()
@@ -65,6 +67,20 @@ class Ledger:
         self.end = self._appending = entries[-1].end
         for entry in entries:
             self.seen.note(entry)
+            self._measure(entry.record)
+
+    @property
+    def longest(self) -> float:
+        """The longest stretch of strain in the batch, seconds; 0 if it is not measured."""
+        return self._coverage.longest if self._coverage else 0.0
+
+    def _measure(self, record: Record) -> None:
+        if self._coverage is None:
+            return
+        if record.message == OPEN:
+            self._coverage = Coverage()
+        elif record.message == WRITE and record.t0 is not None and record.dt:
+            self._coverage.add((record.detector, record.channel), record.t0, record.dt, record.n)
 
     def record(self, message: str, **fields: object) -> Record:
         """A record of a decision other than about a segment: it carries the batch's counts at that moment."""
@@ -150,6 +166,7 @@ class Ledger:
             for entry in journal.scan(file, end):
                 state = apply(state, entry.record)
                 note(entry)
+                self._measure(entry.record)
                 end = entry.end
                 if entry.record.spool in spools:
                     spooled.append(entry.record)

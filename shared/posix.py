@@ -205,30 +205,26 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 class PosixFileSystem(LocalFileSystem):
-    """fsspec's local file system with the two calls of the write path made atomic and direct.
+    """fsspec's local file system with the two calls of the write path made direct: one write, one rename.
 
-    `pipe_file` replaces a whole file in one step, as an object store's put does; `mv` is one rename.
-    Neither syncs: what they write can be made again from the journal and the spool.
+    Neither syncs, and `pipe_file` is not atomic: what is to become visible is written beside its place and moved.
     """
 
     protocol = "dtposix"
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
-        """Write `value` to `path`; with mode "create" the file must not exist and is visible while it grows."""
-        temp = path if mode == "create" else f"{path}.next"
+        """Write a whole file; with mode "create" it must not exist. What cannot be written whole is removed."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if mode == "create" else os.O_TRUNC)
-        fd = os.open(temp, flags, 0o644)
+        fd = os.open(path, flags, 0o644)
         try:
             written = os.write(fd, value)
             while written < len(value):
                 written += os.write(fd, memoryview(value)[written:])
         except OSError:
-            os.unlink(temp)
+            os.unlink(path)
             raise
         finally:
             os.close(fd)
-        if temp is not path:
-            os.replace(temp, path)
 
     def mv(self, path1: str, path2: str, **_: Any) -> None:
         """Rename `path1` to `path2`, replacing it."""

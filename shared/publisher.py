@@ -25,7 +25,8 @@ class Publisher:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._pending: list[Record] = []
-        self._views_due = True
+        self.views_due = True  # nothing is known yet of what they say
+        self._counts_only = False  # what is staged
         self.missing = 0  # acknowledged segments found neither as a file nor in a spool
 
     @property
@@ -54,13 +55,19 @@ class Publisher:
 
     def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
         """Make sure that each segment's file is in place, from its spool; `deep` compares the file's content."""
+        spools: dict[str, str] | None = None  # listed once, and only if something is to be restored
         for record in records:
             path = os.path.join(self._volume.data, record.name)
             if _has_size(path, record.size) and (
                 not deep or read_payload(path, 0, record.size, record.sum) is not None
             ):
                 continue
-            payload = self._spooled(record)
+            spools = self._volume.spools() if spools is None else spools
+            payload = (
+                read_payload(spools[record.spool], record.at, record.size, record.sum)
+                if record.spool in spools
+                else None
+            )
             if payload is None:
                 self.missing += 1
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
@@ -73,27 +80,34 @@ class Publisher:
             else:
                 self._volume.discard(record.spool, record.at)
 
-    def views(self, state: State, *, counts_only: bool = False) -> None:
-        """Publish the views; where that fails they are due, and published by the next call."""
+    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+        """Write the views that a decision will need, before it is made: a full disk is found out in time.
+
+        Raises:
+            StorageFailed: they cannot be written; the decision must not be made.
+        """
+        self._counts_only = counts_only and not self.views_due
+        self._volume.stage_views(state, counts_only=self._counts_only)
+
+    def views(self) -> None:
+        """Show the staged views; where that fails they are due."""
+        self.views_due = True
         try:
-            if counts_only and not self._views_due:
-                self._volume.publish_counts(state)
-            else:
-                self._views_due = True
-                self._volume.publish_views(state)
-                self._views_due = False
+            self._volume.publish_views(counts_only=self._counts_only)
+            self.views_due = False
         except StorageFailed as error:
-            self._views_due = True
             log.error("%s", error)
 
     def views_if_due(self, state: State) -> None:
-        """Publish the views if they are missing or outdated."""
-        if self._views_due or not self._volume.views_present():
-            self.views(state)
+        """Stage and show the views if they are outdated or missing.
 
-    def _spooled(self, record: Record) -> bytes | None:
-        path = self._volume.spools().get(record.spool)
-        return read_payload(path, record.at, record.size, record.sum) if path else None
+        Raises:
+            StorageFailed: they cannot be written, and stay due.
+        """
+        if self.views_due or not self._volume.views_present():
+            self.views_due = True
+            self.stage_views(state)
+            self.views()
 
 
 def _has_size(path: str, size: int) -> bool:

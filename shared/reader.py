@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from shared import journal
 from shared.config import Config
-from shared.errors import BadRequest, Recovering, StorageFailed
+from shared.errors import BadRequest, NoSuchFile, Recovering, StorageFailed
 from shared.posix import same_file
 from shared.volume import Volume
+
+_NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 
 
 class Reader:
@@ -58,9 +61,29 @@ class Reader:
         """
         return (line for line, _ in self._segments(after, limit))
 
+    def segment(self, name: str) -> bytes:
+        """A stored segment of the open batch, as it was received.
+
+        Raises:
+            BadRequest: `name` is not a file name of ours.
+            NoSuchFile: the batch holds no such segment.
+            StorageFailed: it cannot be read.
+        """
+        _check_name(name, "name")
+        try:
+            return self._volume.read(name)
+        except FileNotFoundError:
+            raise NoSuchFile(f"{name} is not in the batch") from None
+        except OSError as error:
+            raise StorageFailed(f"{name}: {error.strerror}") from error
+
+    def archives(self, limit: int = 20) -> list[dict[str, object]]:
+        """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
+        return [{"name": name, **self._volume.read_view(path)} for name, path in self._volume.archives(limit)]
+
     def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
-        if after and not (after.startswith("gwb") and after.endswith(".json") and after[3:-5].isdecimal()):
-            raise BadRequest("`after` must be a file name as /dumpF lists them")
+        if after:
+            _check_name(after, "after")
         path = self.config.journal_path
         for _ in itertools.repeat(None, 100):
             try:
@@ -74,6 +97,11 @@ class Reader:
                 return _closing(file, journal.segments(file, count=count, after=after, limit=limit))
             file.close()
         raise Recovering("The batch is being changed.")
+
+
+def _check_name(name: str, parameter: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
 
 
 def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:

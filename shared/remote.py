@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared import events, transport
+from shared.config import Config, ConfigError
 from shared.errors import Busy, DatastoreError, Recovering, error_for
 from shared.state import FROZEN
 from shared.writer import Submission, Verdict
@@ -23,6 +24,17 @@ class _Refusal(msgspec.Struct):
 
 
 _refusal = msgspec.json.Decoder(_Refusal)
+
+
+def writer_at(settings: Config) -> RemoteWriter:
+    """The writer at WRITER_URL.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    if not settings.writer_url:
+        raise ConfigError("WRITER_URL='': must be the writer's URL")
+    return RemoteWriter(settings.writer_url, settings.commit_timeout)
 
 
 class RemoteWriter:

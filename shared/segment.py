@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from shared.errors import BadSegment
@@ -65,6 +67,8 @@ def parse(body: bytes) -> Segment:
         raise BadSegment(
             f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
         )
+    if not math.isfinite(segment.dt):
+        raise BadSegment("`t` spans more than a double can say")
     if max(len(segment.detector), len(segment.channel)) > 256:
         raise BadSegment("`detector` and `channel` are at most 256 characters long")
     return segment

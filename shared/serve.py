@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.config import ConfigError, from_env
 
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
+BROKEN = 500  # the readiness probe's answer where the function could not be built: a configuration error
 GRACE = 20  # seconds for requests under way when the process is asked to stop
+KEEP_ALIVE = 75  # seconds: a server that hangs up sooner than its clients costs them a request now and then
 
 
 def main() -> int:
@@ -51,6 +54,9 @@ def _targets() -> list[str]:
 
 
 def _serve_asgi(app: Any, host: str, port: int) -> None:
+    # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
+    # of 5 ms it would wait for the event loop that long.
+    sys.setswitchinterval(0.0005)
     uvicorn.run(
         _Warm(app),
         host=host,
@@ -59,6 +65,7 @@ def _serve_asgi(app: Any, host: str, port: int) -> None:
         access_log=False,
         backlog=2048,
         timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
         server_header=False,
         loop="uvloop",
         http="httptools",
@@ -77,12 +84,15 @@ class _Warm:
             await self._app(scope, receive, send)
             return
         await receive()
-        await self._ask()
+        if await self._ask() == BROKEN:
+            await send({"type": "lifespan.startup.failed", "message": "the function cannot be built, see above"})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> int:
+        status = 0
         path = "/health/readiness"
         scope: dict[str, object] = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
@@ -93,27 +103,34 @@ class _Warm:
         async def receive() -> dict[str, object]:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def send(message: object) -> None:
-            pass
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
 
         await self._app(scope, receive, send)
+        return status
 
 
 def _serve_flask(app: flask.Flask, host: str, port: int) -> None:
     from gunicorn.app.base import BaseApplication
+
+    def warm(worker: Any) -> None:
+        if app.test_client().get("/health/readiness").status_code == BROKEN:
+            sys.exit(3)  # which gunicorn takes as: do not try again
 
     class Server(BaseApplication):
         def load_config(self) -> None:
             options = {
                 "bind": f"{host}:{port}",
                 "workers": 1,
-                "threads": 8,
+                "threads": 32,
                 "worker_class": "gthread",
                 "timeout": 0,
                 "graceful_timeout": GRACE,
+                "keepalive": KEEP_ALIVE,
                 "loglevel": "warning",
                 "control_socket_disable": True,
-                "post_worker_init": lambda worker: app.test_client().get("/health/readiness"),
+                "post_worker_init": warm,
             }
             for name, value in options.items():
                 self.cfg.set(name, value)

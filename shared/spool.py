@@ -79,13 +79,14 @@ class Spool:
         if self._file is not None and self._file.end < self._volume.config.spool_size:
             return self._file
         self.close()
-        spool = secrets.token_hex(8)
-        path = self._volume.spool_path(spool)
         with storage_errors("opening a spool"):
-            file = AppendFile(path, create=True)
-            if not (try_lock(file.fd) and same_file(file.fd, path)):  # a trim was quicker and has closed it
-                file.close()
-                raise StorageFailed("opening a spool: try again")
+            while True:
+                spool = secrets.token_hex(8)
+                path = self._volume.spool_path(spool)
+                file = AppendFile(path, create=True)
+                if try_lock(file.fd) and same_file(file.fd, path):
+                    break
+                file.close()  # in the instant before it was locked a trim took it for abandoned
             sync_folder(os.path.dirname(path))
         self._id, self._file = spool, file
         return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import re
 from collections.abc import Iterator
@@ -60,6 +61,14 @@ class Volume:
         """
         self.fs.mv(self.staged(spool, at), os.path.join(self.data, name))
 
+    def read(self, name: str) -> bytes:
+        """The file `data/<name>`.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+        """
+        return bytes(self.fs.cat_file(os.path.join(self.data, name)))
+
     def restore(self, name: str, payload: bytes) -> None:
         """Put `data/<name>` back from its spooled payload, in one step."""
         temp = self.staged("restore", 0)
@@ -99,17 +108,24 @@ class Volume:
 
     # -- views ------------------------------------------------------------------------------------------------
 
-    def publish_views(self, state: State) -> None:
-        """Replace StatDesc.json and Dsstat.json by what `state` says, each in one step, unsynced: I6 allows it."""
-        with storage_errors("publishing the views"):
-            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
-            failpoint("views.half")
-            self.fs.pipe_file(self.config.dstat_path, msgspec.json.encode(state.dstat))
+    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+        """Write what the views will say beside them, where `publish_views` finds it.
 
-    def publish_counts(self, state: State) -> None:
-        """Replace StatDesc.json alone: all that a commit changes."""
+        Raises:
+            StorageFailed: no space, or the volume is read-only; the views are as they were.
+        """
+        with storage_errors("staging the views"):
+            self.fs.pipe_file(f"{self.config.stat_path}.next", msgspec.json.encode(state.stat))
+            if not counts_only:
+                self.fs.pipe_file(f"{self.config.dstat_path}.next", msgspec.json.encode(state.dstat))
+
+    def publish_views(self, *, counts_only: bool = False) -> None:
+        """Replace StatDesc.json, and unless `counts_only` Dsstat.json, by what is staged; unsynced: I6 allows it."""
         with storage_errors("publishing the views"):
-            self.fs.pipe_file(self.config.stat_path, msgspec.json.encode(state.stat))
+            self.fs.mv(f"{self.config.stat_path}.next", self.config.stat_path)
+            if not counts_only:
+                failpoint("views.half")
+                self.fs.mv(f"{self.config.dstat_path}.next", self.config.dstat_path)
 
     def views_present(self) -> bool:
         """Whether both views exist."""
@@ -134,6 +150,15 @@ class Volume:
     def archive(self, name: str) -> str:
         """The folder of an archived batch."""
         return os.path.join(self.config.volume_root, name)
+
+    def archives(self, limit: int) -> list[tuple[str, str]]:
+        """The newest archives, newest first: name, and path of the final counts."""
+        found = []
+        for folder in self.fs.ls(self.config.volume_root, detail=False):
+            path = os.path.join(folder, self.config.stat_name)
+            with contextlib.suppress(OSError):
+                found.append((os.stat(path).st_mtime_ns, os.path.basename(folder), path))
+        return [(name, path) for _, name, path in heapq.nlargest(limit, found)]
 
     def free_archive_name(self, wanted: str) -> str:
         """`wanted`, or with the first suffix that is not taken: `13 31 22`, `13 31 22-2`, `13 31 22-3` ..."""

@@ -2,7 +2,9 @@
 knows a web framework.
 
 A handler takes a `Call` and returns a `Reply`. Plain functions may block; `async` ones run on the event loop and
-must not. Errors are answered from the table in `errors`; anything unforeseen is a 500 without a traceback in it.
+must not. Under Flask there is no loop: an `async` handler serves there too, if all that it awaits is done on the spot
+(a blocking client behind an `async` interface). Errors are answered from the table in `errors`; anything unforeseen
+is a 500 without a traceback in it.
 """
 
 from __future__ import annotations
@@ -11,21 +13,33 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import flask
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from shared import metrics
-from shared.errors import BadRequest, BodyTooLarge, DatastoreError, NoSuchRoute, WrongMethod, answer_for
+from shared.errors import (
+    BadRequest,
+    BadSegment,
+    BodyTooLarge,
+    DatastoreError,
+    NoSuchRoute,
+    Unprocessable,
+    WrongMethod,
+    answer_for,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 JSON = "application/json"
+PROBES = ("/health/liveness", "/health/readiness")
+_threads = ThreadPoolExecutor(64, "handler")  # for plain handlers beside a loop; they mostly wait for disks and peers
 
 
 @dataclass(slots=True)
@@ -112,8 +126,8 @@ class App:
     """Routes with their errors, probes and metrics; `asgi_target` and `flask_target` serve it.
 
     Args:
-        routes: (method, path) -> handler.
-        check: raises what keeps the function from serving; the readiness probe asks it.
+        routes: (method, path) -> handler; a path that ends in `/*` serves everything below it.
+        check: raises what keeps the function from serving; the readiness probe asks it, and it must not block.
         max_body: longest body accepted, bytes.
     """
 
@@ -121,8 +135,8 @@ class App:
         self.max_body = max_body
         self._routes: dict[str, dict[str, Handler]] = {}
         own: dict[tuple[str, str], Handler] = {
-            ("GET", "/health/liveness"): lambda call: text("alive"),
-            ("GET", "/health/readiness"): lambda call: (check(), text("ready"))[1],
+            ("GET", PROBES[0]): lambda call: text("alive"),
+            ("GET", PROBES[1]): lambda call: (check(), text("ready"))[1],
             ("GET", "/metrics"): lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE),
         }
         for (method, path), handler in {**own, **routes}.items():
@@ -134,13 +148,22 @@ class App:
         Raises:
             NoSuchRoute, WrongMethod: there is none.
         """
-        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/"))
+        methods = self._routes.get(path) or self._routes.get("/" + path.strip("/")) or self._above(path)
         if methods is None:
             raise NoSuchRoute(f"nothing is served at {path}")
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
-            raise WrongMethod(f"{path} takes {', '.join(sorted(methods))}")
+            allowed = ", ".join(sorted(methods))
+            error = WrongMethod(f"{path} takes {allowed}")
+            error.headers = {"Allow": allowed}
+            raise error
         return found
+
+    def _above(self, path: str) -> dict[str, Handler] | None:
+        while path := path.rpartition("/")[0]:
+            if methods := self._routes.get(f"{path}/*"):
+                return methods
+        return None
 
     def check_size(self, length: int) -> None:
         """Raise BodyTooLarge for a body of this many bytes."""
@@ -152,13 +175,37 @@ def failure(error: Exception) -> Reply:
     """The reply to an error, as the table says."""
     answer = answer_for(error)
     metrics.REFUSALS.labels(answer.code).inc()
+    headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
     if isinstance(error, DatastoreError):
         message = str(error)
+        headers.update(error.headers)
     else:
         log.error("unforeseen error", exc_info=error)
         message = "internal error"
-    headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
     return Reply(msgspec.json.encode({"code": answer.code, "body": message}), answer.status, headers=headers)
+
+
+def in_words(error: Exception) -> Reply:
+    """The reply to an error whose body is its text alone, as the original's."""
+    reply = failure(error)
+    return Reply(str(error).encode(), reply.status, "text/plain; charset=utf-8", reply.headers)
+
+
+def with_resp(handler: Handler) -> Handler:
+    """`handler` with its failures in the words of GlitchflowAPI: the code is in `resp` too, where its clients look,
+    and a body they got wrong is a 422.
+    """
+
+    async def answered(call: Call) -> Reply:
+        try:
+            return await run(handler, call)
+        except Exception as error:
+            reply = failure(Unprocessable(str(error)) if isinstance(error, BadRequest | BadSegment) else error)
+            said = msgspec.json.decode(cast(bytes, reply.body))
+            reply.body = msgspec.json.encode({"resp": said["code"], **said})
+            return reply
+
+    return answered
 
 
 def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awaitable[Response]]:
@@ -194,9 +241,24 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awai
 
 async def run(handler: Handler, call: Call) -> Reply:
     """Call a handler from the event loop: a plain one, which may block, on a thread."""
-    if inspect.iscoroutinefunction(handler):
-        return await handler(call)  # type: ignore[no-any-return]
-    return await asyncio.to_thread(handler, call)  # type: ignore[arg-type]
+    # Probes must not queue behind requests that wait for a lock.
+    if call.path in PROBES or inspect.iscoroutinefunction(handler):
+        reply = handler(call)
+    else:
+        reply = await asyncio.get_running_loop().run_in_executor(_threads, handler, call)
+    return reply if isinstance(reply, Reply) else await reply
+
+
+def _run_now(outcome: Reply | Awaitable[Reply]) -> Reply:
+    """What a handler returned, or what its coroutine returns without ever waiting."""
+    if isinstance(outcome, Reply):
+        return outcome
+    waiting = outcome.__await__()
+    try:
+        next(waiting)
+    except StopIteration as done:
+        return cast(Reply, done.value)
+    raise RuntimeError("an async handler waited, and there is no event loop to wait on")
 
 
 async def _body(request: Request, app: App) -> bytes:
@@ -205,15 +267,18 @@ async def _body(request: Request, app: App) -> bytes:
         app.check_size(int(declared))
     chunks: list[bytes] = []
     length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        app.check_size(length)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            length += len(chunk)
+            app.check_size(length)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise BadRequest("the client broke off") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
-    """A synchronous functions-framework target, for plain handlers only; `build` as in `asgi_target`."""
+    """A synchronous functions-framework target; `build` as in `asgi_target`."""
     app: App | None = None
 
     def target(request: flask.Request) -> flask.Response:
@@ -227,7 +292,7 @@ def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request
                 app.check_size(request.content_length or 0)
                 call.body = request.stream.read(app.max_body + 1)
                 app.check_size(len(call.body))
-            reply: Any = handler(call)
+            reply: Any = _run_now(handler(call))
         except Exception as error:
             reply = failure(error)
         response = flask.Response(reply.body, reply.status, dict(reply.headers), content_type=reply.type)

@@ -10,6 +10,7 @@ decided from memory alone. The order within a decision is fixed:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -25,10 +26,13 @@ from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFai
 from shared.failpoints import failpoint
 from shared.journal import Entry
 from shared.ledger import Ledger, utc_now
+from shared.policy import Policy
 from shared.posix import locked, storage_errors, sync_volume, try_lock
 from shared.publisher import Publisher
 from shared.state import CLEAN, FROZEN, OPERATIONAL, UPDATE, WRITE, Record, State, apply, name_of
 from shared.volume import Volume
+
+log = logging.getLogger(__name__)
 
 
 class Submission(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
@@ -59,6 +63,8 @@ class Verdict(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     code: str = ""
 
 
+AUTO = "auto"  # user and token of a batch that froze by itself
+_NEVER = Policy()
 _REFUSED = Verdict(code="FROZEN")
 _GIVEN_UP = Verdict(code="BUSY")  # its ingest gave up on it, or its spool is gone: nobody waits for this verdict
 
@@ -76,13 +82,15 @@ class Writer:
     Args:
         config: the configuration.
         patience: how long to wait for another process's lock, seconds.
+        policy: when a batch may freeze; it matters here only where it also freezes by itself.
     """
 
-    def __init__(self, config: Config, patience: float = 10.0) -> None:
+    def __init__(self, config: Config, patience: float = 10.0, policy: Policy = _NEVER) -> None:
         self.config = config
         self.volume = Volume(config)
         self.publisher = Publisher(self.volume)
-        self._ledger = Ledger(self.volume)
+        self.policy = policy
+        self._ledger = Ledger(self.volume, measure=self._measures)
         self._patience = patience
         self._mutex = threading.Lock()
         self._lock_fd = -1
@@ -102,14 +110,15 @@ class Writer:
             self.volume.prepare()
             if self._lock_fd < 0:
                 with storage_errors("opening the lock"):
-                    self._lock_fd = os.open(f"{self.config.journal_path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                    self._lock_fd = os.open(self.config.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             with self._decision(deep=True):
                 state = self._ledger.state
                 if not self.volume.fs.isdir(self.volume.data):
                     if state.n_itm:
                         raise JournalDamaged(f"{self.volume.data}: missing, the journal counts {state.n_itm} files")
                     self.volume.fs.makedirs(self.volume.data)
-                self.publisher.views(state)
+                self.publisher.views_if_due(state)
+                self._freeze_if_due()
         except DatastoreError as error:
             self._complaint = error
             raise
@@ -123,7 +132,7 @@ class Writer:
         self._complaint = Recovering("The store is stopping.")
         with self._mutex:
             self._ledger.close()
-            self._ledger = Ledger(self.volume)
+            self._ledger = Ledger(self.volume, measure=self._measures)
             if self._lock_fd >= 0:
                 os.close(self._lock_fd)
                 self._lock_fd = -1
@@ -146,10 +155,12 @@ class Writer:
         with self._decision():
             verdicts, lines, entries, state = self._decide(submissions)
             if entries:
+                self.publisher.stage_views(state, counts_only=True)
                 self._ledger.append(lines, entries, state)
                 self.publisher.files(entry.record for entry in entries)
                 failpoint("publish.done")
-                self.publisher.views(state, counts_only=True)
+                self.publisher.views()
+                self._freeze_if_due()
         failpoint("commit.reply")
         return verdicts
 
@@ -164,7 +175,7 @@ class Writer:
             if not (key and self._ledger.seen.by_key(key, UPDATE)):
                 self._append_one(self._ledger.record(UPDATE, key=key, dstatus=dstatus, user=user, token=token))
                 failpoint("freeze.synced")
-                self.publisher.views(self._ledger.state)
+                self.publisher.views()
             done = Done(self._ledger.state)
         self.notify()
         return done
@@ -188,6 +199,7 @@ class Writer:
             self._append_one(self._ledger.record(CLEAN, key=key, archive=archive))
             failpoint("clean.planned")
             self._catch_up()
+            self.publisher.views_if_due(self._ledger.state)
             done = Done(self._ledger.state, archive)
         self.notify()
         return done
@@ -239,6 +251,11 @@ class Writer:
         return self._ledger.state_if_current()
 
     @property
+    def known_state(self) -> State:
+        """The state as of the last decision made or read here: never waits, may be a moment old."""
+        return self._ledger.state
+
+    @property
     def durable_end(self) -> int:
         """The offset up to which the open batch's journal is durable."""
         return self._ledger.end
@@ -259,16 +276,44 @@ class Writer:
     def _catch_up(self, *, deep: bool = False) -> None:
         """Learn what was decided since, by us before a crash or by another writer, and finish what it began."""
         ledger = self._ledger
-        self.publisher.restore(ledger.catch_up(), deep=deep)
-        while ledger.state.closing:
+        before = ledger.state
+        records = ledger.catch_up()
+        while ledger.state.closing:  # its files were in place and synced before that was decided, and may have moved
             archive_batch(self.volume, ledger.state, ledger.opening())
-            ledger.catch_up()
-            self.publisher.views(ledger.state)
+            records = ledger.catch_up()
+        if ledger.state is not before:
+            self.publisher.views_due = True
+        self.publisher.restore(records, deep=deep)
 
     def _append_one(self, record: Record) -> None:
         line = journal.encode(record)
-        start = self._ledger.end
-        self._ledger.append([line], [Entry(start, start + len(line), record)], apply(self._ledger.state, record))
+        start, state = self._ledger.end, apply(self._ledger.state, record)
+        self.publisher.stage_views(state)
+        self._ledger.append([line], [Entry(start, start + len(line), record)], state)
+
+    @property
+    def _measures(self) -> bool:
+        return self.policy.auto and self.policy.min_seconds > 0
+
+    def _freeze_if_due(self) -> None:
+        """Freeze the batch if the policy wants that, within the decision that brought it so far.
+
+        So no later group enters, and a cleanall cannot come between. What is stored is answered as stored, whatever
+        happens here: a freeze that cannot be written is due again with the next group, or at the next start.
+        """
+        state = self._ledger.state
+        if not self.policy.auto or state.dstatus != OPERATIONAL:
+            return
+        if not self.policy.allows(state.buff_size, self._ledger.longest):
+            return
+        try:
+            self._append_one(self._ledger.record(UPDATE, dstatus=FROZEN, user=AUTO, token=AUTO))
+            failpoint("freeze.synced")
+            self.publisher.views()
+        except StorageFailed as error:
+            log.warning("the batch is due to be frozen, later: %s", error)
+        else:
+            self.notify()
 
     def _decide(self, submissions: Sequence[Submission]) -> tuple[list[Verdict], list[bytes], list[Entry], State]:
         state, group = self._ledger.state, self._ledger.end
@@ -300,7 +345,7 @@ class Writer:
                 lines.append(line)
                 entries.append(Entry(offset, offset + len(line), record))
                 offset += len(line)
-                verdict = here[(s.spool, s.at)] = Verdict(name, s.size, True)
+                verdict = here[(s.spool, s.at)] = Verdict(name, s.size, fresh=True)
                 if s.key:
                     here[s.key] = verdict
             verdicts.append(verdict)
@@ -309,12 +354,12 @@ class Writer:
     def _earlier(self, s: Submission) -> Verdict | None:
         """The verdict this submission, or another with its key, has had before."""
         seen = self._ledger.seen
-        if s.at < seen.marks.get(s.spool, 0):
-            known = seen.by_place(s.spool, s.at)
-            return Verdict(known[0], known[1], True) if known else _GIVEN_UP
+        passed = s.at < seen.marks.get(s.spool, 0)
+        if passed and (known := seen.by_place(s.spool, s.at)):
+            return Verdict(known[0], known[1], fresh=True)
         if s.key and (record := seen.by_key(s.key, WRITE)):
             return Verdict(record.name, record.size)
-        return None
+        return _GIVEN_UP if passed else None
 
     def _accepts(self, spool: str) -> bool:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,11 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import urllib3
 
 ROOT = Path(__file__).resolve().parent.parent
 STRAIN = ROOT.parent / "shared" / "data"  # real strain, where it is present
 http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=30))
+
+needs_preproc = pytest.mark.skipif(not importlib.util.find_spec("gwpy"), reason="needs gwpy: make .venv/.extras")
+needs_client = pytest.mark.skipif(not importlib.util.find_spec("httpx"), reason="needs httpx: make .venv/.extras")
 
 EMBEDDED_ROUTES = {"/sendF", "/stat", "/dstat", "/dumpF", "/dumpLogF", "/upddsc", "/cleanall"}
 FUNCTION_OF = {
@@ -26,13 +32,28 @@ FUNCTION_OF = {
     "/dumpLogF": "logdump",
     "/upddsc": "freeze",
     "/cleanall": "cleanall",
+    "/segment": "files",
+    "/archives": "files",
+    **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
+    **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
+    **dict.fromkeys(
+        ("/stats", "/dumpbuf", "/desc", "/dspage", "/train", "/streamdata", "/cleanbuf", "/docs", "/openapi.json"),
+        "glitchflow",
+    ),
 }
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below those the kernel gives to outgoing connections: it must stay free."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def segment(n=3, t0=1126259446.0, dt=1 / 4096, **extra) -> bytes:
@@ -46,7 +67,8 @@ class Process:
     def __init__(self, target: str, env: dict[str, str], port: int | None = None):
         self.target, self.env, self.port = target, env, port or free_port()
         self.process: subprocess.Popen | None = None
-        self.log = Path(env["ROOT"]) / f"{target}-{self.port}.log"
+        root = Path(env["ROOT"])
+        self.log = root.with_name(root.name + ".logs") / f"{target}-{self.port}.log"
 
     @property
     def url(self) -> str:
@@ -114,11 +136,14 @@ class Process:
 
 
 class Store:
-    """A running store, in either topology; `topology` is "embedded" or "split"."""
+    """A running store, in either topology; `topology` is "embedded" or "split".
 
-    def __init__(self, topology: str, root: Path, **env: str):
+    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true.
+    """
+
+    def __init__(self, topology: str, root: Path, upper=False, **env: str):
         self.topology, self.root = topology, Path(root)
-        self.env = {"ROOT": str(root), "HOUSEKEEPING": "0.5", **env}
+        self.env = {"ROOT": str(root), "HOUSEKEEPING": "0.5", "PREPROC": "off", **env}
         self.processes: dict[str, Process] = {}
         if topology == "embedded":
             self.processes["datastore"] = Process("datastore", self.env)
@@ -127,6 +152,19 @@ class Store:
             env_of_others = {**self.env, "WRITER_URL": writer.url}
             for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
                 self.processes[target] = Process(target, env_of_others)
+            if upper:
+                self._add_upper()
+
+    def _add_upper(self) -> None:
+        """Logic with its endpoints on as many hosts, and GlitchflowAPI below one base URL, as in the original."""
+        endpoints = {
+            "ENDP_STAT": "/stat", "ENDP_DESC": "/dstat", "ENDP_DUMPF": "/dumpF", "ENDP_DUMP": "/dumpLogF",
+            "ENDP_SEND": "/sendF", "ENDP_UPD_DESC": "/upddsc", "ENDP_CLEAN": "/cleanall",
+            "ENDP_SEGMENT": "/segment", "ENDP_ARCHIVES": "/archives",
+        }  # fmt: skip
+        urls = {name: self.url(route) for name, route in endpoints.items()}
+        logic = self.processes["logic"] = Process("logic", {**self.env, **urls})
+        self.processes["glitchflow"] = Process("glitchflow", {**self.env, "DS_BURL": logic.url + "/"})
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -216,7 +254,11 @@ class Store:
 
     def archives(self) -> list[Path]:
         """Archive folders, oldest batch first."""
-        folders = [p for p in (self.root / "datavar").iterdir() if p.is_dir() and p.name not in ("data", ".spool")]
+        folders = [
+            p
+            for p in (self.root / "datavar").iterdir()
+            if p.is_dir() and p.name not in ("data", "products") and p.name[0] != "."
+        ]
         return sorted(folders, key=lambda p: json.loads((p / "LogStream.json").read_text().splitlines()[0])["batch"])
 
     def check_exact(self) -> dict:
@@ -231,12 +273,18 @@ class Store:
 
 
 def check_archive(folder: Path) -> dict[str, bytes]:
-    """I8: an archive holds exactly its batch, the batch's journal and its final counts; return the batch's files."""
+    """I8: an archive holds exactly its batch, the batch's journal and its final counts; return the batch's files.
+
+    The batch's products lie beside them, if there were any.
+    """
     stat = json.loads((folder / "StatDesc.json").read_text())
     records = [json.loads(line) for line in (folder / "LogStream.json").read_text().splitlines()]
     log = [record for record in records if record["message"] == "Write file"]
     files = {p.name: p.read_bytes() for p in folder.iterdir() if p.name.startswith("gwb")}
-    assert {p.name for p in folder.iterdir()} == {"StatDesc.json", "LogStream.json", *files}
+    assert {p.name for p in folder.iterdir()} - {"products"} == {"StatDesc.json", "LogStream.json", *files}
+    if (folder / "products").exists():
+        made_of = json.loads((folder / "products" / "manifest.json").read_text())
+        assert made_of["batch"] == records[0]["batch"]
     assert records[0]["message"] == "Open batch"
     assert records[-1]["message"] == "Clean all"
     assert [r["name"] for r in log] == sorted(files)

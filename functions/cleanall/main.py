@@ -6,7 +6,8 @@ from typing import Protocol
 
 from shared import config, events, web
 from shared.errors import BadRequest
-from shared.remote import RemoteWriter
+from shared.remote import writer_at
+from shared.requests import CLEANED
 
 
 class Cleans(Protocol):
@@ -27,7 +28,7 @@ def routes(writer: Cleans) -> web.Routes:
                 writer.cleanall(event.key)
             return web.NO_CONTENT
         writer.cleanall(call.headers.get("idempotency-key", ""))
-        return web.json({"code": "STAT_UPD", "body": "Buffer cleaned"}, 201)
+        return web.json(CLEANED, 201)
 
     return {("POST", "/"): clean, ("POST", "/cleanall"): clean}
 
@@ -35,8 +36,7 @@ def routes(writer: Cleans) -> web.Routes:
 def build() -> web.App:
     """Cleanall on its own: it asks the writer across HTTP."""
     settings = config.from_env()
-    writer = RemoteWriter(settings.writer_url, settings.commit_timeout)
-    return web.App(routes(writer), lambda: None, settings.max_body)
+    return web.App(routes(writer_at(settings)), lambda: None, settings.max_body)
 
 
 cleanall = web.flask_target("cleanall", build)

@@ -13,18 +13,26 @@ import functions_framework.aio
 from functions.cleanall import main as cleanall_function
 from functions.files import main as files_function
 from functions.freeze import main as freeze_function
+from functions.glitchflow import main as glitchflow_function
 from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
+from functions.logic import main as logic_function
+from functions.preproc import main as preproc_function
 from shared import config, events, metrics, web
+from shared.buffer import LocalBuffer
 from shared.errors import BadRequest, NoSuchRoute
 from shared.intake import Intake
 from shared.keeper import Keeper
+from shared.logic import Logic
+from shared.preproc import Preproc
+from shared.products import listing
 from shared.reader import Reader
 from shared.state import State
+from shared.status import Status, read_products
 from shared.writer import Writer
 
 
-def routes(writer: Writer, intake: Intake) -> web.Routes:
+def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
     """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
@@ -41,7 +49,9 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
     ingest = ingest_function.routes(intake)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
-    takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall}
+    logic = Logic(LocalBuffer(writer, reader, intake), writer.policy)
+    products = preproc_function.routes(preproc)
+    takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall, events.FROZEN: products}
 
     async def event(call: web.Call) -> web.Reply:
         if not events.is_event(call.headers):
@@ -57,6 +67,9 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
         **ingest,
         **freeze,
         **cleanall,
+        **products,
+        **logic_function.routes(logic, Status(logic, lambda: read_products(listing(writer.config)))),
+        **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
         ("POST", "/"): event,
@@ -66,12 +79,13 @@ def routes(writer: Writer, intake: Intake) -> web.Routes:
 def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.from_env()
-    writer = Writer(settings)
-    metrics.show_state(writer.state)
-    Keeper(writer).start()
+    writer = Writer(settings, policy=config.policy_from_env())
+    metrics.show_state(lambda: writer.known_state)
+    preproc = Preproc(settings)
+    Keeper(writer, [preproc.look] if settings.preproc_auto and preproc.present() else []).start()
     intake = Intake(settings, writer.commit)
     atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
-    return web.App(routes(writer, intake), writer.check, settings.max_body)
+    return web.App(routes(writer, intake, preproc), writer.check, settings.max_body)
 
 
 datastore = functions_framework.aio.http(web.asgi_target("datastore", build))

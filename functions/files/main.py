@@ -1,4 +1,6 @@
-"""files: the names of the stored segments, in order of arrival (GET /dumpF, with optional `limit` and `after`)."""
+"""files: what is stored: names in order of arrival (GET /dumpF, with optional `limit` and `after`), a segment itself
+(GET /segment?name=), and the newest archives (GET /archives).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,18 @@ def routes(reader: Reader) -> web.Routes:
         names = (f'"{name}"'.encode() for name in reader.names(*web.page(call)))
         return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
 
-    return {("GET", "/"): dump, ("GET", "/dumpF"): dump}
+    def segment(call: web.Call) -> web.Reply:
+        return web.Reply(reader.segment(call.query.get("name", "")))
+
+    def archives(call: web.Call) -> web.Reply:
+        return web.json({"archives": reader.archives()})
+
+    return {
+        ("GET", "/"): dump,
+        ("GET", "/dumpF"): dump,
+        ("GET", "/segment"): segment,
+        ("GET", "/archives"): archives,
+    }
 
 
 def build() -> web.App:

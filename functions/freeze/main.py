@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared import config, events, web
 from shared.errors import BadRequest
-from shared.remote import RemoteWriter
+from shared.remote import writer_at
 from shared.requests import read_update
 from shared.state import FROZEN
 
@@ -41,8 +41,7 @@ def routes(writer: Freezes) -> web.Routes:
 def build() -> web.App:
     """Freeze on its own: it asks the writer across HTTP."""
     settings = config.from_env()
-    writer = RemoteWriter(settings.writer_url, settings.commit_timeout)
-    return web.App(routes(writer), lambda: None, settings.max_body)
+    return web.App(routes(writer_at(settings)), lambda: None, settings.max_body)
 
 
 freeze = web.flask_target("freeze", build)

@@ -10,7 +10,8 @@ import functions_framework.aio
 from shared import config, events, segment, web
 from shared.errors import BadRequest, Unavailable
 from shared.intake import Intake
-from shared.remote import RemoteWriter
+from shared.remote import writer_at
+from shared.requests import read_key, written
 
 
 def routes(intake: Intake) -> web.Routes:
@@ -19,11 +20,8 @@ def routes(intake: Intake) -> web.Routes:
     async def send(call: web.Call) -> web.Reply:
         if events.is_event(call.headers):
             return await take_events(call)
-        key = call.headers.get("idempotency-key", "")
-        if len(key) > 256:
-            raise BadRequest("Idempotency-Key is longer than 256 characters")
-        stored = await intake.store(call.body, segment.parse(call.body), key)
-        return web.json({"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}, 201)
+        key = read_key(call.headers)
+        return web.json(written(await intake.store(call.body, segment.parse(call.body), key)), 201)
 
     async def take(event: events.Event) -> None:
         if event.type != events.SEGMENT:
@@ -46,11 +44,9 @@ def routes(intake: Intake) -> web.Routes:
 def build() -> web.App:
     """Ingest on its own: payloads go to the volume, records to the writer across HTTP."""
     settings = config.from_env()
-    if not settings.writer_url:
-        raise config.ConfigError("WRITER_URL: must be the writer's URL")
-    intake = Intake(settings, RemoteWriter(settings.writer_url, settings.commit_timeout).commit)
+    intake = Intake(settings, writer_at(settings).commit)
     atexit.register(intake.close)
-    return web.App(routes(intake), lambda: None, settings.max_body)
+    return web.App(routes(intake), intake.check, settings.max_body)
 
 
 ingest = functions_framework.aio.http(web.asgi_target("ingest", build))

@@ -48,8 +48,8 @@ def routes(writer: Writer, keeper: Keeper) -> web.Routes:
 def build() -> web.App:
     """The writer on its own, with its background work."""
     settings = config.from_env()
-    writer = Writer(settings)
-    metrics.show_state(writer.state)
+    writer = Writer(settings, policy=config.policy_from_env())
+    metrics.show_state(lambda: writer.known_state)
     keeper = Keeper(writer)
     keeper.start()
     return web.App(routes(writer, keeper), writer.check, max(settings.max_body, 64 << 20))

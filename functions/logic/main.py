@@ -1,0 +1,65 @@
+"""logic: Datastore Logic, which decides when a batch may freeze, and shows the status page."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared import config, pages, web
+from shared.asking import AskingBuffer
+from shared.errors import BufferFrozen, FlushFailed
+from shared.logic import Logic
+from shared.requests import read_key, read_update
+from shared.status import Status
+from shared.upstream import RemoteBuffer, products_at
+
+
+def routes(logic: Logic, status: Status) -> web.Routes:
+    """What logic serves, over whichever Data Buffer."""
+
+    def dump(call: web.Call) -> web.Reply:
+        names = map(msgspec.json.encode, logic.names(*web.page(call)))
+        return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
+
+    def log(call: web.Call) -> web.Reply:
+        return web.Reply(web.json_list(logic.log(*web.page(call))))
+
+    async def stream(call: web.Call) -> web.Reply:
+        try:
+            return web.text(await logic.send(call.body, read_key(call.headers)), 201)
+        except BufferFrozen as error:
+            return web.in_words(error)
+
+    def freeze(call: web.Call) -> web.Reply:
+        by = read_update(call.body)
+        frozen = logic.freeze(by.user, by.token, read_key(call.headers))
+        return web.text("Waiting for more incoming data.") if frozen is None else web.json(frozen, 201)
+
+    def flush(call: web.Call) -> web.Reply:
+        try:
+            return web.Reply(logic.flush(read_key(call.headers)).encode(), 201)
+        except FlushFailed as error:
+            return web.in_words(error)
+
+    return {
+        **pages.status(),
+        ("GET", "/status.json"): lambda call: web.json(status.show()),
+        ("GET", "/bufstat"): lambda call: web.json(logic.stat()),
+        ("GET", "/dsdesc"): lambda call: web.json(logic.dstat()),
+        ("GET", "/dumpf"): dump,
+        ("GET", "/dumpflog"): log,
+        ("POST", "/stream"): stream,
+        ("POST", "/freezeds"): freeze,
+        ("POST", "/flushbuf"): flush,
+    }
+
+
+def build() -> web.App:
+    """Logic on its own: it asks the Data Buffer across HTTP."""
+    upstream = config.logic_from_env()
+    buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
+    own = Logic(buffer, config.policy_from_env())
+    status = Status(own, products_at(upstream.products, upstream.timeout))
+    return web.App(routes(own, status), lambda: None, config.from_env().max_body)
+
+
+logic = web.flask_target("logic", build)

@@ -1,0 +1,214 @@
+"""The services behind Logic and GlitchflowAPI, across HTTP: their answers as values, their refusals as our errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from urllib.parse import urlencode, urljoin
+
+import msgspec
+
+from shared import transport
+from shared.buffer import Archive, Counts, Description
+from shared.config import Upstream
+from shared.errors import (
+    BufferFrozen,
+    Busy,
+    DatastoreError,
+    FlushFailed,
+    NoSuchFile,
+    NoSuchRoute,
+    UpstreamFailed,
+    told,
+)
+from shared.status import Product, Products, read_products
+
+T = TypeVar("T")
+
+
+class _Refusal(msgspec.Struct):
+    code: str
+    body: str = ""
+
+
+class _Names(msgspec.Struct):
+    nmlist: list[str] | None = None  # the original's null: empty
+
+
+class _Archives(msgspec.Struct):
+    archives: list[Archive]
+
+
+_refusal = msgspec.json.Decoder(_Refusal)
+
+
+def products_at(url: str, timeout: float) -> Products:
+    """The products of preprocessing, as the list at `url` has them; none without a URL.
+
+    The calls raise UpstreamFailed.
+    """
+
+    def ask() -> list[Product]:
+        if not url:
+            return []
+        try:
+            answer = transport.request("GET", url, {}, None, timeout)
+        except Busy as error:
+            raise UpstreamFailed(str(error)) from error
+        if answer.status != 200:
+            raise UpstreamFailed(f"{url} answers {answer.status}")
+        products = read_products(_decode(answer.body, dict[str, object]))
+        return [Product(product.name, urljoin(url, product.url)) for product in products]
+
+    return ask
+
+
+class Client:
+    """Requests to the endpoints of one service, named by their environment variables; connections are reused.
+
+    No request is repeated: whether it was heard is for the one to judge who knows its idempotency key.
+    """
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self._urls = {name: upstream.url(name) for name in upstream.endpoints}
+
+    def get(self, endpoint: str, **query: str | int | None) -> bytes:
+        """GET; the body of a successful answer.
+
+        Raises:
+            UpstreamFailed: no answer, or none that can be understood.
+            DatastoreError: what the service says is wrong.
+        """
+        url = self._urls[endpoint]
+        if given := {name: value for name, value in query.items() if value}:
+            url += "?" + urlencode(given)
+        return self._ask("GET", url, {}, None, (200, 204)).body
+
+    def post(self, endpoint: str, body: bytes, key: str = "", done: tuple[int, ...] = (201,)) -> transport.Answer:
+        """POST; an answer whose status is in `done`. Errors as `get`."""
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        return self._ask("POST", self._urls[endpoint], headers, body, done)
+
+    def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, done: tuple[int, ...]
+    ) -> transport.Answer:
+        try:
+            answer = transport.request(method, url, headers, body, self.upstream.timeout)
+        except Busy as error:
+            raise UpstreamFailed(str(error)) from error
+        if answer.status not in done:
+            raise _refused(url, answer)
+        return answer
+
+
+def _refused(url: str, answer: transport.Answer) -> DatastoreError:
+    """The error that an unsuccessful answer stands for."""
+    error: DatastoreError | None = None
+    if answer.body == b"Datastore frozen.":  # Logic's words, which are the original's
+        error = BufferFrozen()
+    elif answer.body == b"Broken FS":
+        error = FlushFailed("Broken FS")
+    else:
+        try:
+            refusal = _refusal.decode(answer.body)
+        except msgspec.DecodeError:  # a proxy's own words
+            pass
+        else:
+            error = told(refusal.code, refusal.body)
+    if error is None or isinstance(error, NoSuchRoute):  # a route that is missing there is not the client's fault
+        error = UpstreamFailed(f"{url} answers {answer.status}")
+    if "retry-after" in answer.headers:
+        error.headers = {"Retry-After": answer.headers["retry-after"]}
+    return error
+
+
+def _decode(body: bytes, type: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UpstreamFailed(f"the service behind this one answers what cannot be read: {error}") from error
+
+
+class _Remote:
+    """What both services have in common; the arguments are the names of the endpoints."""
+
+    def __init__(self, upstream: Upstream, stat: str, desc: str, names: str, send: str) -> None:
+        self._client = Client(upstream)
+        self._stat, self._desc, self._names, self._send = stat, desc, names, send
+
+    def stat(self) -> Counts:
+        """The counts."""
+        return _decode(self._client.get(self._stat), Counts)
+
+    def dstat(self) -> Description:
+        """The state."""
+        return _decode(self._client.get(self._desc), Description)
+
+    def names(self, after: str = "", limit: int | None = None) -> Iterable[str]:
+        """File names in order of arrival."""
+        return _decode(self._client.get(self._names, after=after, limit=limit), _Names).nmlist or []
+
+
+class RemoteBuffer(_Remote):
+    """A `Buffer` across HTTP. All its calls block, `send` too: it serves functions without an event loop."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
+
+    def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
+        """As `Buffer.log`."""
+        body = self._client.get("ENDP_DUMP", after=after, limit=limit)
+        return map(bytes, _decode(body, list[msgspec.Raw])) if body else []
+
+    def segment(self, name: str) -> bytes:
+        """As `Buffer.segment`; NoSuchFile also where the Data Buffer is one that cannot show segments."""
+        try:
+            return self._client.get("ENDP_SEGMENT", name=name)
+        except UpstreamFailed as error:
+            raise NoSuchFile(str(error)) from error
+
+    def archives(self) -> list[Archive]:
+        """As `Buffer.archives`."""
+        return _decode(self._client.get("ENDP_ARCHIVES"), _Archives).archives
+
+    async def send(self, body: bytes, key: str = "") -> str:
+        """As `Buffer.send`."""
+        return self._client.post(self._send, body, key).body.decode(errors="replace")
+
+    def freeze(self, user: str, token: str, key: str = "") -> Counts:
+        """As `Buffer.freeze`."""
+        self._client.post("ENDP_UPD_DESC", msgspec.json.encode({"user": user, "token": token}), key)
+        return self.stat()  # a frozen batch does not change
+
+    def cleanall(self, key: str = "") -> str:
+        """As `Buffer.cleanall`."""
+        return self._client.post("ENDP_CLEAN", b"{}", key).body.decode(errors="replace")
+
+
+class RemoteLogic(_Remote):
+    """Datastore Logic across HTTP, for a function with an event loop: `send` waits on threads of its own."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
+        self._threads = ThreadPoolExecutor(64, "send")
+
+    async def send(self, body: bytes, key: str = "") -> str:
+        """As `Buffer.send`."""
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._client.post, self._send, body, key)
+        return answer.body.decode(errors="replace")
+
+    def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
+        """As `Logic.freeze`."""
+        body = msgspec.json.encode({"user": user, "token": token})
+        answer = self._client.post("DS_FREEZE", body, key, done=(200, 201))
+        return _decode(answer.body, Counts) if answer.status == 201 else None
+
+    def flush(self, key: str = "") -> str:
+        """As `Logic.flush`."""
+        return self._client.post("DS_FLUSH", b"{}", key).body.decode(errors="replace")

@@ -1,0 +1,47 @@
+"""A sink for CloudEvents: a real HTTP server that remembers what it took, and can refuse for a while."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Sink:
+    def __init__(self):
+        self.events: list[dict] = []
+        self.refuse = 0  # answer 503 to this many deliveries
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                sink.refuse, refused = max(sink.refuse - 1, 0), sink.refuse
+                if not refused:
+                    sink.events.append(event)
+                self.send_response(503 if refused else 202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Sink:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def facts(self) -> list[tuple[str, dict]]:
+        """(short type, data) of each distinct event, in order of first arrival."""
+        seen = {}
+        for event in self.events:
+            seen.setdefault((event["source"], event["id"]), (event["type"].rsplit(".")[-1], event["data"]))
+        return list(seen.values())

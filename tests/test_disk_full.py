@@ -1,0 +1,58 @@
+"""A full disk: 507, nothing changes, and it works again when there is space."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.harness import segment
+from tests.load import post_all
+
+
+@pytest.fixture(params=["everything", "appdata"])
+def small_disk(request, tmp_path):
+    """A store's root whose data, or only its journal, lies on a file system of a few megabytes."""
+    root = tmp_path / "small"
+    mount = root if request.param == "everything" else root / "appdata"
+    mount.mkdir(parents=True)
+    size = "8m" if request.param == "everything" else "400k"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
+    yield root, mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def test_disk_full_is_507_and_recovers(small_disk, topology, new_store):
+    root, mount = small_disk
+    store = new_store(topology, root=root, SPOOL_SIZE="500000")
+    try:
+        ballast = mount / "ballast"
+        ballast.write_bytes(b"\0" * (100_000 if mount != root else 2_000_000))
+        bodies = (("", segment(300, t0=float(i))) for i in range(3000))
+        sent = post_all(store.url("/sendF"), bodies, 8)
+        statuses = {s.status for s in sent}
+        assert statuses == {201, 507}
+        refused = next(s for s in sent if s.status == 507)
+        assert b"ERRIO" in refused.answer
+        stat = store.check_exact()
+        acked = {s.name: s.body for s in sent if s.status == 201}
+        assert stat["n_itm"] == len(acked)
+        assert store.send(segment(300)).status == 507
+        assert store.check_exact() == stat
+
+        os.unlink(ballast)
+        name = store.stored(segment(5, t0=7.0))
+        assert store.check_exact()["n_itm"] == len(acked) + 1
+        files = store.files()
+        assert files[name] == segment(5, t0=7.0)
+        assert all(files[n] == body for n, body in acked.items())
+        for process in {store.writer, store.ingest}:
+            process.kill()
+            process.start("/health/liveness")
+        store.writer.wait()
+        assert store.check_exact()["n_itm"] == len(acked) + 1
+    finally:
+        store.stop()
