@@ -1,7 +1,7 @@
 """Serves one function: `python -m shared.serve`, with FUNCTION_TARGET naming it and SERVURL or PORT the address.
 
-The functions-framework makes the application; this module chooses the server's settings the framework's own
-command does not offer: graceful shutdown, a warm start, and quiet logs.
+The functions-framework loads the function; this module chooses the server's settings that the framework's own
+command does not offer: graceful shutdown, a warm start, quiet logs, and for asynchronous functions the short way in.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.config import ConfigError, from_env
+from shared.web import SERVED
 
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
 BROKEN = 500  # the readiness probe's answer where the function could not be built: a configuration error
@@ -44,8 +45,10 @@ def main() -> int:
     # A signal ends the server, which then raises it again: by exiting on it, the store is closed in good order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    serve = _serve_flask if isinstance(app, flask.Flask) else _serve_asgi
-    serve(app, settings.host, settings.port)
+    if isinstance(app, flask.Flask):
+        _serve_flask(app, settings.host, settings.port)
+    else:
+        _serve_asgi(SERVED[target], settings.host, settings.port)
     return 0
 
 
@@ -53,7 +56,7 @@ def _targets() -> list[str]:
     return sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py"))
 
 
-def _serve_asgi(app: Any, host: str, port: int) -> None:
+def _serve_asgi(app: ASGIApp, host: str, port: int) -> None:
     # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
     # of 5 ms it would wait for the event loop that long.
     sys.setswitchinterval(0.0005)

@@ -10,7 +10,7 @@ from shared.errors import BufferFrozen, FlushFailed
 from shared.logic import Logic
 from shared.requests import read_key, read_update
 from shared.status import Status
-from shared.upstream import RemoteBuffer, products_at
+from shared.upstream import RemoteBuffer, RemoteProducts
 
 
 def routes(logic: Logic, status: Status) -> web.Routes:
@@ -58,8 +58,14 @@ def build() -> web.App:
     upstream = config.logic_from_env()
     buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
     own = Logic(buffer, config.policy_from_env())
-    status = Status(own, products_at(upstream.products, upstream.timeout))
-    return web.App(routes(own, status), lambda: None, config.from_env().max_body)
+    products = RemoteProducts(upstream.products, upstream.timeout)
+
+    def product(call: web.Call) -> web.Reply:
+        media, content = products.read(call.path)
+        return web.Reply(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+
+    served = {**routes(own, Status(own, products.list)), ("GET", "/products/*"): product}
+    return web.App(served, lambda: None, config.from_env().max_body)
 
 
 logic = web.flask_target("logic", build)

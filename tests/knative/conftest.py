@@ -25,17 +25,20 @@ def node():
 
 
 class PodStore(Store):
-    """The split store with ingest and writer in pods, as the prod overlay has them; the readers ask the volume."""
+    """The split store with functions in pods as the prod overlay has them, by default writer and ingest only."""
 
-    def __init__(self, node: pod.Node, root, **ingest_proxy: str):
+    def __init__(self, node: pod.Node, root, functions=("writer", "ingest"), **ingest_proxy: str):
         super().__init__("split", root)
         services = manifests.functions("prod")
         self.node = node
         self.processes["writer"] = pod.Pod(node, services["writer"], self.env)
-        self.processes["ingest"] = self.new_ingest(**ingest_proxy)
-        for process in self.processes.values():
-            if process.target != "writer":
-                process.env = {**process.env, "WRITER_URL": self.writer.url}
+        for name, process in self.processes.items():
+            if name == "ingest":
+                self.processes[name] = self.new_ingest(**ingest_proxy)
+            elif name != "writer":
+                env = {**process.env, "WRITER_URL": self.writer.url}
+                self.processes[name] = pod.Pod(node, services[name], env) if name in functions else process
+                self.processes[name].env = env
 
     def new_ingest(self, **proxy: str) -> pod.Pod:
         service = manifests.functions("prod")["ingest"]
@@ -47,8 +50,8 @@ def pods(node, tmp_path):
     """A function that starts a store in pods."""
     stores = []
 
-    def start(**ingest_proxy: str) -> PodStore:
-        store = PodStore(node, tmp_path / "store", **ingest_proxy)
+    def start(functions=("writer", "ingest"), **ingest_proxy: str) -> PodStore:
+        store = PodStore(node, tmp_path / "store", functions, **ingest_proxy)
         stores.append(store)
         store.start()
         return store

@@ -73,6 +73,7 @@ class Pod(Process):
         of_manifest = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
         own = {key: value for key, value in self.env.items() if key != "ROOT"}
         of_image = {"ROOT": "/mnt/store", "SERVURL": ":8080", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
+        of_image["TMPDIR"] = "/mnt/tmp"
         whole = {**of_image, **of_manifest, **own, "PORT": "8080", **env}
         self.process = self._inside(self.log, [sys.executable, "-W", "ignore", "-m", "shared.serve"], whole, cwd=ROOT)
         if self.proxy is None:
@@ -95,6 +96,11 @@ class Pod(Process):
         assert self.proxy.wait(timeout) == 0, self.proxy_text()
         self.process.terminate()
         assert self.process.wait(timeout) == 0, self.text()
+
+    def run(self, *command: str) -> int:
+        """Run a command where the function runs; return its exit code."""
+        enter = ["nsenter", "--target", str(self._sandbox.pid), "--mount"]
+        return subprocess.run([*enter, *command], stderr=subprocess.DEVNULL, timeout=30).returncode
 
     def proxy_text(self) -> str:
         return self.proxy_log.read_text()
@@ -128,11 +134,14 @@ class Pod(Process):
         claims = {v["name"]: v["persistentVolumeClaim"] for v in spec["volumes"] if "persistentVolumeClaim" in v}
         steps = ["mount --make-rprivate /", "mount -t tmpfs tmpfs /mnt"]
         for mount in spec["containers"][0]["volumeMounts"]:
+            target = f"/mnt{mount['mountPath']}"
+            steps.append(f"mkdir -p '{target}'")
             if (claim := claims.get(mount["name"])) is None:
+                steps.append(f"mount -t tmpfs tmpfs '{target}'")
                 continue
-            source, target = Path(self.env["ROOT"]) / claim["claimName"], f"/mnt{mount['mountPath']}"
+            source = Path(self.env["ROOT"]) / claim["claimName"]
             source.mkdir(exist_ok=True)
-            steps += [f"mkdir -p '{target}'", f"mount --bind '{source}' '{target}'"]
+            steps.append(f"mount --bind '{source}' '{target}'")
             if mount.get("readOnly"):
                 steps.append(f"mount -o remount,bind,ro '{target}'")
         return [*steps, "mount -o remount,ro /mnt", "mount -o remount,bind,ro /"]
