@@ -16,11 +16,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, STRAIN, free_port, needs_client, segment
+from tests.harness import ROOT, STRAIN, Store, free_port, needs_client, segment
 
 pytestmark = needs_client
 
 RATE, T0 = 4096, 1126259446
+
+
+@pytest.fixture(scope="module")
+def _embedded(tmp_path_factory):
+    with Store("embedded", tmp_path_factory.mktemp("embedded")) as store:
+        yield store
+
+
+@pytest.fixture
+def store(_embedded):
+    """One topology is enough where the client's side is looked at; `services` brings both."""
+    assert _embedded.cleanall().status == 201
+    return _embedded
 
 
 @pytest.fixture
