@@ -28,21 +28,23 @@ class PodStore(Store):
     """The split store with functions in pods as the prod overlay has them, by default writer and ingest only."""
 
     def __init__(self, node: pod.Node, root, functions=("writer", "ingest"), **ingest_proxy: str):
-        super().__init__("split", root)
-        services = manifests.functions("prod")
-        self.node = node
-        self.processes["writer"] = pod.Pod(node, services["writer"], self.env)
+        super().__init__("split", root, upper="logic" in functions)
+        self.node, self.hosts = node, root.with_name("hosts")
+        for name in functions:
+            self.processes[name] = self.new_pod(name, **(ingest_proxy if name == "ingest" else {}))
         for name, process in self.processes.items():
-            if name == "ingest":
-                self.processes[name] = self.new_ingest(**ingest_proxy)
-            elif name != "writer":
-                env = {**process.env, "WRITER_URL": self.writer.url}
-                self.processes[name] = pod.Pod(node, services[name], env) if name in functions else process
-                self.processes[name].env = env
+            if name not in functions:
+                process.env = {**process.env, "WRITER_URL": self.writer.url}
 
-    def new_ingest(self, **proxy: str) -> pod.Pod:
-        service = manifests.functions("prod")["ingest"]
-        return pod.Pod(self.node, service, {**self.env, "WRITER_URL": self.writer.url}, **proxy)
+    def new_pod(self, name: str, **proxy: str) -> pod.Pod:
+        return pod.Pod(self.node, manifests.functions("prod")[name], self.env, self.hosts, **proxy)
+
+    def start(self, ready=True) -> PodStore:
+        self.root.mkdir(parents=True, exist_ok=True)
+        pods = [process for process in self.processes.values() if isinstance(process, pod.Pod)]
+        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(pod.host for pod in pods))
+        super().start(ready)
+        return self
 
 
 @pytest.fixture
