@@ -61,7 +61,7 @@ class Pod(Process):
 
     @property
     def url(self) -> str:
-        return f"http://{SUBNET}.{self.number}"
+        return f"http://{SUBNET}.{self.number}:80"
 
     @property
     def host(self) -> str:

@@ -31,7 +31,7 @@ def in_background(work) -> threading.Thread:
     return thread
 
 
-def wait_until(condition, timeout=180.0) -> None:
+def wait_until(condition, timeout=60.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
