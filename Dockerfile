@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP
 RUN python -m venv --without-pip /opt/datastore
 WORKDIR /src
 # The requirements have a layer of their own: they change more seldom than the source.
-COPY requirements.txt ./
+COPY requirements*.txt ./
 RUN pip --python /opt/datastore/bin/python install --requirement requirements.txt
 COPY pyproject.toml requirements-client.txt requirements-preproc.txt README.md LICENSE ./
 COPY shared shared
@@ -27,6 +27,7 @@ FROM python:3.12-slim-bookworm AS base
 # pip is of no use in an image whose environment is finished.
 RUN pip uninstall --yes --root-user-action=ignore pip
 ENV PATH=/opt/datastore/bin:$PATH \
+    HOME=/tmp \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     FUNCTION_TARGET=datastore \

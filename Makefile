@@ -27,11 +27,15 @@ test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 crash: $(VENV)/.dev
 	$(BIN)/python -W ignore -m tests.crash --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
+NODE          := unshare --map-root-user --net --mount --
+KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+
 # The real parts of Knative, installed by Go into a cache (some minutes the first time); the tests that put pods
 # together run in namespaces of their own, in which a user who is not root may do so.
 test-knative: $(VENV)/.dev
 	knative/tools/install.sh all
-	KNATIVE_NODE=1 unshare --map-root-user --net --mount -- $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+	@$(NODE) true || echo "no namespaces here: the tests with pods are skipped" >&2
+	if $(NODE) true 2>/dev/null; then KNATIVE_NODE=1 $(NODE) $(KNATIVE_TESTS); else $(KNATIVE_TESTS); fi
 
 # Deploys with `func`: IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the
 # embedded topology, by default the split one.

@@ -28,7 +28,8 @@ _MAKE = 180.0  # and the spectrogram to be made
 
 def main() -> int:
     """Run the demonstration; stay until Ctrl-C, or not at all with DEMO_EXIT=1 in the environment."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     port = _free_port(int(os.environ.get("PORT") or 8080))
     url = f"http://127.0.0.1:{port}"
     _say(f"starting the store on {url}, in {_ROOT}")
@@ -66,14 +67,14 @@ def _run(url: str) -> int:
         _say(f"  {folder / product['name']}   {url}{product['url']}")
     if os.environ.get("DEMO_EXIT"):
         return 0
-    _say(f"the store stays up on {url}: try {url}/, {url}/stat, {url}/dumpLogF; Ctrl-C ends it")
+    _say(f"the status page is up on {url}/ (and {url}/stat, {url}/docs ...); Ctrl-C ends it")
     while True:
         time.sleep(3600)
 
 
 def _stream(url: str) -> int:
     """Stream GW150914 where open data is within reach, else the sample; decided within seconds."""
-    send = ["stream", "--url", f"{url}/sendF", "--restart"]
+    send = ["stream", "--url", f"{url}/streamdata", "--restart"]
     try:
         httpx.get(f"{os.environ.get('GWOSC', GWOSC)}/api/v2/", timeout=4.0)
     except httpx.TransportError:

@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -79,6 +79,16 @@ def needs(scope: str | Callable[[Headers], str], *, by_body: bool = False) -> Ca
 def need_of(handler: object, method: str) -> Need:
     """What a handler has declared, or what its method needs."""
     return getattr(handler, "need", None) or _BY_METHOD.get(method, _OTHERWISE)
+
+
+class Asked(Protocol):
+    """A request, as `web.Call` has it; `caller` and `guard` are filled in here."""
+
+    method: str
+    headers: Headers
+    body: bytes
+    caller: Caller | None
+    guard: Guard | None
 
 
 class Watched(Generic[T]):
@@ -188,48 +198,42 @@ class Guard:
 
             self._by_jwt = Jwts(trust).caller
 
-    def admit(self, need: Need, headers: Headers) -> Caller | None:
-        """Who is asking, if they may; None where nobody need be known, or the body has yet to tell.
+    def admit(self, handler: object, call: Asked) -> None:
+        """Find out who is asking, before the body is read: a stranger's never is, unless it may hold the credentials.
 
         Raises:
-            Unauthenticated, Forbidden: they may not.
+            Unauthenticated, Forbidden: they may not ask this.
             KeysMissing: it cannot be told.
         """
-        scope = self._scope(need, headers)
-        if scope == OPEN:
-            return None
-        given = headers.get("authorization", "")
-        if not given:
-            if need.by_body:
-                return None
-            raise Unauthenticated("credentials are needed: Authorization: Bearer <token>")
+        call.guard = self
+        need = need_of(handler, call.method)
+        scope = self.scope(need, call.headers)
+        given = call.headers.get("authorization", "")
+        if scope == OPEN or (need.by_body and not given):
+            return
         kind, _, secret = given.partition(" ")
         if kind.lower() != "bearer":
-            raise Unauthenticated("credentials are taken as Authorization: Bearer <token>")
+            raise Unauthenticated("credentials are needed, as Authorization: Bearer <token>")
         secret = secret.strip()
         caller = self._by_jwt(secret) if self._by_jwt and secret.count(".") == 2 else self._by_token(secret)
-        return _allowed(caller, scope)
+        call.caller = _allowed(caller, scope)
 
-    def admit_by_body(self, need: Need, headers: Headers, body: bytes) -> Caller:
-        """Who is asking, by the `user` and `token` in the body, if they may. Errors as `admit`."""
+    def admit_by_body(self, handler: object, call: Asked) -> None:
+        """The same by `user` and `token` in the body, where they may be and nothing else told. Errors as `admit`."""
+        need = need_of(handler, call.method)
+        if not need.by_body or call.caller is not None:
+            return
         try:
-            given = msgspec.json.decode(body, type=_Body)
+            given = msgspec.json.decode(call.body, type=_Body)
         except (ValueError, RecursionError):
             raise Unauthenticated("credentials are needed: a header, or `user` and `token` in the body") from None
         caller = self._by_token(given.token)
         if caller.name != given.user:
             raise Unauthenticated("unknown credentials")
-        return _allowed(caller, self._scope(need, headers))
+        call.caller = _allowed(caller, self.scope(need, call.headers))
 
-    def require(self, need: Need, caller: Caller | None, headers: Headers) -> None:
-        """Check a caller who is known already against a further need. Errors as `admit`."""
-        scope = self._scope(need, headers)
-        if caller is None and scope != OPEN:
-            raise Unauthenticated("credentials are needed")
-        if caller is not None:
-            _allowed(caller, scope)
-
-    def _scope(self, need: Need, headers: Headers) -> str:
+    def scope(self, need: Need, headers: Headers) -> str:
+        """The scope that a need comes to, for a request with these headers."""
         scope = need.scope if isinstance(need.scope, str) else need.scope(headers)
         return OPEN if scope == READ and self._public_read else scope
 
@@ -248,6 +252,21 @@ def _allowed(caller: Caller, scope: str) -> Caller:
     if scope not in (OPEN, KNOWN) and scope not in caller.scopes:
         raise Forbidden(f"{caller.name} may not do this: it takes the scope `{scope}`")
     return caller
+
+
+def permit(handler: object, call: Asked) -> None:
+    """Check that a call which was admitted to one handler may go on to another.
+
+    Raises:
+        Unauthenticated, Forbidden: it may not.
+    """
+    if call.guard is None:
+        return
+    scope = call.guard.scope(need_of(handler, call.method), call.headers)
+    if call.caller is not None:
+        _allowed(call.caller, scope)
+    elif scope != OPEN:
+        raise Unauthenticated("credentials are needed")
 
 
 def on_record(caller: Caller | None, user: str, token: str) -> tuple[str, str]:

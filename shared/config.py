@@ -199,7 +199,7 @@ def glitchflow_from_env(env: Mapping[str, str] = os.environ) -> Upstream:
         base=base,
         timeout=_read(env, "UPSTREAM_TIMEOUT", Upstream.timeout + 5, _seconds, "a positive number of seconds"),
         endpoints={name: _read(env, name, path, _endpoint, _ENDPOINT) for name, path in GLITCHFLOW_ENDPOINTS.items()},
-        page=_read(env, "DS_PAGE", base, _url, "an http:// or https:// URL"),
+        page=_read(env, "DS_PAGE", base, _page, "an http:// or https:// URL, or a path"),
         service_token=env.get("AUTH_SERVICE_TOKEN", ""),
     )
 
@@ -290,6 +290,10 @@ def _auto(text: str) -> bool:
     if text not in ("auto", "off"):
         raise ValueError
     return text == "auto"
+
+
+def _page(text: str) -> str:
+    return text if text.startswith("/") else _url(text)
 
 
 def _switch(text: str) -> bool:

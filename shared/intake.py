@@ -20,6 +20,7 @@ from shared.writer import Submission, Verdict
 
 log = logging.getLogger(__name__)
 
+GROUP_BYTES = 4 << 20  # a group this large gains nothing more from sharing its syncs, and others wait for it
 Commit = Callable[[Sequence[Submission]], list[Verdict]]
 
 
@@ -99,7 +100,8 @@ class Intake:
         while (first := self._queue.get()) is not None:
             group = [first]
             last = False
-            while len(group) < self._config.group_size:
+            size = len(first.payload)
+            while len(group) < self._config.group_size and size < GROUP_BYTES:
                 try:
                     item = self._queue.get_nowait()
                 except queue.Empty:
@@ -108,6 +110,7 @@ class Intake:
                     last = True
                     break
                 group.append(item)
+                size += len(item.payload)
             self._deliver(group, self._store(group))
             if last:
                 return

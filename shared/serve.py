@@ -1,7 +1,7 @@
 """Serves one function: `python -m shared.serve`, with FUNCTION_TARGET naming it and SERVURL or PORT the address.
 
-The functions-framework makes the application; this module chooses the server's settings the framework's own
-command does not offer: graceful shutdown, a warm start, and quiet logs.
+The functions-framework loads the function; this module chooses the server's settings that the framework's own
+command does not offer: graceful shutdown, a warm start, quiet logs, and for asynchronous functions the short way in.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import functions_framework
 
 from shared.access_config import limits_from_env, trust_from_env
 from shared.config import ConfigError, from_env
+from shared.web import SERVED
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,13 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     # Imported only here: one process needs one of them.
     if isinstance(app, flask.Flask):
-        from shared.serve_wsgi import serve
+        from shared import serve_wsgi
+
+        serve_wsgi.serve(app, settings.host, settings.port, limits)
     else:
-        from shared.serve_asgi import serve
-    serve(app, settings.host, settings.port, limits)
+        from shared import serve_asgi
+
+        serve_asgi.serve(SERVED[target], settings.host, settings.port, limits)
     return 0
 
 

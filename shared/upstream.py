@@ -26,7 +26,7 @@ from shared.errors import (
     UpstreamFailed,
     told,
 )
-from shared.status import Product, Products, read_products
+from shared.status import Product, read_products
 
 T = TypeVar("T")
 
@@ -47,26 +47,38 @@ class _Archives(msgspec.Struct):
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
-def products_at(url: str, timeout: float, service_token: str = "") -> Products:
-    """The products of preprocessing, as the list at `url` has them; none without a URL.
+class RemoteProducts:
+    """What preprocessing has made, as its list at `url` (GET /products) says; nothing without a URL."""
 
-    The calls raise UpstreamFailed.
-    """
-    credential = Credential(service_token)
+    def __init__(self, url: str, timeout: float, service_token: str = "") -> None:
+        self._url = url
+        self._timeout = timeout
+        self._credential = Credential(service_token)
 
-    def ask() -> list[Product]:
-        if not url:
-            return []
+    def list(self) -> list[Product]:
+        """The products. Raises UpstreamFailed."""
+        return read_products(_decode(self._get(self._url).body, dict[str, object])) if self._url else []
+
+    def read(self, path: str) -> tuple[str, bytes]:
+        """Media type and content of the product at this path of the same host.
+
+        Raises:
+            NoSuchFile: it is not listed: only what is listed is asked for.
+            UpstreamFailed: there is no answer.
+        """
+        if not any(product.url == path for product in self.list()):
+            raise NoSuchFile(f"there is no product at {path}")
+        answer = self._get(urljoin(self._url, path))
+        return answer.headers.get("content-type", "application/octet-stream"), answer.body
+
+    def _get(self, url: str) -> transport.Answer:
         try:
-            answer = transport.request("GET", url, credential.headers(), None, timeout)
+            answer = transport.request("GET", url, self._credential.headers(), None, self._timeout)
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
         if answer.status != 200:
             raise UpstreamFailed(f"{url} answers {answer.status}")
-        products = read_products(_decode(answer.body, dict[str, object]))
-        return [Product(product.name, urljoin(url, product.url)) for product in products]
-
-    return ask
+        return answer
 
 
 class Client:

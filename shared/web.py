@@ -22,8 +22,9 @@ from typing import Any, TypeVar, cast
 
 import flask
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected
 
 from shared import auth, metrics
@@ -194,16 +195,6 @@ class App:
             raise BadRequest(f"`limit` is at most {self.limits.page}")
 
 
-def permit(handler: Handler, call: Call) -> None:
-    """Check that a call which was admitted to one handler may go on to another.
-
-    Raises:
-        Unauthenticated, Forbidden: it may not.
-    """
-    if call.guard is not None:
-        call.guard.require(auth.need_of(handler, call.method), call.caller, call.headers)
-
-
 def failure(error: Exception) -> Reply:
     """The reply to an error, as the table says."""
     answer = answer_for(error)
@@ -242,45 +233,78 @@ def with_resp(handler: Handler) -> Handler:
     return answered
 
 
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+SERVED: dict[str, ASGIApp] = {}
+"""Every asynchronous target of this process, by name, as a plain ASGI application; see `asgi_target`."""
+
+
 def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awaitable[Response]]:
-    """An asynchronous functions-framework target.
+    """An asynchronous functions-framework target, which is also registered in `SERVED`.
 
     `build` is called with the first request, in the process that serves it: the framework imports a function's
     module before it forks, so nothing may be opened earlier.
+
+    Both ways in run the same code. A server of ours takes the one in `SERVED`, since routing and wrapping a request
+    in the framework's layers costs as much as all else that the event loop does for it.
     """
     app: App | None = None
 
-    async def target(request: Request) -> Response:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal app
         held: Held | None = None
         try:
             app = app or build()
-            path = request.scope["path"]
-            handler = app.handler(request.method, path)
-            call = Call(request.method, path, request.headers)
-            if request.scope["query_string"]:
-                call.query = request.query_params
+            method, path = scope["method"], scope["path"]
+            handler = app.handler(method, path)
+            headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            call = Call(method, path, headers)
+            if scope["query_string"]:
+                call.query = Request(scope).query_params
                 app.check_query(call.query)
             if app.guard is not None:
-                _admit(app.guard, handler, call)
-            if request.method == "POST":
+                app.guard.admit(handler, call)
+            if method == "POST":
                 held = Held(app.room)
-                call.body = await _body(request, held)
+                call.body = await _body(headers, receive, held)
                 if app.guard is not None:
-                    _admit_by_body(app.guard, handler, call)
+                    app.guard.admit_by_body(handler, call)
             reply = await run(handler, call)
         except Exception as error:
             reply = failure(error)
         finally:
             if held is not None:
                 held.release()
-        headers = dict(reply.headers)
-        if isinstance(reply.body, bytes):
-            return Response(reply.body, reply.status, headers, reply.type if reply.status != 204 else None)
-        return StreamingResponse(reply.body, reply.status, headers, reply.type)
+        await _respond(reply, scope, receive, send)
+
+    async def target(request: Request) -> Response:
+        return _Deferred(serve)
 
     target.__name__ = target.__qualname__ = name  # the framework registers a function by its name
+    SERVED[name] = serve
     return target
+
+
+class _Deferred(Response):
+    """What the framework is given for a response: the application, which answers when it is sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+async def _respond(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+    if not isinstance(reply.body, bytes):
+        streamed = StreamingResponse(reply.body, reply.status, dict(reply.headers), reply.type)
+        await streamed(scope, receive, send)
+        return
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    if reply.status != 204:
+        headers += [(b"content-type", reply.type.encode()), (b"content-length", b"%d" % len(reply.body))]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 async def run(handler: Handler, call: Call) -> Reply:
@@ -305,31 +329,20 @@ def _run_now(outcome: Reply | Awaitable[Reply]) -> Reply:
     raise RuntimeError("an async handler waited, and there is no event loop to wait on")
 
 
-def _admit(guard: auth.Guard, handler: Handler, call: Call) -> None:
-    """Before the body is read: a stranger's never is."""
-    call.guard = guard
-    call.caller = guard.admit(auth.need_of(handler, call.method), call.headers)
-
-
-def _admit_by_body(guard: auth.Guard, handler: Handler, call: Call) -> None:
-    need = auth.need_of(handler, call.method)
-    if need.by_body and call.caller is None:
-        call.caller = guard.admit_by_body(need, call.headers, call.body)
-
-
-async def _body(request: Request, held: Held) -> bytes:
-    declared = request.headers.get("content-length", "")
+async def _body(headers: Mapping[str, str], receive: Receive, held: Held) -> bytes:
+    declared = headers.get("content-length", "")
     if declared.isdecimal():
         held.grow(int(declared[:19]))
     chunks: list[bytes] = []
-    length = 0
-    try:
-        async for chunk in request.stream():
-            length += len(chunk)
-            held.grow(length)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise BadRequest("the client broke off") from None
+    length, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("the client broke off")
+        chunks.append(message.get("body", b""))
+        length += len(chunks[-1])
+        held.grow(length)
+        more = message.get("more_body", False)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -363,12 +376,12 @@ def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request
             call = Call(request.method, request.path, headers, b"", request.args)
             app.check_query(call.query)
             if app.guard is not None:
-                _admit(app.guard, handler, call)
+                app.guard.admit(handler, call)
             if request.method == "POST":
                 held = Held(app.room)
                 call.body = _read_body(request, held)
                 if app.guard is not None:
-                    _admit_by_body(app.guard, handler, call)
+                    app.guard.admit_by_body(handler, call)
             reply: Any = _run_now(handler(call))
         except Exception as error:
             reply = failure(error)

@@ -16,11 +16,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, STRAIN, free_port, needs_client, segment
+from tests.harness import ROOT, STRAIN, Store, free_port, needs_client, segment
 
 pytestmark = needs_client
 
 RATE, T0 = 4096, 1126259446
+
+
+@pytest.fixture(scope="module")
+def _embedded(tmp_path_factory):
+    with Store("embedded", tmp_path_factory.mktemp("embedded")) as store:
+        yield store
+
+
+@pytest.fixture
+def store(_embedded):
+    """One topology is enough where the client's side is looked at; `services` brings both."""
+    assert _embedded.cleanall().status == 201
+    return _embedded
 
 
 @pytest.fixture
@@ -89,12 +102,12 @@ def wait_for(condition, timeout=60.0):
 # -- every sample exactly once --------------------------------------------------------------------------------
 
 
-def test_killed_and_started_again_it_goes_on_and_every_bit_arrives_once(store, strain, gwclient):
+def test_killed_and_started_again_it_goes_on_and_every_bit_arrives_once(services, strain, gwclient):
     path, samples = strain
-    arguments = ("stream", "--file", path, "--url", store.url("/sendF"), "--rate", "20")
+    arguments = ("stream", "--file", path, "--url", services.url("/streamdata"), "--rate", "20")
     for stored in (20, 60):  # killed twice, at different places
         client = gwclient.start(*arguments)
-        wait_for(lambda: store.stat()["n_itm"] > stored or client.poll() is not None)  # noqa: B023
+        wait_for(lambda: services.stat()["n_itm"] > stored or client.poll() is not None)  # noqa: B023
         client.send_signal(signal.SIGKILL)
         assert client.wait() == -signal.SIGKILL
         client.stderr.close()
@@ -102,12 +115,12 @@ def test_killed_and_started_again_it_goes_on_and_every_bit_arrives_once(store, s
     assert done.returncode == 0, done.stderr
     assert "going on after" in done.stderr
 
-    segments, back = read_back(store)
-    assert store.check_exact()["n_itm"] == -(-len(samples) // 300)
+    segments, back = read_back(services)
+    assert services.check_exact()["n_itm"] == -(-len(samples) // 300)
     assert same_bits(back, samples)
     assert [s["t"] for s in segments] == [[T0 + i * 300 / RATE, 1 / RATE] for i in range(len(segments))]
     assert {s["detector"] for s in segments} == {"L1"}
-    assert list(store.data.parent.parent.parent.glob("state/**/*.json")) == []
+    assert list(services.data.parent.parent.parent.glob("state/**/*.json")) == []
 
 
 def test_a_store_that_dies_and_comes_back_is_waited_for(new_store, strain, gwclient):
@@ -158,20 +171,20 @@ def test_times_do_not_drift(store, gwclient, tmp_path):
 # -- a frozen store -------------------------------------------------------------------------------------------
 
 
-def test_a_frozen_store_stops_it_and_with_wait_it_waits(store, gwclient, tmp_path):
+def test_a_frozen_store_stops_it_and_with_wait_it_waits(services, gwclient, tmp_path):
     path = gwosc_file(tmp_path / "a.hdf5", [float(i) for i in range(1, 900)])
-    store.freeze()
-    stream = ("stream", "--file", path, "--url", store.url("/sendF"))
+    services.freeze()
+    stream = ("stream", "--file", path, "--url", services.url("/streamdata"))
     refused = gwclient(*stream)
     assert refused.returncode == 3
     assert "frozen" in refused.stderr
     assert "Traceback" not in refused.stderr
     client = gwclient.start(*stream, "--wait")
     wait_for(lambda: "waiting" in client.stderr.readline())
-    store.cleanall()
+    services.cleanall()
     client.communicate(timeout=120)
     assert client.returncode == 0
-    assert read_back(store)[1] == [float(i) for i in range(1, 900)]
+    assert read_back(services)[1] == [float(i) for i in range(1, 900)]
 
 
 class FakeServer:
@@ -379,6 +392,21 @@ def test_operators_ask_and_tell(new_store, gwclient):
     assert store.check_exact()["n_itm"] == 0
     assert gwclient("files", *url).stdout == ""
     assert gwclient("log", *url).stdout == ""
+
+
+def test_a_glitchflow_alone_serves_operators_too(new_store, gwclient):
+    """In the split topology its URL knows neither /stat nor /upddsc; freezing goes by its policy."""
+    store = new_store("split", upper=True, MAX_SIZE="100")
+    url = ("--url", store.url("/streamdata"))
+    assert gwclient("freeze", *url).returncode == 3
+    names = [store.stored(segment(9))]
+    assert gwclient("files", *url).stdout.split() == names
+    assert json.loads(gwclient("stat", *url).stdout) == {**store.stat(), "dstatus": "OPERATIONAL"}
+    assert gwclient("freeze", *url).returncode == 0
+    assert gwclient("freeze", "--policy", *url).returncode == 0
+    assert store.dstat()["dstatus"] == "FROZEN"
+    assert gwclient("clean", *url).returncode == 0
+    assert store.check_exact()["n_itm"] == 0
 
 
 def test_watch_says_what_changes(new_store, gwclient):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.harness import segment
+from tests.harness import http, segment
 from tests.load import post_all
 
 
@@ -56,3 +56,31 @@ def test_disk_full_is_507_and_recovers(small_disk, topology, new_store):
         assert store.check_exact()["n_itm"] == len(acked) + 1
     finally:
         store.stop()
+
+
+def test_a_read_only_volume_is_507_until_it_can_be_written(topology, new_store, tmp_path):
+    root = tmp_path / "volume"
+    root.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", root], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a file system: {done.stderr.decode().strip()}")
+    store = new_store(topology, root=root)
+    try:
+        name = store.stored(segment(3))
+        store.stop()
+        subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+        store.start(ready=False)
+        answer = store.send(segment(4))
+        assert (answer.status, answer.json()["code"]) == (507, "ERRIO")
+        assert store.cleanall().status == 507
+        assert http.request("GET", store.writer.url + "/health/liveness").status == 200
+        assert http.request("GET", store.writer.url + "/health/readiness").status == 507
+        subprocess.run(["mount", "-o", "remount,rw", root], check=True)
+        store.writer.wait()
+        store.ingest.wait()
+        assert store.names() == [name]
+        store.stored(segment(4))
+        assert store.check_exact()["n_itm"] == 2
+    finally:
+        store.stop()
+        subprocess.run(["umount", root], check=True)

@@ -9,13 +9,35 @@ import shutil
 import pytest
 import yaml
 
+from functions.cleanall import main as cleanall
+from functions.files import main as files
+from functions.freeze import main as freeze
+from functions.glitchflow import main as glitchflow
+from functions.ingest import main as ingest
+from functions.logdump import main as logdump
+from functions.logic import main as logic
+from functions.preproc import main as preproc
+from functions.stats import main as stats
 from shared import events, mint
 from shared.access_config import trust_from_env
 from shared.auth import read_tokens
-from shared.config import from_env
+from shared.config import from_env, glitchflow_from_env, logic_from_env, policy_from_env
 from tests import manifests
-from tests.harness import FUNCTION_OF, ROOT
+from tests.harness import ROOT
 from tests.manifests import KNATIVE, OVERLAYS
+
+# Handlers are made, never called: what they would ask is not there.
+ROUTES = {
+    "ingest": ingest.routes(None),
+    "stats": stats.routes(None),
+    "files": files.routes(None),
+    "logdump": logdump.routes(None),
+    "freeze": freeze.routes(None),
+    "cleanall": cleanall.routes(None),
+    "logic": logic.routes(None, None),
+    "glitchflow": glitchflow.routes(None, "/"),
+    "preproc": preproc.routes(None),
+}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -164,9 +186,14 @@ def test_there_is_one_writer_with_one_request_at_a_time_seen_from_within_only():
 def test_all_who_ask_the_writer_find_room_in_the_queue_before_it():
     services = manifests.functions("prod")
     limit = services["writer"]["spec"]["template"]["spec"]["containerConcurrency"]
-    most = {n: int(s["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
-            for n, s in services.items() if "WRITER_URL" in env(s)}  # fmt: skip
-    assert sum(most.values()) + 1 <= limit + 10 * limit  # an ingest asks once at a time; and one ping
+    at_once = 1  # the ping
+    for name, service in services.items():
+        if "WRITER_URL" in env(service):
+            template = service["spec"]["template"]
+            pods = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
+            # An ingest asks for one group at a time, the others with each request.
+            at_once += pods * (1 if name == "ingest" else template["spec"]["containerConcurrency"])
+    assert at_once <= limit + 10 * limit
 
 
 def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_they_write():
@@ -180,9 +207,9 @@ def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_
         "datastore": {"appdata": False, "datavar": False},
         "ingest": {"datavar": False},
         "stats": {"appdata": True},
-        "files": {"appdata": True},
+        "files": {"appdata": True, "datavar": True},
         "logdump": {"appdata": True},
-        "preproc": {"appdata": True, "datavar": False},
+        "preproc": {"appdata": False, "datavar": False},
         "freeze": {},
         "cleanall": {},
         "logic": {},
@@ -261,15 +288,23 @@ def test_the_writer_is_bound_to_the_broker_and_pinged():
 
 def test_one_host_serves_every_path_by_the_function_that_has_it():
     [route] = of_kind(manifests.objects("prod"), "HTTPRoute").values()
-    served = {}
+    exact, below = {}, {}
     for rule in route["spec"]["rules"]:
         [rewrite] = [f["urlRewrite"]["hostname"] for f in rule["filters"]]
         for match in rule["matches"]:
-            assert match["path"]["type"] == "Exact"
-            served[match["path"]["value"]] = rewrite.partition(".")[0]
-    assert FUNCTION_OF.items() <= served.items()
-    assert "writer" not in served.values()
-    assert set(served.values()) <= set(manifests.functions("prod"))
+            served = exact if match["path"]["type"] == "Exact" else below
+            served[match["method"], match["path"]["value"]] = rewrite.partition(".")[0]
+
+    def leads_to(method: str, path: str) -> str | None:
+        prefixes = [p for m, p in below if m == method and (path == p or path.startswith(f"{p}/"))]
+        return exact.get((method, path)) or (below[method, max(prefixes, key=len)] if prefixes else None)
+
+    public = set(manifests.functions("prod")) - {"writer"}
+    assert set(exact.values()) | set(below.values()) == public
+    for name in public:
+        for method, path in ROUTES[name]:
+            if path != "/" or name == "logic":  # each function's own `/` is for its own host
+                assert leads_to(method, path) == name, path
 
 
 def test_hosts_follow_the_namespace_of_the_overlay(tmp_path):
@@ -279,6 +314,21 @@ def test_hosts_follow_the_namespace_of_the_overlay(tmp_path):
     moved = manifests.text("prod-oidc", tmp_path / "knative" / "overlays")
     assert not re.search(r"\bdatastore(\.svc|:\*)|namespace: datastore", moved)
     assert "http://writer.elsewhere.svc.cluster.local" in moved
+
+
+def test_hosts_are_those_of_functions_and_paths_those_they_serve():
+    services = manifests.functions("prod")
+    logic_env, glitchflow_env = env(services["logic"]), env(services["glitchflow"])
+    upstreams = logic_from_env(logic_env), glitchflow_from_env(glitchflow_env)
+    urls = [upstream.url(name) for upstream in upstreams for name in upstream.endpoints]
+    for url in [*urls, upstreams[0].products]:
+        name, path = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url).groups()
+        assert any(served == path for _, served in ROUTES[name]), url
+
+
+def test_writer_and_logic_agree_when_a_batch_may_freeze():
+    services = manifests.functions("prod")
+    assert policy_from_env(env(services["writer"])) == policy_from_env(env(services["logic"]))
 
 
 def test_the_configuration_takes_what_the_manifests_set():

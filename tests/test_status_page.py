@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 import os
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.products import MANIFEST, File, Manifest, encode
 from shared.status import thin
-from tests.harness import segment
+from tests.harness import Process, Store, http, segment
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = (
@@ -34,6 +37,20 @@ def chirp(left: float) -> float:
     if left <= 0:
         return math.exp(left * 150) * math.cos(1500 * left)
     return 0.12 * max(left, 1e-3) ** -0.25 * math.cos(2 * math.pi * 40 * (left + 1e-3) ** 0.625)
+
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+
+
+def put_product(folder: Path, name: str, content: bytes) -> None:
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    file = File(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    about = {"time": "", "streams": [], "unusable": [], "parameters": {}, "versions": {}}
+    manifest = Manifest(batch=1, n_itm=0, buff_size=0, verdict="done", files=[file], **about)
+    (folder / MANIFEST).write_bytes(encode(manifest))
 
 
 def status(store) -> dict:
@@ -113,6 +130,28 @@ def test_a_spike_survives_thinning():
     assert len(kept) <= 1000
     assert {54_321, 54_322} <= set(kept)
     assert kept == sorted(kept)
+
+
+def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
+    """What lies in `products/` is served by preproc; here it is one picture, put there by hand."""
+    store = Store("split", tmp_path / "store", upper=True)
+    preproc = Process("preproc", store.env)
+    store.processes["logic"].env["PRODUCTS_URL"] = preproc.url + "/products"
+    with store:
+        preproc.start()
+        try:
+            assert status(store)["spectrogram"] is None
+            put_product(store.root / "datavar" / "products", "H1.png", PNG)
+            shown = soon(store, lambda s: s["spectrogram"])["spectrogram"]
+            assert shown == {"name": "H1.png", "url": "/products/H1.png"}
+            base = store.url("/").removesuffix("/")
+            picture = http.request("GET", base + shown["url"])
+            assert (picture.headers["Content-Type"], picture.data) == ("image/png", PNG)
+            assert http.request("GET", base + "/products/H2.png").status == 404
+        finally:
+            preproc.stop()
+        assert status(store)["state"] == "OPERATIONAL"  # without preproc the page is shown without its picture
+        assert soon(store, lambda s: s["spectrogram"] is None)
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------
@@ -202,6 +241,16 @@ def test_the_bar_moves_and_freezing_turns_the_page_red(services, open_page):
     services.cleanall()
     wait_for(page, "#state", "OPERATIONAL")
     assert page.locator("#archives tr").count() >= 1
+
+
+def test_the_last_spectrogram_is_shown_when_there_is_one(new_store, open_page):
+    store = new_store("embedded")
+    page = open_page(store.url("/"))
+    wait_for(page, "#state", "OPERATIONAL")
+    assert page.locator("#spectrogram").is_hidden()
+    put_product(store.root / "datavar" / "products", "H1.png", PNG)
+    page.wait_for_selector("#spectrogram img")
+    assert page.get_attribute("#spectrogram a", "href") == "/products/H1.png"
 
 
 def test_a_store_that_is_away_is_shown_so_and_recovers(new_store, topology, open_page):

@@ -61,7 +61,7 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc, standing: Standing)
         types = {event.type for event in events.read(call.headers, call.body)}
         if len(types) != 1 or (serving := takes.get(next(iter(types)))) is None:
             raise BadRequest(f"one of {', '.join(takes)} is taken, not {', '.join(types) or 'nothing'}")
-        web.permit(serving["POST", "/"], call)
+        auth.permit(serving["POST", "/"], call)
         return await web.run(serving["POST", "/"], call)
 
     return {

@@ -11,7 +11,7 @@ from shared.errors import BufferFrozen, FlushFailed
 from shared.logic import Logic
 from shared.requests import read_key, read_update
 from shared.status import Status
-from shared.upstream import RemoteBuffer, products_at
+from shared.upstream import RemoteBuffer, RemoteProducts
 
 
 def routes(logic: Logic, status: Status) -> web.Routes:
@@ -61,9 +61,14 @@ def build() -> web.App:
     upstream, settings = config.logic_from_env(), config.from_env()
     buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
     own = Logic(buffer, config.policy_from_env())
-    products = products_at(upstream.products, upstream.timeout, upstream.service_token)
-    status = Status(own, products, trust_from_env().standing(settings.host))
-    return web.App(routes(own, status), lambda: None)
+    products = RemoteProducts(upstream.products, upstream.timeout, upstream.service_token)
+
+    def product(call: web.Call) -> web.Reply:
+        media, content = products.read(call.path)
+        return web.Reply(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+
+    status = Status(own, products.list, trust_from_env().standing(settings.host))
+    return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
 
 
 logic = web.flask_target("logic", build)

@@ -25,21 +25,26 @@ def node():
 
 
 class PodStore(Store):
-    """The split store with ingest and writer in pods, as the prod overlay has them; the readers ask the volume."""
+    """The split store with functions in pods as the prod overlay has them, by default writer and ingest only."""
 
-    def __init__(self, node: pod.Node, root, **ingest_proxy: str):
-        super().__init__("split", root)
-        services = manifests.functions("prod")
-        self.node = node
-        self.processes["writer"] = pod.Pod(node, services["writer"], self.env)
-        self.processes["ingest"] = self.new_ingest(**ingest_proxy)
-        for process in self.processes.values():
-            if process.target != "writer":
+    def __init__(self, node: pod.Node, root, functions=("writer", "ingest"), **ingest_proxy: str):
+        super().__init__("split", root, upper="logic" in functions)
+        self.node, self.hosts = node, root.with_name("hosts")
+        for name in functions:
+            self.processes[name] = self.new_pod(name, **(ingest_proxy if name == "ingest" else {}))
+        for name, process in self.processes.items():
+            if name not in functions:
                 process.env = {**process.env, "WRITER_URL": self.writer.url}
 
-    def new_ingest(self, **proxy: str) -> pod.Pod:
-        service = manifests.functions("prod")["ingest"]
-        return pod.Pod(self.node, service, {**self.env, "WRITER_URL": self.writer.url}, **proxy)
+    def new_pod(self, name: str, **proxy: str) -> pod.Pod:
+        return pod.Pod(self.node, manifests.functions("prod")[name], self.env, self.hosts, **proxy)
+
+    def start(self, ready=True) -> PodStore:
+        self.root.mkdir(parents=True, exist_ok=True)
+        pods = [process for process in self.processes.values() if isinstance(process, pod.Pod)]
+        self.hosts.write_text("127.0.0.1 localhost\n" + "".join(pod.host for pod in pods))
+        super().start(ready)
+        return self
 
 
 @pytest.fixture
@@ -47,8 +52,8 @@ def pods(node, tmp_path):
     """A function that starts a store in pods."""
     stores = []
 
-    def start(**ingest_proxy: str) -> PodStore:
-        store = PodStore(node, tmp_path / "store", **ingest_proxy)
+    def start(functions=("writer", "ingest"), **ingest_proxy: str) -> PodStore:
+        store = PodStore(node, tmp_path / "store", functions, **ingest_proxy)
         stores.append(store)
         store.start()
         return store

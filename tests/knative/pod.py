@@ -1,5 +1,5 @@
 """Pods as Serving makes them, without a cluster: a network and a mount namespace with the function, the real
-queue-proxy before it, and the claims its manifest mounts, at a node of their own that vanishes with the tests."""
+queue-proxy before it, and the claims and the environment of its manifest. The hosts in there are found in a file."""
 
 from __future__ import annotations
 
@@ -49,19 +49,24 @@ class Node:
 class Pod(Process):
     """A function behind its queue-proxy, mounted and limited as its Knative Service says."""
 
-    def __init__(self, node: Node, service: dict, env: dict[str, str], **settings: str):
+    def __init__(self, node: Node, service: dict, env: dict[str, str], hosts: Path, **settings: str):
         name = service["metadata"]["name"]
         super().__init__(name, env, 8080)
-        self.service, self.settings = service, settings
+        self.service, self.hosts, self.settings = service, hosts, settings
         self.number = node.number()
-        self.log = Path(env["ROOT"]) / f"{name}-{self.number}.log"
-        self.proxy_log = Path(env["ROOT"]) / f"{name}-{self.number}-proxy.log"
+        self.log = self.log.with_name(f"{name}-{self.number}.log")
+        self.proxy_log = self.log.with_name(f"{name}-{self.number}-proxy.log")
         self.proxy: subprocess.Popen | None = None
         self._sandbox: subprocess.Popen | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{SUBNET}.{self.number}:8012"
+        return f"http://{SUBNET}.{self.number}:80"
+
+    @property
+    def host(self) -> str:
+        """A line that says where its host in the cluster is."""
+        return f"{SUBNET}.{self.number} {self.target}.datastore.svc.cluster.local\n"
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -75,6 +80,7 @@ class Pod(Process):
         of_manifest = {key: value for key, value in of_manifest.items() if not key.startswith("AUTH_")}
         own = {key: value for key, value in self.env.items() if key != "ROOT"}
         of_image = {"ROOT": "/mnt/store", "SERVURL": ":8080", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
+        of_image |= {"TMPDIR": "/mnt/tmp", "HOME": "/mnt/tmp"}
         whole = {**of_image, **of_manifest, **own, "PORT": "8080", **env}
         self.process = self._inside(self.log, [sys.executable, "-W", "ignore", "-m", "shared.serve"], whole, cwd=ROOT)
         if self.proxy is None:
@@ -97,6 +103,11 @@ class Pod(Process):
         assert self.proxy.wait(timeout) == 0, self.proxy_text()
         self.process.terminate()
         assert self.process.wait(timeout) == 0, self.text()
+
+    def run(self, *command: str) -> int:
+        """Run a command where the function runs; return its exit code."""
+        enter = ["nsenter", "--target", str(self._sandbox.pid), "--mount"]
+        return subprocess.run([*enter, *command], stderr=subprocess.DEVNULL, timeout=30).returncode
 
     def proxy_text(self) -> str:
         return self.proxy_log.read_text()
@@ -128,13 +139,16 @@ class Pod(Process):
         """The claims where the manifest wants them (below /mnt, which every machine has), the rest read-only."""
         spec = self.service["spec"]["template"]["spec"]
         claims = {v["name"]: v["persistentVolumeClaim"] for v in spec["volumes"] if "persistentVolumeClaim" in v}
-        steps = ["mount --make-rprivate /", "mount -t tmpfs tmpfs /mnt"]
+        steps = ["mount --make-rprivate /", f"mount --bind '{self.hosts}' /etc/hosts", "mount -t tmpfs tmpfs /mnt"]
         for mount in spec["containers"][0]["volumeMounts"]:
+            target = f"/mnt{mount['mountPath']}"
+            steps.append(f"mkdir -p '{target}'")
             if (claim := claims.get(mount["name"])) is None:
+                steps.append(f"mount -t tmpfs tmpfs '{target}'")
                 continue
-            source, target = Path(self.env["ROOT"]) / claim["claimName"], f"/mnt{mount['mountPath']}"
+            source = Path(self.env["ROOT"]) / claim["claimName"]
             source.mkdir(exist_ok=True)
-            steps += [f"mkdir -p '{target}'", f"mount --bind '{source}' '{target}'"]
+            steps.append(f"mount --bind '{source}' '{target}'")
             if mount.get("readOnly"):
                 steps.append(f"mount -o remount,bind,ro '{target}'")
         return [*steps, "mount -o remount,ro /mnt", "mount -o remount,bind,ro /"]
@@ -145,7 +159,7 @@ class Pod(Process):
         env = {
             "CONTAINER_CONCURRENCY": str(spec["containerConcurrency"]),
             "REVISION_TIMEOUT_SECONDS": str(spec["timeoutSeconds"]),
-            "QUEUE_SERVING_PORT": "8012",
+            "QUEUE_SERVING_PORT": "80",  # 8012 behind a service in a cluster; here the host is the pod's
             "QUEUE_SERVING_TLS_PORT": "8112",
             "USER_PORT": "8080",
             "SERVING_READINESS_PROBE": json.dumps({**probe, "successThreshold": 1}),

@@ -118,7 +118,7 @@ def test_func_complains_of_a_misspelt_descriptor(tmp_path):
 
 
 def test_what_func_deploys_is_what_the_manifests_say_and_knative_admits_it(tmp_path):
-    expected = {**manifests.functions("prod"), **manifests.functions("embedded")}
+    expected = {**manifests.functions("dev"), **manifests.functions("embedded")}
     with FakeCluster() as cluster:
         env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig(tmp_path)), "HOME": str(tmp_path)}
         images = ["--image", "example.invalid/ds:1", "--preproc-image", "example.invalid/pp:1"]
