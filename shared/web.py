@@ -25,7 +25,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
-from werkzeug.exceptions import ClientDisconnected
 
 from shared import auth, metrics
 from shared.access_config import Limits, Trust, limits_from_env, trust_from_env
@@ -352,12 +351,11 @@ def _read_body(request: flask.Request, held: Held) -> bytes:
     if "Transfer-Encoding" in request.headers:
         held.grow(limits.body)  # nobody says how long it will be
     began = time.monotonic()
-    try:
-        body = request.stream.read(limits.body + 1)
-    except ClientDisconnected:
+    body = request.stream.read(limits.body + 1)
+    if len(body) < (request.content_length or 0):  # the server has hung up on it, or the client
         if time.monotonic() - began < limits.patience / 2:
-            raise BadRequest("the client broke off") from None
-        raise TooSlow("the body took too long to arrive") from None
+            raise BadRequest("the client broke off")
+        raise TooSlow(f"the request took longer than {limits.patience:g} s to arrive")
     held.grow(len(body))
     return body
 
