@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run token demo test test-knative crash deploy e2e bench check format clean
+.PHONY: run token demo test test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -29,6 +29,28 @@ crash: $(VENV)/.dev
 
 NODE          := unshare --map-root-user --net --mount --
 KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+
+# Each parser for SECONDS (60) with atheris, guided by coverage.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -W ignore -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGETS)
+
+# COUNT (100000) fuzzed requests at running stores, from SEED.
+fuzz-http: $(VENV)/.dev
+	$(BIN)/python -W ignore -m tests.fuzz.http --count $(or $(COUNT),100000) --seed $(or $(SEED),1)
+
+# Known faults in what we depend on; needs the internet.
+audit: $(VENV)/.release
+	$(BIN)/pip-audit --disable-pip --no-deps $(addprefix --requirement ,requirements.txt requirements-client.txt) \
+	  || { $(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5)' 2>/dev/null && exit 1; \
+	       echo "the audit was skipped: the database of faults is out of reach"; }
+
+# What the image is made of, as CycloneDX: build/sbom.json.
+sbom: $(VENV)/.release
+	@mkdir -p build
+	$(PYTHON) -m venv --clear build/sbom
+	build/sbom/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json build/sbom
+	@rm -rf build/sbom
 
 # The real parts of Knative, installed by Go into a cache (some minutes the first time); the tests that put pods
 # together run in namespaces of their own, in which a user who is not root may do so.
@@ -78,6 +100,14 @@ $(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runti
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-fuzz.txt
+	@touch $@
+
+$(VENV)/.release: requirements-release.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-release.txt
 	@touch $@
 
 $(VENV)/.browser: requirements-browser.txt | $(VENV)/.dev

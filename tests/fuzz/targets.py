@@ -1,0 +1,159 @@
+"""What is fuzzed: each parser takes any bytes, and either reads them or refuses them with an error of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import tempfile
+import zlib
+from pathlib import Path
+
+from shared import events, journal
+from shared.auth import read_tokens
+from shared.errors import BadRequest, BadSegment, JournalDamaged
+from shared.jwts import scopes_in
+from shared.posix import AppendFile
+from shared.requests import read_update
+from shared.segment import parse
+from shared.spool import read_payload
+from shared.state import OPEN, WRITE, Record
+
+_folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+
+def segment(data: bytes) -> None:
+    """A body of /sendF."""
+    try:
+        found = parse(data, 1000)
+    except BadSegment:
+        return
+    assert 0 < len(found.h) <= 1000
+    assert all(map(math.isfinite, (*found.h, found.t0, found.dt)))
+    json.loads(data)  # what is stored can be read by others
+
+
+def update(data: bytes) -> None:
+    """A body of /upddsc."""
+    try:
+        found = read_update(data)
+    except BadRequest:
+        return
+    assert found.dstatus in ("FROZEN", "OPERATIONAL")
+
+
+def event(data: bytes) -> None:
+    """CloudEvents: headers, an empty line, a body; the first byte picks what kind of event it says it is."""
+    head, _, body = data[1:].partition(b"\n\n")
+    headers = {}
+    for line in head.decode("latin-1").splitlines():
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    kind = data[0] % 4 if data else 0
+    if kind < 3:
+        headers["content-type"] = (events.BATCH, events.STRUCTURED, "application/json")[kind]
+    if not events.is_event(headers):
+        return
+    try:
+        found = events.read(headers, body)
+    except BadRequest:
+        return
+    for each in found:
+        assert each.id
+        assert each.source
+        assert each.type
+        assert isinstance(each.data, bytes)
+
+
+def _line(**fields) -> bytes:
+    return journal.encode(Record(level="info", time="2026-01-01T00:00:00Z", **fields))
+
+
+def a_journal() -> bytes:
+    """Three lines that are whole."""
+    lines = _line(Id=0, size=0, name="", message=OPEN, batch=1, group=0)
+    for number in range(2):
+        lines += _line(Id=number, size=5, name=f"gwb{number}.json", message=WRITE, group=len(lines))
+    return lines
+
+
+def journal_tail(data: bytes) -> None:
+    """What stands in the journal behind three whole lines: a torn tail, damage, or more lines."""
+    whole = a_journal()
+    path = _folder / "journal"
+    path.write_bytes(whole + data)
+    file = AppendFile(str(path))
+    entries = []
+    try:
+        entries.extend(journal.scan(file))
+    except (journal.Torn, JournalDamaged):
+        pass
+    else:
+        assert not entries or entries[-1].end == len(whole) + len(data)
+    finally:
+        file.close()
+    path.write_bytes(whole)
+    for line in data.splitlines(keepends=True):
+        if (record := journal.decode(line)) is not None:
+            assert journal.decode(journal.encode(record)) == record
+
+
+def journal_anywhere(data: bytes) -> None:
+    """A journal with some bytes of it replaced: nothing is ever read that was not written."""
+    whole = bytearray(a_journal())
+    for place, value in zip(data[::2], data[1::2], strict=False):
+        whole[place * len(whole) // 256] = value
+    path = _folder / "damaged"
+    path.write_bytes(whole)
+    written = set(a_journal().splitlines(keepends=True))
+    file = AppendFile(str(path))
+    try:
+        for entry in journal.scan(file):
+            assert bytes(whole[entry.offset : entry.end]) in written
+    except (journal.Torn, JournalDamaged):
+        pass
+    finally:
+        file.close()
+
+
+def spool(data: bytes) -> None:
+    """A spool of any bytes, and a journal that refers to any place in it."""
+    path = _folder / "spool"
+    path.write_bytes(data[4:])
+    at, size = int.from_bytes(data[:2]), int.from_bytes(data[2:4])
+    checksum = zlib.crc32(data[4 + at :][:size])
+    payload = read_payload(str(path), at, size, checksum)
+    assert payload is None or (len(payload) == size and zlib.crc32(payload) == checksum)
+    assert read_payload(str(path), at, size, checksum ^ 1) is None
+
+
+def credentials(data: bytes) -> None:
+    """A token file, and a scope claim."""
+    text = data.decode("utf-8", "replace")
+    scopes_in(text, "/virgo")
+    try:
+        entries = read_tokens(text)
+    except ValueError:
+        return
+    assert all(caller.name and caller.scopes for _, caller in entries)
+
+
+TARGETS = {
+    target.__name__: target
+    for target in (segment, update, event, journal_tail, journal_anywhere, spool, credentials)
+}  # fmt: skip
+
+_EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"h": [1.0], "t": [0, 1]}}
+SEEDS: dict[str, list[bytes]] = {
+    "segment": [b'{"h":[1.5,-2e-21],"t":[1126259446.0,0.000244140625],"detector":"V1","channel":"V1:x","x":{"y":[]}}'],
+    "update": [b'{"user":"u","token":"t","dstatus":"FROZEN"}'],
+    "event": [
+        b"\0\n\n" + json.dumps([_EVENT]).encode(),
+        b"\1\n\n" + json.dumps({**_EVENT, "data_base64": base64.b64encode(b"{}").decode()}).encode(),
+        b'\2ce-specversion: 1.0\nce-id: 1\nce-source: /s\nce-type: t\n\n{"h":[1],"t":[0,1]}',
+    ],
+    "journal_tail": [a_journal(), a_journal()[-40:], b"\0" * 40],
+    "journal_anywhere": [b"\x10\0", b"\xff\n\x80\n"],
+    "spool": [b"\0\0\0\5hello"],
+    "credentials": [b"sha256:" + b"0" * 64 + b" me read,write # x", b"storage.read:/virgo write:/ operate"],
+}  # fmt: skip
