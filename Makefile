@@ -6,11 +6,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run demo test test-knative crash deploy e2e bench check format clean
+.PHONY: run token demo test test-knative crash deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m shared.serve
+
+# Makes a token for the file that AUTH_TOKENS names: prints the token, and the line to be added there.
+token: $(VENV)/.runtime
+	@$(BIN)/python -m shared.mint "$(NAME)" "$(SCOPES)"
 
 # Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
 demo: $(VENV)/.extras

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import msgspec
 
-from shared import segment
 from shared.intake import Intake
 from shared.reader import Reader
 from shared.requests import CLEANED, written
@@ -95,7 +94,7 @@ class LocalBuffer:
 
     async def send(self, body: bytes, key: str = "") -> str:
         """As `Buffer.send`."""
-        return text_of(written(await self._intake.store(body, segment.parse(body), key)))
+        return text_of(written(await self._intake.store(body, key)))
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts:
         """As `Buffer.freeze`."""

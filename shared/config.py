@@ -32,7 +32,6 @@ class Config:
     data_root: str  # DATAROOT: the batch's files
     volume_root: str  # DTVOLROOT: the archives, and the spool, on one file system with data_root
     queue_length: int = 1024  # WCHSZ: segments that may wait in ingest
-    max_body: int = 8 << 20
     group_size: int = 256  # segments that share one sync at the most
     spool_size: int = 64 << 20  # a spool longer than this is closed and trimmed
     writer_url: str = ""  # the split ingest, freeze and cleanall find the writer here
@@ -43,6 +42,9 @@ class Config:
     segment_facts: bool = False  # also deliver a fact for every stored segment
     preproc_auto: bool = True  # PREPROC=auto: the embedded store makes a frozen batch's products where gwpy is present
     preproc_timeout: float = 540.0  # how long making one batch's products may take
+    max_samples: int = 1 << 20  # of a segment
+    service_token: str = ""  # file with the token for requests to the writer
+    sink_token: str = "/oidc/token"  # noqa: S105 - file with the sink's token, where a SinkBinding mounts it
 
     @property
     def stat_path(self) -> str:
@@ -108,7 +110,6 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         data_root=data,
         volume_root=volume,
         queue_length=read("WCHSZ", Config.queue_length, _count(), "a positive whole number"),
-        max_body=read("MAX_BODY", Config.max_body, _count(), "a positive number of bytes"),
         group_size=read("GROUP_SIZE", Config.group_size, _count(), "a positive whole number"),
         spool_size=read("SPOOL_SIZE", Config.spool_size, _count(), "a positive number of bytes"),
         writer_url=read("WRITER_URL", "", _url, "an http:// or https:// URL"),
@@ -119,6 +120,9 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         segment_facts=read("SEGMENT_FACTS", False, _switch, "true or false"),
         preproc_auto=read("PREPROC", True, _auto, "auto or off"),
         preproc_timeout=read("PREPROC_TIMEOUT", Config.preproc_timeout, _seconds, "a positive number of seconds"),
+        max_samples=read("MAX_SAMPLES", Config.max_samples, _count(), "a positive whole number"),
+        service_token=env.get("AUTH_SERVICE_TOKEN", ""),
+        sink_token=env.get("SINK_TOKEN") or Config.sink_token,
     )
 
 
@@ -133,6 +137,7 @@ class Upstream:
     products: str = ""  # where the products of preprocessing are listed
     sink: str = ""  # ask for freeze and cleanall by CloudEvent, here
     source: str = Config.source
+    service_token: str = ""  # file with the token for requests to it
 
     def url(self, name: str) -> str:
         """Where the endpoint of this variable's name is."""
@@ -179,6 +184,7 @@ def logic_from_env(env: Mapping[str, str] = os.environ) -> Upstream:
         products=_read(env, "PRODUCTS_URL", "", _url, "an http:// or https:// URL"),
         sink=sink if ask == "event" else "",
         source=env.get("EVENT_SOURCE") or Config.source,
+        service_token=env.get("AUTH_SERVICE_TOKEN", ""),
     )
 
 
@@ -194,6 +200,7 @@ def glitchflow_from_env(env: Mapping[str, str] = os.environ) -> Upstream:
         timeout=_read(env, "UPSTREAM_TIMEOUT", Upstream.timeout + 5, _seconds, "a positive number of seconds"),
         endpoints={name: _read(env, name, path, _endpoint, _ENDPOINT) for name, path in GLITCHFLOW_ENDPOINTS.items()},
         page=_read(env, "DS_PAGE", base, _page, "an http:// or https:// URL, or a path"),
+        service_token=env.get("AUTH_SERVICE_TOKEN", ""),
     )
 
 

@@ -8,7 +8,11 @@ DatastoreError
 │   ├── Unprocessable   as BadRequest, in the words of GlitchflowAPI's clients
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
-│   └── WrongMethod
+│   ├── WrongMethod
+│   ├── Unauthenticated nobody we know is asking
+│   ├── Forbidden       somebody we know is, who may not do this
+│   ├── TooSlow         the request did not arrive in time
+│   └── HeaderTooLarge
 └── Unavailable         the same request may succeed later: clients retry
     ├── BufferFrozen    the batch is frozen; cleanall opens the next one
     ├── Busy            the queue is full, or the writer is away or slow
@@ -18,6 +22,7 @@ DatastoreError
     ├── JournalDamaged  the journal cannot be trusted; an operator must look
     ├── StorageFailed   the volume refused a write: full, read-only, broken
     │   └── FlushFailed the same, met by Datastore Logic while it flushes
+    ├── KeysMissing     the keys that JWTs are checked with have not been read yet
     └── UpstreamFailed  the service behind this one is away, or answers what it should not
 """
 
@@ -68,6 +73,24 @@ class WrongMethod(Rejected):
     """The path exists, for another method."""
 
 
+class Unauthenticated(Rejected):
+    """No credentials, or none that are known here; the text never repeats them."""
+
+    headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 - never changed
+
+
+class Forbidden(Rejected):
+    """Whoever asks is known, and may not do this; the text says which scope it takes."""
+
+
+class TooSlow(Rejected):
+    """The request did not arrive in time."""
+
+
+class HeaderTooLarge(Rejected):
+    """The request line and headers are longer than the store accepts."""
+
+
 class Unavailable(DatastoreError):
     """The store cannot do this now; the same request may succeed later."""
 
@@ -107,6 +130,10 @@ class FlushFailed(StorageFailed):
     """The volume refused to file the batch away."""
 
 
+class KeysMissing(Unavailable):
+    """The keys of an issuer of JWTs cannot be had at the moment."""
+
+
 class UpstreamFailed(Unavailable):
     """The service behind this one does not answer, or not in a way that can be understood."""
 
@@ -123,10 +150,14 @@ ANSWERS: dict[type[Exception], Answer] = {
     BadSegment: Answer(400, "ERRFMT"),
     BadRequest: Answer(400, "ERRFMT"),
     Unprocessable: Answer(422, "ERRFMT"),  # what FastAPI, in the original, answers
+    Unauthenticated: Answer(401, "ERRAUTH"),
+    Forbidden: Answer(403, "ERRSCOPE"),
     NoSuchRoute: Answer(404, "ERRPATH"),
     NoSuchFile: Answer(404, "ERRFILE"),
     WrongMethod: Answer(405, "ERRMETHOD"),
+    TooSlow: Answer(408, "ERRSLOW"),
     BodyTooLarge: Answer(413, "ERRSIZE"),
+    HeaderTooLarge: Answer(431, "ERRHEADER"),
     BufferFrozen: Answer(503, "FROZEN", 10),
     Busy: Answer(503, "BUSY", 1),
     Recovering: Answer(503, "RECOVERING", 1),
@@ -135,6 +166,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     JournalDamaged: Answer(503, "DAMAGED", 60),
     StorageFailed: Answer(507, "ERRIO", 10),
     FlushFailed: Answer(500, "ERRIO", 10),  # the original's `Broken FS`
+    KeysMissing: Answer(503, "ERRKEYS", 5),
     UpstreamFailed: Answer(502, "UPSTREAM", 1),
     Exception: Answer(500, "ERRINTERNAL"),
 }

@@ -7,13 +7,13 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from shared import metrics
 from shared.config import Config
 from shared.errors import BufferFrozen, Busy, DatastoreError, Recovering
-from shared.segment import Segment
+from shared.segment import parse
 from shared.spool import Place, Spool
 from shared.volume import Volume
 from shared.writer import Submission, Verdict
@@ -26,7 +26,7 @@ Commit = Callable[[Sequence[Submission]], list[Verdict]]
 
 class _Waiting(NamedTuple):
     payload: bytes
-    segment: Segment
+    about: tuple[str, str, float, float, int]  # detector, channel, t0, dt, samples
     key: str
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Verdict]
@@ -50,27 +50,31 @@ class Intake:
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
-    async def store(self, payload: bytes, segment: Segment, key: str = "") -> Verdict:
-        """Store one segment; when this returns it is durable, counted and visible.
+    def store(self, payload: bytes, key: str = "") -> Awaitable[Verdict]:
+        """Store one segment; when what this returns has been awaited it is durable, counted and visible.
+
+        Not a coroutine, which would hold on to the samples while it waits: they take four times the payload's room.
 
         Args:
             payload: the body as received; it becomes the file.
-            segment: what `segment.parse` read from it.
             key: idempotency key; the same key again is answered like the first time.
 
         Raises:
+            BadSegment: it is not a segment.
             BufferFrozen, StorageFailed: it is not stored.
             Busy: the queue is full (not stored), or the writer did not answer in time (stored once, or not).
             Recovering, JournalDamaged: it is not stored.
         """
+        segment = parse(payload, self._config.max_samples)
         if self._queue.qsize() >= self._config.queue_length:
             raise Busy(f"{self._config.queue_length} segments are waiting already.")
         if self._thread is None:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
-        self._queue.put(_Waiting(payload, segment, key, loop, future))
-        return await future
+        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
+        self._queue.put(_Waiting(payload, about, key, loop, future))
+        return future
 
     def check(self) -> None:
         """Raise Recovering unless there is a spool to write to: the writer makes it on a new volume."""
@@ -165,11 +169,7 @@ def _settle(group: Sequence[_Waiting], outcomes: Sequence[Verdict | Exception]) 
 
 
 def _submission(item: _Waiting, place: Place) -> Submission:
-    segment = item.segment
-    return Submission(
-        place.spool, place.at, place.size, place.sum, item.key,
-        segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h),
-    )  # fmt: skip
+    return Submission(place.spool, place.at, place.size, place.sum, item.key, *item.about)
 
 
 def _outcome(verdict: Verdict) -> Verdict | Exception:

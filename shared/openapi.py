@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared import web
+from shared import auth, web
+from shared.access_config import Limits
 from shared.buffer import Counts
 from shared.requests import Message, Operator
 
@@ -92,7 +93,7 @@ _PAGE: list[_Parameter] = [
         "name": "limit",
         "in": "query",
         "description": "end after so many",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": Limits.page},
     },
 ]
 _Type = type[msgspec.Struct]
@@ -138,7 +139,7 @@ def document() -> dict[str, object]:
 def routes() -> web.Routes:
     """The document at its place."""
     described = document()
-    return {("GET", "/openapi.json"): lambda call: web.json(described)}
+    return {("GET", "/openapi.json"): auth.needs(auth.OPEN)(lambda call: web.json(described))}
 
 
 def _content(type: _Type) -> dict[str, object]:

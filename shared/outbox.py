@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from shared import events, journal, transport
+from shared.auth import Credential
 from shared.config import Config
 from shared.errors import Busy
 from shared.failpoints import failpoint
@@ -39,6 +40,7 @@ class Outbox:
         self._durable_end = durable_end
         self._path = os.path.join(config.adm_root, "outbox.json")
         self._fs = PosixFileSystem()
+        self._credential = Credential(config.sink_token, optional=True)
 
     def deliver(self) -> int:
         """Deliver every fact that is due; return how many.
@@ -97,7 +99,8 @@ class Outbox:
         return None
 
     def _send(self, type: str, data: dict[str, object], id: str) -> None:
-        status, _ = transport.post(self._config.sink, *events.write(type, self._config.source, id, data), timeout=10)
+        headers, body = events.write(type, self._config.source, id, data)
+        status, _ = transport.post(self._config.sink, headers | self._credential.headers(), body, timeout=10)
         if not 200 <= status < 300:
             raise Busy(f"{self._config.sink} answers {status}")
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from shared import web
+from shared import auth, web
 
 _STATIC = files("shared") / "static"
 _TYPES = {
@@ -17,7 +17,8 @@ _TYPES = {
 }
 # Styles are also set by the plotting and documentation libraries themselves; pictures may be another function's.
 _POLICY = (
-    "default-src 'self'; img-src 'self' data: http: https:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data: blob: http: https:; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -50,4 +51,9 @@ def _serve(path: Traversable) -> web.Handler:
     }
     type = _TYPES[path.name[path.name.rindex(".") :]]
     read = cache(path.read_bytes)
-    return lambda call: web.Reply(read(), type=type, headers=headers)
+
+    @auth.needs(auth.OPEN)
+    def serve(call: web.Call) -> web.Reply:
+        return web.Reply(read(), type=type, headers=headers)
+
+    return serve

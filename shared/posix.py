@@ -12,6 +12,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,6 +35,42 @@ def storage_errors(what: str) -> Iterator[None]:
         raise StorageFailed(f"{what}: {error.strerror or error}") from error
 
 
+def open_inside(folder: str, name: str) -> int:
+    """Open the plain file `name` (which may have folders in it) below `folder`, for reading.
+
+    No step of the way down is taken through a symbolic link, and `..` leads nowhere: whoever can plant a link on the
+    volume must not be able to have us read what lies outside it.
+
+    Raises:
+        OSError: there is no such file, or it is something else.
+    """
+    *folders, last = name.split("/")
+    if not all(part not in ("", ".", "..") for part in (*folders, last)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for part in folders:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = below
+        return open_plain(last, at)
+    finally:
+        os.close(at)
+
+
+def open_plain(path: str, folder: int | None = None) -> int:
+    """Open a plain file for reading, not through a symbolic link in its last step, and without waiting for a pipe.
+
+    Raises:
+        OSError: there is no such file, or it is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return fd
+
+
 class AppendFile:
     """A file that only grows at its end, in synced groups; a group that fails leaves no trace.
 
@@ -42,7 +79,7 @@ class AppendFile:
 
     def __init__(self, path: str, *, create: bool = False) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
+        self.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
         self.end = os.fstat(self.fd).st_size
 
     @property
@@ -172,7 +209,7 @@ def replace_durably(path: str, content: bytes, before_rename: str = "") -> None:
     `before_rename` names the failpoint passed when all is written and the old content still stands.
     """
     temp = f"{path}.next"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         view = memoryview(content)
         while view:
@@ -214,8 +251,8 @@ class PosixFileSystem(LocalFileSystem):
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
         """Write a whole file; with mode "create" it must not exist. What cannot be written whole is removed."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if mode == "create" else os.O_TRUNC)
-        fd = os.open(path, flags, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags | (os.O_EXCL if mode == "create" else os.O_TRUNC), 0o644)
         try:
             written = os.write(fd, value)
             while written < len(value):
@@ -225,6 +262,11 @@ class PosixFileSystem(LocalFileSystem):
             raise
         finally:
             os.close(fd)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """A plain file's content, from `start` to `end`; not through a symbolic link."""
+        with open(open_plain(path), "rb") as file:
+            return file.read()[start:end]
 
     def mv(self, path1: str, path2: str, **_: Any) -> None:
         """Rename `path1` to `path2`, replacing it."""

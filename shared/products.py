@@ -14,7 +14,7 @@ from shared.batch import Batch
 from shared.config import Config
 from shared.errors import NoSuchRoute, Recovering, StorageFailed
 from shared.failpoints import failpoint
-from shared.posix import PosixFileSystem, storage_errors, sync_folder, sync_volume
+from shared.posix import PosixFileSystem, open_inside, storage_errors, sync_folder, sync_volume
 from shared.state import FROZEN
 from shared.volume import Volume
 
@@ -90,7 +90,7 @@ def standing(config: Config) -> Standing:
 def manifest(config: Config) -> Manifest | None:
     """The manifest of the products in place; None where there are none."""
     try:
-        with open(os.path.join(config.products_root, MANIFEST), "rb") as file:
+        with open(open_inside(config.products_root, MANIFEST), "rb") as file:
             return msgspec.json.decode(file.read(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
@@ -167,7 +167,7 @@ def read(config: Config, name: str) -> tuple[str, Iterator[bytes]]:
     if found is None or name not in {MANIFEST, *(file.name for file in found.files)}:
         raise NoSuchRoute(f"there is no product {name!r}")
     try:
-        file = open(os.path.join(config.products_root, name), "rb")
+        file = open(open_inside(config.products_root, name), "rb")
     except OSError:  # filed away at this moment
         raise NoSuchRoute(f"there is no product {name!r} any more") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from collections.abc import Sequence
 import msgspec
 
 from shared import events, transport
+from shared.auth import Credential
 from shared.config import Config, ConfigError
-from shared.errors import Busy, DatastoreError, Recovering, error_for
+from shared.errors import ANSWERS, Busy, DatastoreError, Forbidden, Recovering, Unauthenticated, error_for
 from shared.state import FROZEN
 from shared.writer import Submission, Verdict
 
+log = logging.getLogger(__name__)
+
+_NOT_ADMITTED = {ANSWERS[Unauthenticated].status, ANSWERS[Forbidden].status}
 _SOURCE = "/datastore/functions"
 _verdicts = msgspec.json.Decoder(list[Verdict])
 
@@ -30,11 +35,11 @@ def writer_at(settings: Config) -> RemoteWriter:
     """The writer at WRITER_URL.
 
     Raises:
-        ConfigError: it is not set.
+        ConfigError: it is not set, or the service token cannot be read.
     """
     if not settings.writer_url:
         raise ConfigError("WRITER_URL='': must be the writer's URL")
-    return RemoteWriter(settings.writer_url, settings.commit_timeout)
+    return RemoteWriter(settings.writer_url, settings.commit_timeout, Credential(settings.service_token))
 
 
 class RemoteWriter:
@@ -43,9 +48,10 @@ class RemoteWriter:
     A request is repeated until it is answered or `patience` seconds are over; the writer knows repetitions.
     """
 
-    def __init__(self, url: str, patience: float) -> None:
+    def __init__(self, url: str, patience: float, credential: Credential | None = None) -> None:
         self._url = url
         self._patience = patience
+        self._credential = credential or Credential("")
 
     def commit(self, submissions: Sequence[Submission]) -> list[Verdict]:
         """As `Writer.commit`; Busy here means that the outcome is not known."""
@@ -73,9 +79,12 @@ class RemoteWriter:
         pause = 0.02
         while True:
             try:
+                headers |= self._credential.headers()
                 status, answer = transport.post(self._url, headers, body, max(deadline - time.monotonic(), 0.05))
                 if status == 200:
                     return answer
+                if status in _NOT_ADMITTED:
+                    log.error("the writer does not take this function's credentials: %d", status)
                 error = _error(answer)
             except Busy as busy:
                 error = busy

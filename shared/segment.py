@@ -41,8 +41,12 @@ class Segment(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(Segment)
 
 
-def parse(body: bytes) -> Segment:
+def parse(body: bytes, most: int = 1 << 62) -> Segment:
     """Read and check a segment; keys it does not know are ignored here and kept in the stored file.
+
+    Args:
+        body: JSON.
+        most: samples it may have.
 
     Raises:
         BadSegment: the text says what is wrong with which field. JSON has no NaN and no infinity, and a number
@@ -58,6 +62,8 @@ def parse(body: bytes) -> Segment:
         raise BadSegment(str(error)) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
+    if len(segment.h) > most:
+        raise BadSegment(f"`h` has {len(segment.h)} samples: at most {most} are taken")
     if not segment.h:
         raise BadSegment("`h` is empty")
     if len(segment.t) == 2:

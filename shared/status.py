@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from shared import segment
+from shared.access_config import Standing
 from shared.errors import DatastoreError, UpstreamFailed
 from shared.logic import Logic
 from shared.watch import Entry
@@ -50,11 +51,13 @@ class Status:
     Args:
         logic: what it is about.
         products: what preprocessing has made.
+        standing: how authentication stands, for the page to warn or to ask for a token.
     """
 
-    def __init__(self, logic: Logic, products: Products = tuple) -> None:
+    def __init__(self, logic: Logic, products: Products = tuple, standing: Standing = "off") -> None:
         self._logic = logic
         self._products = products
+        self._standing = standing
         self._lock = threading.Lock()
         self._shown: dict[str, object] = {}
         self._until = 0.0
@@ -81,6 +84,7 @@ class Status:
         rates = watch.rates()
         seconds = watch.coverage.longest
         return {
+            "auth": self._standing,
             "state": described.dstatus,
             "user": described.user,
             "n_itm": counts.n_itm,

@@ -6,7 +6,6 @@ Only times are looked at here; samples are read when they are needed, one stretc
 from __future__ import annotations
 
 import itertools
-import os
 from array import array
 from collections.abc import Iterable, Iterator
 from math import ceil
@@ -17,6 +16,7 @@ import msgspec
 from shared.batch import Stored
 from shared.config import Config
 from shared.errors import NotFrozen, StorageFailed
+from shared.posix import open_inside
 
 
 class Part(NamedTuple):
@@ -151,7 +151,7 @@ def samples(config: Config, stretch: Stretch) -> array[float]:
     joined = array("d")
     for name, skip, n in stretch.parts:
         try:
-            with open(os.path.join(config.data_root, name), "rb") as file:
+            with open(open_inside(config.data_root, name), "rb") as file:
                 h = _decoder.decode(file.read()).h
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been filed away.") from None

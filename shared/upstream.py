@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urljoin
 import msgspec
 
 from shared import transport
+from shared.auth import Credential
 from shared.buffer import Archive, Counts, Description
 from shared.config import Upstream
 from shared.errors import (
@@ -18,8 +19,10 @@ from shared.errors import (
     Busy,
     DatastoreError,
     FlushFailed,
+    Forbidden,
     NoSuchFile,
     NoSuchRoute,
+    Unauthenticated,
     UpstreamFailed,
     told,
 )
@@ -47,9 +50,10 @@ _refusal = msgspec.json.Decoder(_Refusal)
 class RemoteProducts:
     """What preprocessing has made, as its list at `url` (GET /products) says; nothing without a URL."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, service_token: str = "") -> None:
         self._url = url
         self._timeout = timeout
+        self._credential = Credential(service_token)
 
     def list(self) -> list[Product]:
         """The products. Raises UpstreamFailed."""
@@ -69,7 +73,7 @@ class RemoteProducts:
 
     def _get(self, url: str) -> transport.Answer:
         try:
-            answer = transport.request("GET", url, {}, None, self._timeout)
+            answer = transport.request("GET", url, self._credential.headers(), None, self._timeout)
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
         if answer.status != 200:
@@ -85,6 +89,7 @@ class Client:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
+        self._credential = Credential(upstream.service_token)
         self._urls = {name: upstream.url(name) for name in upstream.endpoints}
 
     def get(self, endpoint: str, **query: str | int | None) -> bytes:
@@ -110,7 +115,9 @@ class Client:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, done: tuple[int, ...]
     ) -> transport.Answer:
         try:
-            answer = transport.request(method, url, headers, body, self.upstream.timeout)
+            answer = transport.request(
+                method, url, {**headers, **self._credential.headers()}, body, self.upstream.timeout
+            )
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
         if answer.status not in done:
@@ -132,7 +139,8 @@ def _refused(url: str, answer: transport.Answer) -> DatastoreError:
             pass
         else:
             error = told(refusal.code, refusal.body)
-    if error is None or isinstance(error, NoSuchRoute):  # a route that is missing there is not the client's fault
+    # A route that is missing there, or does not take our own credentials, is not the client's fault.
+    if error is None or isinstance(error, (NoSuchRoute, Unauthenticated, Forbidden)):
         error = UpstreamFailed(f"{url} answers {answer.status}")
     if "retry-after" in answer.headers:
         error.headers = {"Retry-After": answer.headers["retry-after"]}

@@ -13,7 +13,7 @@ import msgspec
 from shared.config import Config
 from shared.errors import Recovering, StorageFailed
 from shared.failpoints import failpoint
-from shared.posix import PosixFileSystem, storage_errors
+from shared.posix import PosixFileSystem, open_inside, storage_errors
 from shared.state import State
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{16}")
@@ -67,7 +67,8 @@ class Volume:
         Raises:
             OSError: it is not there, or cannot be read.
         """
-        return bytes(self.fs.cat_file(os.path.join(self.data, name)))
+        with open(open_inside(self.data, name), "rb") as file:
+            return file.read()
 
     def restore(self, name: str, payload: bytes) -> None:
         """Put `data/<name>` back from its spooled payload, in one step."""
@@ -156,8 +157,10 @@ class Volume:
         found = []
         for folder in self.fs.ls(self.config.volume_root, detail=False):
             path = os.path.join(folder, self.config.stat_name)
+            if os.path.islink(folder):
+                continue
             with contextlib.suppress(OSError):
-                found.append((os.stat(path).st_mtime_ns, os.path.basename(folder), path))
+                found.append((os.lstat(path).st_mtime_ns, os.path.basename(folder), path))
         return [(name, path) for _, name, path in heapq.nlargest(limit, found)]
 
     def free_archive_name(self, wanted: str) -> str:

@@ -2,16 +2,19 @@
 knows a web framework.
 
 A handler takes a `Call` and returns a `Reply`. Plain functions may block; `async` ones run on the event loop and
-must not. Under Flask there is no loop: an `async` handler serves there too, if all that it awaits is done on the spot
-(a blocking client behind an `async` interface). Errors are answered from the table in `errors`; anything unforeseen
-is a 500 without a traceback in it.
+must not. What a request may carry, and whether its caller may make it, is decided before a handler runs, by
+`access_config.Limits` and `auth.Guard`. Under Flask there is no loop: an `async` handler serves there too, if all that
+it awaits is done on the spot (a blocking client behind an `async` interface). Errors are answered from the table in
+`errors`; anything unforeseen is a 500 without a traceback in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,17 +26,19 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from shared import metrics
+from shared import auth, metrics
+from shared.access_config import Limits, Trust, limits_from_env, trust_from_env
 from shared.errors import (
     BadRequest,
     BadSegment,
-    BodyTooLarge,
     DatastoreError,
     NoSuchRoute,
+    TooSlow,
     Unprocessable,
     WrongMethod,
     answer_for,
 )
+from shared.room import Held, Room
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,6 +57,12 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     query: Mapping[str, str] = field(default_factory=dict)
+    caller: auth.Caller | None = None  # who is asking; None where nobody was asked who they are
+    guard: auth.Guard | None = None
+
+    def on_record(self, user: str, token: str) -> tuple[str, str]:
+        """The user and token to record, where the request names these; see `auth.on_record`."""
+        return auth.on_record(self.caller, user, token)
 
 
 @dataclass(slots=True)
@@ -95,7 +106,7 @@ def read_json(body: bytes, type: type[T]) -> T:
         raise BadRequest("the body is not readable as JSON") from None
 
 
-def page(call: Call, most: int = 1 << 62) -> tuple[str, int | None]:
+def page(call: Call) -> tuple[str, int | None]:
     """The `after` and `limit` of a list request.
 
     Raises:
@@ -106,7 +117,7 @@ def page(call: Call, most: int = 1 << 62) -> tuple[str, int | None]:
         return call.query.get("after", ""), None
     if not limit.isascii() or not limit.isdecimal() or not 0 < len(limit) < 19 or int(limit) == 0:
         raise BadRequest("`limit` must be a whole number of 1 or more")
-    return call.query.get("after", ""), min(int(limit), most)
+    return call.query.get("after", ""), int(limit)
 
 
 def json_list(items: Iterable[bytes], before: bytes = b"[", after: bytes = b"]") -> Iterator[bytes]:
@@ -124,21 +135,31 @@ def json_list(items: Iterable[bytes], before: bytes = b"[", after: bytes = b"]")
 
 
 class App:
-    """Routes with their errors, probes and metrics; `asgi_target` and `flask_target` serve it.
+    """Routes with their errors, limits, probes and metrics; `asgi_target` and `flask_target` serve it.
 
     Args:
         routes: (method, path) -> handler; a path that ends in `/*` serves everything below it.
         check: raises what keeps the function from serving; the readiness probe asks it, and it must not block.
-        max_body: longest body accepted, bytes.
+        limits: what a request may carry.
+        trust: who may make which request.
+
+    Raises:
+        ConfigError: a file that `trust` names cannot be used.
     """
 
-    def __init__(self, routes: Routes, check: Callable[[], object], max_body: int) -> None:
-        self.max_body = max_body
+    def __init__(
+        self, routes: Routes, check: Callable[[], object], limits: Limits | None = None, trust: Trust | None = None
+    ) -> None:
+        self.limits = limits or limits_from_env()
+        trust = trust or trust_from_env()
+        self.guard = auth.Guard(trust) if trust.on else None
+        self.room = Room(self.limits)
         self._routes: dict[str, dict[str, Handler]] = {}
         own: dict[tuple[str, str], Handler] = {
-            ("GET", PROBES[0]): lambda call: text("alive"),
-            ("GET", PROBES[1]): lambda call: (check(), text("ready"))[1],
-            ("GET", "/metrics"): lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE),
+            ("GET", PROBES[0]): auth.needs(auth.OPEN)(lambda call: text("alive")),
+            ("GET", PROBES[1]): auth.needs(auth.OPEN)(lambda call: (check(), text("ready"))[1]),
+            # Counts and times, no names: for a monitoring that has no credentials.
+            ("GET", "/metrics"): auth.needs(auth.OPEN)(lambda call: Reply(metrics.text(), type=metrics.CONTENT_TYPE)),
         }
         for (method, path), handler in {**own, **routes}.items():
             self._routes.setdefault(path, {})[method] = handler
@@ -166,10 +187,11 @@ class App:
                 return methods
         return None
 
-    def check_size(self, length: int) -> None:
-        """Raise BodyTooLarge for a body of this many bytes."""
-        if length > self.max_body:
-            raise BodyTooLarge(f"the body is longer than {self.max_body} bytes")
+    def check_query(self, query: Mapping[str, str]) -> None:
+        """Raise BadRequest for a page that is too long; without a `limit` lists are whole, and streamed."""
+        limit = query.get("limit", "")
+        if limit.isdecimal() and (len(limit) > 18 or int(limit) > self.limits.page):
+            raise BadRequest(f"`limit` is at most {self.limits.page}")
 
 
 def failure(error: Exception) -> Reply:
@@ -197,6 +219,7 @@ def with_resp(handler: Handler) -> Handler:
     and a body they got wrong is a 422.
     """
 
+    @functools.wraps(handler)  # what it needs is needed
     async def answered(call: Call) -> Reply:
         try:
             return await run(handler, call)
@@ -227,6 +250,7 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awai
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal app
+        held: Held | None = None
         try:
             app = app or build()
             method, path = scope["method"], scope["path"]
@@ -235,11 +259,20 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[Request], Awai
             call = Call(method, path, headers)
             if scope["query_string"]:
                 call.query = Request(scope).query_params
+                app.check_query(call.query)
+            if app.guard is not None:
+                app.guard.admit(handler, call)
             if method == "POST":
-                call.body = await _body(headers, receive, app)
+                held = Held(app.room)
+                call.body = await _body(headers, receive, held)
+                if app.guard is not None:
+                    app.guard.admit_by_body(handler, call)
             reply = await run(handler, call)
         except Exception as error:
             reply = failure(error)
+        finally:
+            if held is not None:
+                held.release()
         await _respond(reply, scope, receive, send)
 
     async def target(request: Request) -> Response:
@@ -295,10 +328,10 @@ def _run_now(outcome: Reply | Awaitable[Reply]) -> Reply:
     raise RuntimeError("an async handler waited, and there is no event loop to wait on")
 
 
-async def _body(headers: Mapping[str, str], receive: Receive, app: App) -> bytes:
+async def _body(headers: Mapping[str, str], receive: Receive, held: Held) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal():
-        app.check_size(int(declared))
+        held.grow(int(declared[:19]))
     chunks: list[bytes] = []
     length, more = 0, True
     while more:
@@ -307,9 +340,24 @@ async def _body(headers: Mapping[str, str], receive: Receive, app: App) -> bytes
             raise BadRequest("the client broke off")
         chunks.append(message.get("body", b""))
         length += len(chunks[-1])
-        app.check_size(length)
+        held.grow(length)
         more = message.get("more_body", False)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _read_body(request: flask.Request, held: Held) -> bytes:
+    limits = held.room.limits
+    held.grow(request.content_length or 0)
+    if "Transfer-Encoding" in request.headers:
+        held.grow(limits.body)  # nobody says how long it will be
+    began = time.monotonic()
+    body = request.stream.read(limits.body + 1)
+    if len(body) < (request.content_length or 0):  # the server has hung up on it, or the client
+        if time.monotonic() - began < limits.patience / 2:
+            raise BadRequest("the client broke off")
+        raise TooSlow(f"the request took longer than {limits.patience:g} s to arrive")
+    held.grow(len(body))
+    return body
 
 
 def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
@@ -318,18 +366,26 @@ def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request
 
     def target(request: flask.Request) -> flask.Response:
         nonlocal app
+        held: Held | None = None
         try:
             app = app or build()
             handler = app.handler(request.method, request.path)
             headers = {name.lower(): value for name, value in request.headers.items()}
             call = Call(request.method, request.path, headers, b"", request.args)
+            app.check_query(call.query)
+            if app.guard is not None:
+                app.guard.admit(handler, call)
             if request.method == "POST":
-                app.check_size(request.content_length or 0)
-                call.body = request.stream.read(app.max_body + 1)
-                app.check_size(len(call.body))
+                held = Held(app.room)
+                call.body = _read_body(request, held)
+                if app.guard is not None:
+                    app.guard.admit_by_body(handler, call)
             reply: Any = _run_now(handler(call))
         except Exception as error:
             reply = failure(error)
+        finally:
+            if held is not None:
+                held.release()
         response = flask.Response(reply.body, reply.status, dict(reply.headers), content_type=reply.type)
         if reply.status == 204:
             del response.headers["Content-Type"]

@@ -77,8 +77,13 @@ def test_a_descriptor_mounts_the_claims_of_the_manifest(name):
     service = manifests.functions("embedded" if name == "datastore" else "dev")[name]
     spec = service["spec"]["template"]["spec"]
     paths = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
-    theirs = {paths[v["name"]]: v.get("persistentVolumeClaim", {}).get("claimName") for v in spec["volumes"]}
-    ours = {v["path"]: v.get("persistentVolumeClaim", {}).get("claimName") for v in descriptor(name)["run"]["volumes"]}
+
+    def source(volume: dict) -> str | None:
+        claim, secret = volume.get("persistentVolumeClaim", {}), volume.get("secret")
+        return claim.get("claimName") or (secret.get("secretName") if isinstance(secret, dict) else secret)
+
+    theirs = {paths[volume["name"]]: source(volume) for volume in spec["volumes"]}
+    ours = {volume["path"]: source(volume) for volume in descriptor(name)["run"]["volumes"]}
     assert ours == theirs
     # func marks a read-only claim on the volume but not on the mount, and Serving refuses that.
     assert not any(v.get("persistentVolumeClaim", {}).get("readOnly") for v in descriptor(name)["run"]["volumes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 
@@ -17,7 +18,9 @@ from functions.logdump import main as logdump
 from functions.logic import main as logic
 from functions.preproc import main as preproc
 from functions.stats import main as stats
-from shared import events
+from shared import events, mint
+from shared.access_config import trust_from_env
+from shared.auth import read_tokens
 from shared.config import from_env, glitchflow_from_env, logic_from_env, policy_from_env
 from tests import manifests
 from tests.harness import ROOT
@@ -214,6 +217,38 @@ def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_
     }
 
 
+def secrets(service: dict) -> dict[str, str]:
+    """Secret -> where it is mounted."""
+    mounts = {mount["name"]: mount for mount in container(service)["volumeMounts"]}
+    return {v["secret"]["secretName"]: mounts[v["name"]]["mountPath"]
+            for v in service["spec"]["template"]["spec"]["volumes"] if "secret" in v}  # fmt: skip
+
+
+def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay):
+    askers = {"ingest", "freeze", "cleanall", "logic", "glitchflow"}
+    for name, service in manifests.functions(overlay).items():
+        mounted = secrets(service)
+        assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
+        assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
+        assert trust_from_env(env(service)).on
+        if name in askers:
+            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+
+
+def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
+    assert mint.main(["--secret"]) == 0
+    printed = capsys.readouterr()
+    made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
+    assert {name: set(data) for name, data in made.items()} == {
+        "datastore-tokens": {"tokens"}, "datastore-service": {"token"}
+    }  # fmt: skip
+    callers = {caller.name: (digest, caller) for digest, caller in read_tokens(made["datastore-tokens"]["tokens"])}
+    assert callers["service"][0] == hashlib.sha256(made["datastore-service"]["token"].encode()).digest()
+    assert callers["operator"][0] == hashlib.sha256(printed.err.split()[-1].encode()).digest()
+    assert "service" in callers["service"][1].scopes
+    assert "service" not in callers["operator"][1].scopes
+
+
 def test_claims_of_one_node_in_dev_and_of_many_in_prod():
     modes = {o: {c["spec"]["accessModes"][0] for c in of_kind(manifests.objects(o), "PersistentVolumeClaim").values()}
              for o in OVERLAYS}  # fmt: skip
@@ -247,6 +282,7 @@ def test_the_writer_is_bound_to_the_broker_and_pinged():
     assert binding["spec"]["sink"]["ref"]["name"] in of_kind(objects, "Broker")
     [ping] = of_kind(objects, "PingSource").values()
     assert ping["spec"]["sink"]["ref"]["name"] == "writer"
+    assert ping["spec"]["sink"]["uri"] == "/ping"
     assert ping["spec"]["schedule"] == "* * * * *"
 
 

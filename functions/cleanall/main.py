@@ -36,7 +36,7 @@ def routes(writer: Cleans) -> web.Routes:
 def build() -> web.App:
     """Cleanall on its own: it asks the writer across HTTP."""
     settings = config.from_env()
-    return web.App(routes(writer_at(settings)), lambda: None, settings.max_body)
+    return web.App(routes(writer_at(settings)), lambda: None)
 
 
 cleanall = web.flask_target("cleanall", build)

@@ -18,7 +18,8 @@ from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
 from functions.preproc import main as preproc_function
-from shared import config, events, metrics, web
+from shared import auth, config, events, metrics, web
+from shared.access_config import Standing, trust_from_env
 from shared.buffer import LocalBuffer
 from shared.errors import BadRequest, NoSuchRoute
 from shared.intake import Intake
@@ -32,7 +33,7 @@ from shared.status import Status, read_products
 from shared.writer import Writer
 
 
-def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
+def routes(writer: Writer, intake: Intake, preproc: Preproc, standing: Standing) -> web.Routes:
     """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
@@ -53,12 +54,14 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
     products = preproc_function.routes(preproc)
     takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall, events.FROZEN: products}
 
+    @auth.needs(auth.KNOWN)
     async def event(call: web.Call) -> web.Reply:
         if not events.is_event(call.headers):
             raise NoSuchRoute("POST / takes CloudEvents; the store's routes are listed in its documentation")
         types = {event.type for event in events.read(call.headers, call.body)}
         if len(types) != 1 or (serving := takes.get(next(iter(types)))) is None:
             raise BadRequest(f"one of {', '.join(takes)} is taken, not {', '.join(types) or 'nothing'}")
+        auth.permit(serving["POST", "/"], call)
         return await web.run(serving["POST", "/"], call)
 
     return {
@@ -68,7 +71,7 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc) -> web.Routes:
         **freeze,
         **cleanall,
         **products,
-        **logic_function.routes(logic, Status(logic, lambda: read_products(listing(writer.config)))),
+        **logic_function.routes(logic, Status(logic, lambda: read_products(listing(writer.config)), standing)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
@@ -85,7 +88,8 @@ def build() -> web.App:
     Keeper(writer, [preproc.look] if settings.preproc_auto and preproc.present() else []).start()
     intake = Intake(settings, writer.commit)
     atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
-    return web.App(routes(writer, intake, preproc), writer.check, settings.max_body)
+    standing = trust_from_env().standing(settings.host)
+    return web.App(routes(writer, intake, preproc, standing), writer.check)
 
 
 datastore = functions_framework.aio.http(web.asgi_target("datastore", build))

@@ -31,8 +31,8 @@ def routes(reader: Reader) -> web.Routes:
 
 def build() -> web.App:
     """Files on its own: it reads the writer's journal."""
-    reader = Reader(settings := config.from_env())
-    return web.App(routes(reader), reader.check, settings.max_body)
+    reader = Reader(config.from_env())
+    return web.App(routes(reader), reader.check)
 
 
 files = web.flask_target("files", build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import config, events, web
+from shared import auth, config, events, web
 from shared.errors import BadRequest
 from shared.remote import writer_at
 from shared.requests import read_update
@@ -21,18 +21,19 @@ class Freezes(Protocol):
 def routes(writer: Freezes) -> web.Routes:
     """What freeze serves, on whichever writer."""
 
-    def apply(body: bytes, key: str) -> None:
+    def apply(call: web.Call, body: bytes, key: str) -> None:
         update = read_update(body)
-        writer.update(update.user, update.token, update.dstatus, key)
+        writer.update(*call.on_record(update.user, update.token), update.dstatus, key)
 
+    @auth.needs(auth.OPERATE, by_body=True)
     def freeze_batch(call: web.Call) -> web.Reply:
         if events.is_event(call.headers):
             for event in events.read(call.headers, call.body):
                 if event.type != events.FREEZE:
                     raise BadRequest(f"freeze takes {events.FREEZE}, not {event.type}")
-                apply(event.data or b"{}", event.key)
+                apply(call, event.data or b"{}", event.key)
             return web.NO_CONTENT
-        apply(call.body, call.headers.get("idempotency-key", ""))
+        apply(call, call.body, call.headers.get("idempotency-key", ""))
         return web.json({"code": "STAT_UPD", "body": "Table updated"}, 201)
 
     return {("POST", "/"): freeze_batch, ("POST", "/upddsc"): freeze_batch}
@@ -41,7 +42,7 @@ def routes(writer: Freezes) -> web.Routes:
 def build() -> web.App:
     """Freeze on its own: it asks the writer across HTTP."""
     settings = config.from_env()
-    return web.App(routes(writer_at(settings)), lambda: None, settings.max_body)
+    return web.App(routes(writer_at(settings)), lambda: None)
 
 
 freeze = web.flask_target("freeze", build)

@@ -8,7 +8,7 @@ from typing import Protocol
 import functions_framework.aio
 import msgspec
 
-from shared import config, openapi, pages, web
+from shared import auth, config, openapi, pages, web
 from shared.buffer import Counts, Description
 from shared.errors import BufferFrozen, FlushFailed
 from shared.requests import Message, Operator, read_key
@@ -33,13 +33,15 @@ def routes(datastore: Datastore, page: str) -> web.Routes:
         names = map(msgspec.json.encode, datastore.names(*web.page(call)))
         return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
 
+    @auth.needs(auth.OPERATE, by_body=True)
     def train(call: web.Call) -> web.Reply:
         by = web.read_json(call.body, Operator)
-        frozen = datastore.freeze(by.user, by.token, read_key(call.headers))
+        frozen = datastore.freeze(*call.on_record(by.user, by.token), read_key(call.headers))
         if frozen is None:
             return web.json({"resp": "WAITING"})
         return web.json({"resp": "FROZEN", "n_f": frozen.n_itm, "bt_wrt": frozen.buff_size})
 
+    @auth.needs(auth.WRITE)
     async def streamdata(call: web.Call) -> web.Reply:
         try:
             return web.json({"resp": "CREATED", "body": await datastore.send(call.body, read_key(call.headers))})
@@ -53,11 +55,15 @@ def routes(datastore: Datastore, page: str) -> web.Routes:
         except FlushFailed as error:
             return web.json({"resp": "FS ERR", "body": str(error)})
 
+    @auth.needs(auth.OPEN)
+    def status_page(call: web.Call) -> web.Reply:
+        return web.Reply(status=303, headers={"Location": page})
+
     own: web.Routes = {
         ("GET", "/stats"): lambda call: web.json(datastore.stat()),
         ("GET", "/dumpbuf"): dump,
         ("GET", "/desc"): lambda call: web.json({"resp": datastore.dstat().dstatus}),
-        ("GET", "/dspage"): lambda call: web.Reply(status=303, headers={"Location": page}),
+        ("GET", "/dspage"): status_page,
         ("POST", "/train"): train,
         ("POST", "/streamdata"): streamdata,
         ("POST", "/cleanbuf"): clean,
@@ -69,7 +75,7 @@ def routes(datastore: Datastore, page: str) -> web.Routes:
 def build() -> web.App:
     """GlitchflowAPI on its own: it asks Datastore Logic across HTTP."""
     upstream = config.glitchflow_from_env()
-    return web.App(routes(RemoteLogic(upstream), upstream.page), lambda: None, config.from_env().max_body)
+    return web.App(routes(RemoteLogic(upstream), upstream.page), lambda: None)
 
 
 glitchflow = functions_framework.aio.http(web.asgi_target("glitchflow", build))

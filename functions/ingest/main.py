@@ -7,7 +7,7 @@ import atexit
 
 import functions_framework.aio
 
-from shared import config, events, segment, web
+from shared import auth, config, events, web
 from shared.errors import BadRequest, Unavailable
 from shared.intake import Intake
 from shared.remote import writer_at
@@ -17,16 +17,17 @@ from shared.requests import read_key, written
 def routes(intake: Intake) -> web.Routes:
     """What ingest serves, on whichever intake."""
 
+    @auth.needs(auth.WRITE)
     async def send(call: web.Call) -> web.Reply:
         if events.is_event(call.headers):
             return await take_events(call)
         key = read_key(call.headers)
-        return web.json(written(await intake.store(call.body, segment.parse(call.body), key)), 201)
+        return web.json(written(await intake.store(call.body, key)), 201)
 
     async def take(event: events.Event) -> None:
         if event.type != events.SEGMENT:
             raise BadRequest(f"ingest takes {events.SEGMENT}, not {event.type}")
-        await intake.store(event.data, segment.parse(event.data), event.key)
+        await intake.store(event.data, event.key)
 
     async def take_events(call: web.Call) -> web.Reply:
         outcomes = await asyncio.gather(*map(take, events.read(call.headers, call.body)), return_exceptions=True)
@@ -46,7 +47,7 @@ def build() -> web.App:
     settings = config.from_env()
     intake = Intake(settings, writer_at(settings).commit)
     atexit.register(intake.close)
-    return web.App(routes(intake), intake.check, settings.max_body)
+    return web.App(routes(intake), intake.check)
 
 
 ingest = functions_framework.aio.http(web.asgi_target("ingest", build))

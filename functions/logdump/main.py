@@ -23,8 +23,8 @@ def routes(reader: Reader) -> web.Routes:
 
 def build() -> web.App:
     """Logdump on its own: it reads the writer's journal."""
-    reader = Reader(settings := config.from_env())
-    return web.App(routes(reader), reader.check, settings.max_body)
+    reader = Reader(config.from_env())
+    return web.App(routes(reader), reader.check)
 
 
 logdump = web.flask_target("logdump", build)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from shared import config, pages, web
+from shared import auth, config, pages, web
+from shared.access_config import trust_from_env
 from shared.asking import AskingBuffer
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic import Logic
@@ -23,15 +24,17 @@ def routes(logic: Logic, status: Status) -> web.Routes:
     def log(call: web.Call) -> web.Reply:
         return web.Reply(web.json_list(logic.log(*web.page(call))))
 
+    @auth.needs(auth.WRITE)
     async def stream(call: web.Call) -> web.Reply:
         try:
             return web.text(await logic.send(call.body, read_key(call.headers)), 201)
         except BufferFrozen as error:
             return web.in_words(error)
 
+    @auth.needs(auth.OPERATE, by_body=True)
     def freeze(call: web.Call) -> web.Reply:
         by = read_update(call.body)
-        frozen = logic.freeze(by.user, by.token, read_key(call.headers))
+        frozen = logic.freeze(*call.on_record(by.user, by.token), read_key(call.headers))
         return web.text("Waiting for more incoming data.") if frozen is None else web.json(frozen, 201)
 
     def flush(call: web.Call) -> web.Reply:
@@ -55,17 +58,17 @@ def routes(logic: Logic, status: Status) -> web.Routes:
 
 def build() -> web.App:
     """Logic on its own: it asks the Data Buffer across HTTP."""
-    upstream = config.logic_from_env()
+    upstream, settings = config.logic_from_env(), config.from_env()
     buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
     own = Logic(buffer, config.policy_from_env())
-    products = RemoteProducts(upstream.products, upstream.timeout)
+    products = RemoteProducts(upstream.products, upstream.timeout, upstream.service_token)
 
     def product(call: web.Call) -> web.Reply:
         media, content = products.read(call.path)
         return web.Reply(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
 
-    served = {**routes(own, Status(own, products.list)), ("GET", "/products/*"): product}
-    return web.App(served, lambda: None, config.from_env().max_body)
+    status = Status(own, products.list, trust_from_env().standing(settings.host))
+    return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
 
 
 logic = web.flask_target("logic", build)

@@ -7,7 +7,7 @@ import asyncio
 import functions_framework.aio
 import msgspec
 
-from shared import config, events, products, web
+from shared import auth, config, events, products, web
 from shared.errors import BadRequest
 from shared.preproc import Preproc
 
@@ -19,6 +19,8 @@ class _Frozen(msgspec.Struct):
 def routes(preproc: Preproc) -> web.Routes:
     """What preproc serves."""
 
+    # The fact that a batch is frozen may be told by anyone: what follows is done once, and only if it is true.
+    @auth.needs(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
     async def take(call: web.Call) -> web.Reply:
         if not events.is_event(call.headers):
             return await make(call)
@@ -54,7 +56,7 @@ def routes(preproc: Preproc) -> web.Routes:
 def build() -> web.App:
     """Preproc on its own: it reads the volume that the store writes, and puts its products there."""
     preproc = Preproc(settings := config.from_env())
-    return web.App(routes(preproc), lambda: products.standing(settings), settings.max_body)
+    return web.App(routes(preproc), lambda: products.standing(settings))
 
 
 preproc = functions_framework.aio.http(web.asgi_target("preproc", build))

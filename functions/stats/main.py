@@ -28,8 +28,8 @@ def routes(store: Stats) -> web.Routes:
 
 def build() -> web.App:
     """Stats on its own: it reads the views that the writer publishes."""
-    reader = Reader(settings := config.from_env())
-    return web.App(routes(reader), reader.check, settings.max_body)
+    reader = Reader(config.from_env())
+    return web.App(routes(reader), reader.check)
 
 
 stats = web.flask_target("stats", build)

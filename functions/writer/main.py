@@ -5,7 +5,8 @@ from __future__ import annotations
 import functions_framework.aio
 import msgspec
 
-from shared import config, events, metrics, web
+from shared import auth, config, events, metrics, web
+from shared.access_config import limits_for_batches
 from shared.errors import BadRequest
 from shared.keeper import Keeper
 from shared.requests import read_update
@@ -18,8 +19,14 @@ class _Commit(msgspec.Struct):
 
 
 def routes(writer: Writer, keeper: Keeper) -> web.Routes:
-    """What the writer serves: batches of `commit`, and the events `freeze`, `cleanall` and Knative's ping."""
+    """What the writer serves: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
+    @auth.needs(auth.OPEN)
+    def ping(call: web.Call) -> web.Reply:
+        keeper.nudge()
+        return web.NO_CONTENT
+
+    @auth.needs(auth.SERVICE)
     def decide(call: web.Call) -> web.Reply:
         if call.headers.get("content-type") == events.BATCH:
             # Read in one pass: this is the data plane, and only our own ingest speaks to it.
@@ -31,18 +38,17 @@ def routes(writer: Writer, keeper: Keeper) -> web.Routes:
             raise BadRequest("the writer takes CloudEvents only")
         event = events.read(call.headers, call.body)[0]
         if event.type == events.PING:
-            keeper.nudge()
-            return web.NO_CONTENT
+            return ping(call)
         if event.type == events.FREEZE:
             update = read_update(event.data or b"{}")
-            done = writer.update(update.user, update.token, update.dstatus, event.key)
+            done = writer.update(*call.on_record(update.user, update.token), update.dstatus, event.key)
         elif event.type == events.CLEANALL:
             done = writer.cleanall(event.key)
         else:
             raise BadRequest(f"the writer does not take {event.type}")
         return web.json({"n_itm": done.state.n_itm, "buff_size": done.state.buff_size, "archive": done.archive})
 
-    return {("POST", "/"): decide}
+    return {("POST", "/"): decide, ("POST", "/ping"): ping}
 
 
 def build() -> web.App:
@@ -52,7 +58,7 @@ def build() -> web.App:
     metrics.show_state(lambda: writer.known_state)
     keeper = Keeper(writer)
     keeper.start()
-    return web.App(routes(writer, keeper), writer.check, max(settings.max_body, 64 << 20))
+    return web.App(routes(writer, keeper), writer.check, limits_for_batches())
 
 
 writer = functions_framework.aio.http(web.asgi_target("writer", build))

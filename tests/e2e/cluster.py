@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from pathlib import Path
 import urllib3
 import yaml
 
-from tests.harness import Store
+from tests.harness import ROOT, Store
 from tests.manifests import KNATIVE
 
 DRIVER = Path(__file__).with_name("driver.yaml")
@@ -41,6 +42,7 @@ class Cluster:
     gateway: str = "kourier-system/kourier-internal"
     broker: str = "knative-eventing/broker-ingress"
     command: str = "kubectl"
+    token: str = ""
     forwards: list[subprocess.Popen] = field(default_factory=list)
 
     @classmethod
@@ -89,9 +91,17 @@ class Cluster:
                 [self.command, "kustomize", str(overlay)], check=True, stdout=subprocess.PIPE, text=True
             ).stdout
 
+    def secrets(self) -> str:
+        """What the functions mount; `token` is the tests' own from now on."""
+        made = subprocess.run([sys.executable, "-m", "shared.mint", "--secret"], check=True, capture_output=True,
+                              text=True, cwd=ROOT)  # fmt: skip
+        self.token = made.stderr.split()[-1]
+        return made.stdout
+
     def install(self) -> None:
         """Apply the store and the tests' own objects, and wait until everything is ready."""
         self.kubectl("apply", "--filename", "-", input=self.manifests().encode())
+        self.kubectl("apply", "--filename", "-", input=self.secrets().encode())
         self.kubectl("apply", "--filename", "-", input=DRIVER.read_text().replace("IMAGE", self.image).encode())
         for kind in ("services.serving.knative.dev", "brokers", "triggers", "sinkbindings", "pingsources"):
             self.kubectl("wait", "--for=condition=Ready", kind, "--all", "--timeout=600s")
@@ -157,9 +167,10 @@ class Cluster:
 
 
 class Relay:
-    """A local URL for one function: adds the host by which Knative's gateway tells the functions apart."""
+    """A local URL for one function: adds the host by which Knative's gateway tells the functions apart, and a token."""
 
-    def __init__(self, host: str, gateway: int):
+    def __init__(self, host: str, gateway: int, token: str = ""):
+        credentials = {"Authorization": f"Bearer {token}"} if token else {}
         pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=60))
 
         class Handler(BaseHTTPRequestHandler):
@@ -167,9 +178,8 @@ class Relay:
 
             def forward(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")} | {
-                    "Host": host
-                }
+                kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+                headers = kept | credentials | {"Host": host}
                 try:
                     answer = pool.request(self.command, f"http://127.0.0.1:{gateway}{self.path}", body, headers=headers)
                 except urllib3.exceptions.HTTPError:  # the caller sees a lost connection, as it would without us
@@ -209,7 +219,8 @@ class ClusterStore(Store):
         self.cluster = cluster
         self.gateway = cluster.forward(cluster.gateway)
         self.processes = {
-            name: Relay(f"{name}.{cluster.namespace}.svc.cluster.local", self.gateway) for name in self.processes
+            name: Relay(f"{name}.{cluster.namespace}.svc.cluster.local", self.gateway, cluster.token)
+            for name in self.processes
         }
 
     def stop(self) -> None:

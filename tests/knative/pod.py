@@ -76,6 +76,8 @@ class Pod(Process):
             self._make_sandbox()
         spec = self.service["spec"]["template"]["spec"]
         of_manifest = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
+        # The Secrets are not mounted here: authentication is tried where the functions run without a proxy.
+        of_manifest = {key: value for key, value in of_manifest.items() if not key.startswith("AUTH_")}
         own = {key: value for key, value in self.env.items() if key != "ROOT"}
         of_image = {"ROOT": "/mnt/store", "SERVURL": ":8080", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
         of_image |= {"TMPDIR": "/mnt/tmp", "HOME": "/mnt/tmp"}

@@ -1,0 +1,281 @@
+"""Who is asking, and may they: credentials in a request become a `Caller`, and routes say which scope they need.
+
+Two ways in. A *token* is a secret of which a file keeps the SHA-256, with a name and scopes; it is random and long, so
+a fast hash is enough. A *JWT* comes from an issuer one believes (see `jwts`). Either is sent as `Authorization:
+Bearer ...`; a token also counts in the bodies in which the original's operators send theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+
+import msgspec
+
+from shared.access_config import Trust
+from shared.config import ConfigError
+from shared.errors import Forbidden, Unauthenticated
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+H = TypeVar("H", bound=Callable[..., Any])
+Headers = Mapping[str, str]
+
+READ, WRITE, OPERATE = "read", "write", "operate"
+SERVICE = "service"  # the store's own functions: they commit records, and say on whose behalf they ask
+SCOPES = frozenset((READ, WRITE, OPERATE, SERVICE))
+OPEN, KNOWN = "open", "known"  # needs of routes, not scopes: anyone; anyone with credentials
+
+_EVERY = 1.0  # seconds between two looks at a file
+_LINE = re.compile(r"sha256:([0-9a-f]{64})\s+(\S{1,256})\s+(\S+)")
+_MARK = re.compile(r"sha256:[0-9a-f]{12}")
+
+
+class Caller(NamedTuple):
+    """Who is asking.
+
+    Attributes:
+        name: as the token file or the JWT's subject has it.
+        scopes: what they may do; no scope implies another.
+        mark: a fingerprint of their credentials, fit to be recorded: the beginning of their SHA-256.
+        relays: whether they speak for others, whom they name themselves.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    mark: str
+    relays: bool = False
+
+
+class Need(NamedTuple):
+    """What a route needs: a scope, or a function of the headers that tells it; `by_body` lets credentials in the body
+    count.
+    """
+
+    scope: str | Callable[[Headers], str]
+    by_body: bool = False
+
+
+_BY_METHOD = {"GET": Need(READ), "HEAD": Need(READ)}
+_OTHERWISE = Need(OPERATE)
+
+
+def needs(scope: str | Callable[[Headers], str], *, by_body: bool = False) -> Callable[[H], H]:
+    """Declare what a handler needs; one that declares nothing needs `read` to be got and `operate` for all else."""
+
+    def declare(handler: H) -> H:
+        cast(Any, handler).need = Need(scope, by_body)
+        return handler
+
+    return declare
+
+
+def need_of(handler: object, method: str) -> Need:
+    """What a handler has declared, or what its method needs."""
+    return getattr(handler, "need", None) or _BY_METHOD.get(method, _OTHERWISE)
+
+
+class Asked(Protocol):
+    """A request, as `web.Call` has it; `caller` and `guard` are filled in here."""
+
+    method: str
+    headers: Headers
+    body: bytes
+    caller: Caller | None
+    guard: Guard | None
+
+
+class Watched(Generic[T]):
+    """What a file says; read again when it has changed, which is looked at once a second.
+
+    A file that can no longer be read, or not understood, is reported once, and what it said before stays in force.
+
+    Raises, when made:
+        ConfigError: there is nothing to begin with; never quotes the file.
+    """
+
+    def __init__(self, path: str, read: Callable[[str], T]) -> None:
+        self._path = path
+        self._read = read
+        self._due = 0.0
+        self._seen: object = None
+        try:
+            self._load()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {_reason(error)}") from None
+
+    def get(self) -> T:
+        """Its content, at most a second old."""
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + _EVERY
+            try:
+                self._load()
+            except (OSError, ValueError) as error:
+                log.error("%s: %s; what it said before stays in force", self._path, _reason(error))
+        return self._value
+
+    def _load(self) -> None:
+        found = os.stat(self._path)
+        seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        with open(self._path, encoding="utf-8") as file:
+            self._value = self._read(file.read())
+
+
+def _reason(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error)
+
+
+class Credential:
+    """A token of our own, from a file, as a header for those we ask; none without a file.
+
+    Raises:
+        ConfigError: the file cannot be read; with `optional` it may be missing.
+    """
+
+    def __init__(self, path: str, *, optional: bool = False) -> None:
+        there = bool(path) and (not optional or os.path.exists(path))
+        self._token = Watched(path, _printable) if there else None
+
+    def headers(self) -> dict[str, str]:
+        """The header, or nothing."""
+        return {"Authorization": f"Bearer {self._token.get()}"} if self._token else {}
+
+
+def _printable(text: str) -> str:
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("must hold one token and nothing else")
+    return token
+
+
+def read_tokens(text: str) -> list[tuple[bytes, Caller]]:
+    """The entries of a token file: lines `sha256:<hex> name scope,scope`, empty lines, and comments after `#`.
+
+    Raises:
+        ValueError: a line is neither; it names the line, and does not quote it.
+    """
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.partition("#")[0].strip()
+        if not content:
+            continue
+        found = _LINE.fullmatch(content)
+        scopes = frozenset(found[3].split(",")) if found else frozenset()
+        if not found or not scopes <= SCOPES:
+            raise ValueError(f"line {number}: must be `sha256:<64 hex digits> name scope,scope`")
+        caller = Caller(found[2], scopes, f"sha256:{found[1][:12]}", relays=SERVICE in scopes)
+        entries.append((bytes.fromhex(found[1]), caller))
+    return entries
+
+
+class _Body(msgspec.Struct):
+    user: str
+    token: str
+
+
+class Guard:
+    """Decides about requests. Safe to use from several threads.
+
+    Raises, when made:
+        ConfigError: a file named in `trust` cannot be used.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._public_read = trust.public_read
+        self._tokens = Watched(trust.tokens, read_tokens) if trust.tokens else None
+        self._by_jwt: Callable[[str], Caller] | None = None
+        if trust.people or trust.events:
+            from shared.jwts import Jwts  # its library waits until it is wanted
+
+            self._by_jwt = Jwts(trust).caller
+
+    def admit(self, handler: object, call: Asked) -> None:
+        """Find out who is asking, before the body is read: a stranger's never is, unless it may hold the credentials.
+
+        Raises:
+            Unauthenticated, Forbidden: they may not ask this.
+            KeysMissing: it cannot be told.
+        """
+        call.guard = self
+        need = need_of(handler, call.method)
+        scope = self.scope(need, call.headers)
+        given = call.headers.get("authorization", "")
+        if scope == OPEN or (need.by_body and not given):
+            return
+        kind, _, secret = given.partition(" ")
+        if kind.lower() != "bearer":
+            raise Unauthenticated("credentials are needed, as Authorization: Bearer <token>")
+        secret = secret.strip()
+        caller = self._by_jwt(secret) if self._by_jwt and secret.count(".") == 2 else self._by_token(secret)
+        call.caller = _allowed(caller, scope)
+
+    def admit_by_body(self, handler: object, call: Asked) -> None:
+        """The same by `user` and `token` in the body, where they may be and nothing else told. Errors as `admit`."""
+        need = need_of(handler, call.method)
+        if not need.by_body or call.caller is not None:
+            return
+        try:
+            given = msgspec.json.decode(call.body, type=_Body)
+        except (ValueError, RecursionError):
+            raise Unauthenticated("credentials are needed: a header, or `user` and `token` in the body") from None
+        caller = self._by_token(given.token)
+        if caller.name != given.user:
+            raise Unauthenticated("unknown credentials")
+        call.caller = _allowed(caller, self.scope(need, call.headers))
+
+    def scope(self, need: Need, headers: Headers) -> str:
+        """The scope that a need comes to, for a request with these headers."""
+        scope = need.scope if isinstance(need.scope, str) else need.scope(headers)
+        return OPEN if scope == READ and self._public_read else scope
+
+    def _by_token(self, secret: str) -> Caller:
+        digest = hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
+        found: Caller | None = None
+        for known, caller in self._tokens.get() if self._tokens else ():
+            if hmac.compare_digest(known, digest):  # and on to the end, whichever it is
+                found = caller
+        if found is None:
+            raise Unauthenticated("unknown credentials")
+        return found
+
+
+def _allowed(caller: Caller, scope: str) -> Caller:
+    if scope not in (OPEN, KNOWN) and scope not in caller.scopes:
+        raise Forbidden(f"{caller.name} may not do this: it takes the scope `{scope}`")
+    return caller
+
+
+def permit(handler: object, call: Asked) -> None:
+    """Check that a call which was admitted to one handler may go on to another.
+
+    Raises:
+        Unauthenticated, Forbidden: it may not.
+    """
+    if call.guard is None:
+        return
+    scope = call.guard.scope(need_of(handler, call.method), call.headers)
+    if call.caller is not None:
+        _allowed(call.caller, scope)
+    elif scope != OPEN:
+        raise Unauthenticated("credentials are needed")
+
+
+def on_record(caller: Caller | None, user: str, token: str) -> tuple[str, str]:
+    """The user and token to record for a request: what it says itself where nobody was asked who they are.
+
+    Otherwise it is who they are, and their fingerprint, never a secret; one who relays is believed about the user.
+    """
+    if caller is None:
+        return user, token
+    if caller.relays:
+        return user, token if _MARK.fullmatch(token) else caller.mark
+    return caller.name, caller.mark

@@ -1,0 +1,152 @@
+"""uvicorn, as the asynchronous functions are served: warm from the start, with bounds on what a connection may take."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.access_config import Limits
+from shared.errors import HeaderTooLarge, TooSlow
+from shared.serve_common import BROKEN, GRACE, KEEP_ALIVE
+from shared.web import failure
+
+
+def serve(app: Any, host: str, port: int, limits: Limits) -> None:
+    """Serve an ASGI application until a signal ends it."""
+    # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
+    # of 5 ms it would wait for the event loop that long.
+    sys.setswitchinterval(0.0005)
+    _Bounded.limits = limits
+    uvicorn.run(
+        _Warm(app),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        backlog=2048,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
+        server_header=False,
+        loop="uvloop",
+        http=_Bounded,
+        limit_concurrency=limits.connections,
+        lifespan="on",
+    )
+
+
+class _Bounded(HttpToolsProtocol):
+    """A connection that bounds how long a request's head is, and how long a request takes to arrive."""
+
+    limits = Limits()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._app = self.app
+        self._head = 0  # bytes of an unfinished head
+        self._in_head = False
+        self._waiting = True  # for a request, or the rest of one
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(self.limits.patience, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._chunk = len(data)
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+            if self._head > self.limits.header:
+                self._break_off(self._too_long())
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._waiting = True
+        self._head = 0
+        self._since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._head + self._chunk > self.limits.header:
+            length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self.app = self._refuse if length > self.limits.header else self._app
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._waiting = False
+
+    def _look(self) -> None:
+        left = self._since + self.limits.patience - self.loop.time() if self._waiting else self.limits.patience
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._look)
+        else:
+            self._break_off(TooSlow(f"the request took longer than {self.limits.patience:g} s to arrive"))
+
+    def _too_long(self) -> HeaderTooLarge:
+        return HeaderTooLarge(f"the request line and headers are longer than {self.limits.header} bytes")
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = failure(self._too_long())
+        headers = [(b"content-type", reply.type.encode()), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _break_off(self, error: Exception) -> None:
+        """Answer, where nothing has been answered yet, and close; the function finds that the client is gone."""
+        self._waiting = self._in_head = False
+        cycle = self.cycle
+        if (cycle is None or cycle.response_complete or not cycle.response_started) and not self.transport.is_closing():
+            reply = failure(error)
+            head = f"HTTP/1.1 {reply.status} Refused\r\ncontent-type: {reply.type}\r\n"
+            body = bytes(reply.body)  # type: ignore[arg-type]
+            self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+
+class _Warm:
+    """Builds the function when the server starts, not with the first request, by asking whether it is ready."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        if await self._ask() == BROKEN:
+            await send({"type": "lifespan.startup.failed", "message": "the function cannot be built, see above"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _ask(self) -> int:
+        status = 0
+        path = "/health/readiness"
+        scope: dict[str, object] = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [],
+            "server": None, "client": None,
+        }  # fmt: skip
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        await self._app(scope, receive, send)
+        return status
