@@ -79,7 +79,8 @@ class AppendFile:
 
     def __init__(self, path: str, *, create: bool = False) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.fd = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
         self.end = os.fstat(self.fd).st_size
 
     @property
