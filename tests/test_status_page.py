@@ -243,6 +243,49 @@ def test_the_bar_moves_and_freezing_turns_the_page_red(services, open_page):
     assert page.locator("#archives tr").count() >= 1
 
 
+def test_with_authentication_the_page_asks_for_a_token_and_operates_the_store(new_store, tmp_path, open_page):
+    secret = "a-token-that-is-long-enough"
+    entry = f"sha256:{hashlib.sha256(secret.encode()).hexdigest()} ada read,write,operate\n"
+    (tmp_path / "tokens").write_text(entry)
+    store = new_store("embedded", AUTH_TOKENS=str(tmp_path / "tokens"), MAX_SIZE="1")
+    store.stored(strain(0), {"Authorization": f"Bearer {secret}"})
+    page = open_page(store.url("/stat").removesuffix("stat"), "401")
+    for given in ("wrong", secret):
+        page.wait_for_selector("#ask[open]")
+        page.fill("#token", given)
+        page.click("#yes")
+    wait_for(page, "#state", "OPERATIONAL")
+    assert page.is_hidden("#warning")
+    page.click("#freeze")
+    assert page.is_hidden("#token")
+    page.click("#ask button:has-text('Cancel')")
+    page.click("#freeze")
+    assert "no segment" in page.inner_text("#ask-text")
+    page.click("#yes")
+    wait_for(page, "#state", "FROZEN")
+    wait_for(page, "#user", "ada")
+    page.click("#clean")
+    page.click("#yes")
+    wait_for(page, "#state", "OPERATIONAL")
+    wait_for(page, "#files", "0")
+    assert secret not in page.content()
+    assert page.evaluate("localStorage.length") == 0
+    page.click("#forget")
+    page.wait_for_selector("#ask[open]")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_store_open_to_others_is_warned_about(tmp_path, open_page):
+    process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
+    try:
+        process.start("/health/readiness", SERVURL=f":{process.port}")
+        page = open_page(process.url + "/")
+        page.wait_for_selector("#warning:not([hidden])")
+        assert page.is_hidden("#actions")
+    finally:
+        process.stop()
+
+
 def test_the_last_spectrogram_is_shown_when_there_is_one(new_store, open_page):
     store = new_store("embedded")
     page = open_page(store.url("/"))

@@ -1,9 +1,70 @@
-// Keeps the status page up to date: asks /status.json every two seconds and shows what it says.
+// Keeps the status page up to date: asks /status.json every two seconds and shows what it says. Where authentication is
+// on it asks for a token, keeps it for this tab only, and has buttons to freeze and to clean.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
 const EVERY = 2000; // milliseconds
 const PATIENCE = 8000;
+
+const KEY = "datastore-token";
+const credentials = () => {
+  const token = sessionStorage.getItem(KEY);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+};
+
+// Asks the user; resolves to whether the answer was yes. A token that is entered is kept.
+function ask(title, text, yes, wantsToken) {
+  const dialog = $("ask");
+  $("ask-title").textContent = title;
+  $("ask-text").textContent = text;
+  $("yes").textContent = yes;
+  $("ask-token").hidden = !wantsToken;
+  $("token").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener(
+      "close",
+      () => {
+        const token = $("token").value.trim();
+        $("token").value = "";
+        const agreed = dialog.returnValue === "yes";
+        if (agreed && wantsToken && token) sessionStorage.setItem(KEY, token);
+        resolve(agreed && (!wantsToken || token !== ""));
+      },
+      { once: true },
+    );
+  });
+}
+
+async function act(title, text, route, body) {
+  const known = sessionStorage.getItem(KEY) !== null;
+  if (!(await ask(title, text, title, !known))) return;
+  try {
+    const reply = await fetch(route, { method: "POST", headers: credentials(), body, signal: AbortSignal.timeout(60000) });
+    const said = await reply.text();
+    if (reply.status === 401) sessionStorage.removeItem(KEY);
+    if (reply.status !== 201) await ask(`${title}: not done`, said.slice(0, 300), "Close", false);
+  } catch (error) {
+    await ask(`${title}: not known`, `The store does not answer: ${error.message}.`, "Close", false);
+  }
+}
+
+let shownPicture = "";
+
+// A picture that only those may see who have a token is fetched with it.
+async function picture(image, url) {
+  if (shownPicture === url) return;
+  shownPicture = url;
+  try {
+    if (!sessionStorage.getItem(KEY)) throw new Error("no token");
+    const reply = await fetch(url, { headers: credentials() });
+    if (!reply.ok) throw new Error(reply.statusText);
+    image.src = URL.createObjectURL(await reply.blob());
+  } catch {
+    image.src = url;
+  }
+}
 
 const number = (value, digits = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -110,6 +171,10 @@ function show(s) {
     frozen ? `Frozen by ${s.user}: the batch takes no segment until it is cleaned.` : "",
     `${frozen ? "FROZEN" : percent + " %"} · Datastore`,
   );
+  $("warning").hidden = s.auth !== "exposed";
+  $("actions").hidden = s.auth !== "on";
+  $("freeze").disabled = frozen;
+  $("forget").hidden = sessionStorage.getItem(KEY) === null;
   $("bar").firstElementChild.style.width = `${s.fill * 100}%`;
   $("bar").setAttribute("aria-valuenow", percent);
   $("bar").setAttribute("aria-valuetext", `${percent} %`);
@@ -137,7 +202,7 @@ function show(s) {
     const link = $("spectrogram").querySelector("a");
     const image = link.firstElementChild;
     link.href = s.spectrogram.url;
-    if (image.getAttribute("src") !== s.spectrogram.url) image.src = s.spectrogram.url;
+    picture(image, s.spectrogram.url);
     image.alt = `Spectrogram ${s.spectrogram.name}`;
   }
 }
@@ -146,8 +211,20 @@ let answered = null;
 
 async function update() {
   try {
-    const reply = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    const reply = await fetch("status.json", {
+      cache: "no-store", headers: credentials(), signal: AbortSignal.timeout(PATIENCE),
+    });
     const body = await reply.json();
+    if (reply.status === 401) {
+      showState("locked", "This store shows its state to those who have a token.", "Datastore");
+      sessionStorage.removeItem(KEY);
+      if (await ask("Token", "This store asks who you are. The token is kept until this tab is closed.", "Show", true)) {
+        update();
+      } else {
+        $("note").replaceChildren("This store shows its state to those who have a token. ", again());
+      }
+      return;
+    }
     if (!reply.ok) throw new Error(body.body);
     answered = new Date();
     show(body);
@@ -157,6 +234,23 @@ async function update() {
   }
   setTimeout(update, EVERY);
 }
+
+function again() {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Enter a token";
+  button.addEventListener("click", update);
+  return button;
+}
+
+$("freeze").addEventListener("click", () =>
+  act("Freeze", "The batch takes no segment until it is cleaned. It freezes only if it is large enough.", "freezeds", "{}"));
+$("clean").addEventListener("click", () =>
+  act("Clean", "The batch is filed away and the next one opened.", "flushbuf", ""));
+$("forget").addEventListener("click", () => {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+});
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
 update();
