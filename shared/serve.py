@@ -17,7 +17,7 @@ import functions_framework
 
 from shared.access_config import limits_from_env, trust_from_env
 from shared.config import ConfigError, from_env
-from shared.web import SERVED
+from shared.targets import SERVED
 
 log = logging.getLogger(__name__)
 

@@ -66,7 +66,7 @@ def test_a_function_is_small_and_its_target_has_its_name(name):
 
 def test_one_module_knows_web_frameworks():
     # serve, which launches their servers, is no part of what a function is made of.
-    assert users("flask") | users("starlette") == {"web.py", "serve.py", "serve_asgi.py", "serve_wsgi.py"}
+    assert users("flask") | users("starlette") == {"targets.py", "serve.py", "serve_asgi.py", "serve_wsgi.py"}
     assert users("uvicorn") == {"serve_asgi.py"}
     assert users("gunicorn") == {"serve_wsgi.py"}
     for name in FUNCTIONS:

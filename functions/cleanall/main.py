@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import config, events, web
+from shared import config, events, targets, web
 from shared.errors import BadRequest
 from shared.remote import writer_at
 from shared.requests import CLEANED
@@ -39,4 +39,4 @@ def build() -> web.App:
     return web.App(routes(writer_at(settings)), lambda: None)
 
 
-cleanall = web.flask_target("cleanall", build)
+cleanall = targets.flask_target("cleanall", build)

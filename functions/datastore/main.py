@@ -18,7 +18,7 @@ from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
 from functions.preproc import main as preproc_function
-from shared import auth, config, events, metrics, web
+from shared import auth, config, events, metrics, targets, web
 from shared.access_config import Standing, trust_from_env
 from shared.buffer import LocalBuffer
 from shared.errors import BadRequest, NoSuchRoute
@@ -92,4 +92,4 @@ def build() -> web.App:
     return web.App(routes(writer, intake, preproc, standing), writer.check)
 
 
-datastore = functions_framework.aio.http(web.asgi_target("datastore", build))
+datastore = functions_framework.aio.http(targets.asgi_target("datastore", build))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from shared import config, web
+from shared import config, targets, web
 from shared.reader import Reader
 
 
@@ -35,4 +35,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-files = web.flask_target("files", build)
+files = targets.flask_target("files", build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import auth, config, events, web
+from shared import auth, config, events, targets, web
 from shared.errors import BadRequest
 from shared.remote import writer_at
 from shared.requests import read_update
@@ -45,4 +45,4 @@ def build() -> web.App:
     return web.App(routes(writer_at(settings)), lambda: None)
 
 
-freeze = web.flask_target("freeze", build)
+freeze = targets.flask_target("freeze", build)

@@ -8,7 +8,7 @@ from typing import Protocol
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, openapi, pages, web
+from shared import auth, config, openapi, pages, targets, web
 from shared.buffer import Counts, Description
 from shared.errors import BufferFrozen, FlushFailed
 from shared.requests import Message, Operator, read_key
@@ -78,4 +78,4 @@ def build() -> web.App:
     return web.App(routes(RemoteLogic(upstream), upstream.page), lambda: None)
 
 
-glitchflow = functions_framework.aio.http(web.asgi_target("glitchflow", build))
+glitchflow = functions_framework.aio.http(targets.asgi_target("glitchflow", build))

@@ -7,7 +7,7 @@ import atexit
 
 import functions_framework.aio
 
-from shared import auth, config, events, web
+from shared import auth, config, events, targets, web
 from shared.errors import BadRequest, Unavailable
 from shared.intake import Intake
 from shared.remote import writer_at
@@ -50,4 +50,4 @@ def build() -> web.App:
     return web.App(routes(intake), intake.check)
 
 
-ingest = functions_framework.aio.http(web.asgi_target("ingest", build))
+ingest = functions_framework.aio.http(targets.asgi_target("ingest", build))

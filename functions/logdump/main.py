@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from shared import config, web
+from shared import config, targets, web
 from shared.reader import Reader
 
 
@@ -27,4 +27,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-logdump = web.flask_target("logdump", build)
+logdump = targets.flask_target("logdump", build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared import auth, config, pages, web
+from shared import auth, config, pages, targets, web
 from shared.access_config import trust_from_env
 from shared.asking import AskingBuffer
 from shared.errors import BufferFrozen, FlushFailed
@@ -71,4 +71,4 @@ def build() -> web.App:
     return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
 
 
-logic = web.flask_target("logic", build)
+logic = targets.flask_target("logic", build)

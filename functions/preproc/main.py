@@ -7,7 +7,7 @@ import asyncio
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, events, products, web
+from shared import auth, config, events, products, targets, web
 from shared.errors import BadRequest
 from shared.preproc import Preproc
 
@@ -59,4 +59,4 @@ def build() -> web.App:
     return web.App(routes(preproc), lambda: products.standing(settings))
 
 
-preproc = functions_framework.aio.http(web.asgi_target("preproc", build))
+preproc = functions_framework.aio.http(targets.asgi_target("preproc", build))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import config, web
+from shared import config, targets, web
 from shared.reader import Reader
 
 
@@ -32,4 +32,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-stats = web.flask_target("stats", build)
+stats = targets.flask_target("stats", build)

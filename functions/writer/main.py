@@ -5,7 +5,7 @@ from __future__ import annotations
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, events, metrics, web
+from shared import auth, config, events, metrics, targets, web
 from shared.access_config import limits_for_batches
 from shared.errors import BadRequest
 from shared.keeper import Keeper
@@ -61,4 +61,4 @@ def build() -> web.App:
     return web.App(routes(writer, keeper), writer.check, limits_for_batches())
 
 
-writer = functions_framework.aio.http(web.asgi_target("writer", build))
+writer = functions_framework.aio.http(targets.asgi_target("writer", build))
