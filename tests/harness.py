@@ -296,3 +296,11 @@ def check_archive(folder: Path) -> dict[str, bytes]:
 def name_in(answer: bytes) -> str:
     """The file name in the answer to /sendF."""
     return json.loads(answer)["body"].split()[1]
+
+
+def wait_for(condition, timeout=30.0):
+    """Wait until `condition()` is true."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

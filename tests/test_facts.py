@@ -5,15 +5,8 @@ from __future__ import annotations
 import time
 
 from shared.journal import scan
-from tests.harness import segment
+from tests.harness import segment, wait_for
 from tests.sink import Sink
-
-
-def wait_for(condition, timeout=30.0):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_frozen_and_cleaned_are_announced_in_order(topology, new_store):

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from shared.failpoints import NAMES
-from tests.harness import check_archive, segment
+from tests.harness import check_archive, segment, wait_for
 from tests.load import post_all
 from tests.sink import Sink
 
@@ -75,13 +75,6 @@ def test_killed_at_every_failpoint(name, topology, new_store):
         assert (frozen, cleaned) == ("frozen", "cleaned")
         assert about["n_itm"] == end["n_itm"] == len(first)
         assert end["archive"] == archive.name
-
-
-def wait_for(condition, timeout=30.0):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_every_answer_survives_kills_under_load(topology, new_store):
