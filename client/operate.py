@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from client import credentials
 from client.errors import Refused, Unreachable, WrongState
 
 # For every question the routes of the Data Buffer, GlitchflowAPI and Datastore Logic, in this order.
@@ -42,7 +43,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._base = base_of(url)
-        self._http = httpx.Client(timeout=60.0)
+        self._http = httpx.Client(timeout=60.0, headers=credentials.headers())
 
     def stat(self) -> dict[str, object]:
         """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service tells."""

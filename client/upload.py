@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
+from client import credentials
 from client.errors import ClientError, Refused, Unreachable, WrongState
 from client.sources import Strain, identity
 from client.state import StateFile
@@ -109,7 +110,7 @@ async def _upload(segments: Segments, url: str, state: StateFile, manner: Manner
     pace = _Pace(segments, manner.rate, missing[0] if missing else 0)
     left = iter(missing)
     limits = httpx.Limits(max_connections=manner.in_flight, max_keepalive_connections=manner.in_flight)
-    async with httpx.AsyncClient(timeout=30.0, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=30.0, limits=limits, headers=credentials.headers()) as client:
         post = _Post(client, url, manner, show)
 
         async def worker(numbers: Iterator[int]) -> None:

@@ -41,7 +41,11 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
 
 
 class _Bounded(HttpToolsProtocol):
-    """A connection that bounds how long a request's head is, and how long a request takes to arrive."""
+    """A connection that bounds how long a request's head is, and how long a request takes to arrive.
+
+    A request costs it next to nothing: it looks twice in `patience` seconds whether still the same one is arriving.
+    `scope` is the newest request's; it has a path once its head is complete.
+    """
 
     limits = Limits()
 
@@ -49,51 +53,45 @@ class _Bounded(HttpToolsProtocol):
         super().connection_made(transport)
         self._app = self.app
         self._head = 0  # bytes of an unfinished head
-        self._in_head = False
-        self._waiting = True  # for a request, or the rest of one
-        self._since = self.loop.time()
-        self._timer = self.loop.call_later(self.limits.patience, self._look)
+        self._seen: object = None  # the request that was arriving when last looked,
+        self._looks = 0  # and in how many looks it was
+        self._timer = self.loop.call_later(self.limits.patience / 2, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._chunk = len(data)
+        self._head += len(data)
+        if self._head > self.limits.header:  # of a head, or of a body: whose length is counted elsewhere
+            self.app = self._measured
         super().data_received(data)
-        if self._in_head:
-            self._head += len(data)
-            if self._head > self.limits.header:
-                self._break_off(self._too_long())
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = self._waiting = True
-        self._head = 0
-        self._since = self.loop.time()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        if self._head + self._chunk > self.limits.header:
-            length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            self.app = self._refuse if length > self.limits.header else self._app
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._waiting = False
+        if self.scope is not None and "path" in self.scope:
+            self._head = 0
+        elif self._head > self.limits.header:
+            self._break_off(self._too_long())
 
     def _look(self) -> None:
-        left = self._since + self.limits.patience - self.loop.time() if self._waiting else self.limits.patience
-        if left > 0:
-            self._timer = self.loop.call_later(left, self._look)
+        unfinished = self.scope is None or "path" not in self.scope or self.cycle.more_body
+        if not unfinished:
+            self._looks = 0
+        elif self.scope is self._seen:
+            self._looks += 1
         else:
+            self._seen, self._looks = self.scope, 1
+        if self._looks > 2:  # all the time between the first look and the third, and a little before
             self._break_off(TooSlow(f"the request took longer than {self.limits.patience:g} s to arrive"))
+        else:
+            self._timer = self.loop.call_later(self.limits.patience / 2, self._look)
 
     def _too_long(self) -> HeaderTooLarge:
         return HeaderTooLarge(f"the request line and headers are longer than {self.limits.header} bytes")
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lengths = (len(name) + len(value) + 4 for name, value in scope["headers"])
+        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(lengths) <= self.limits.header:
+            await self._app(scope, receive, send)
+            return
         reply = failure(self._too_long())
         headers = [(b"content-type", reply.type.encode()), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -101,9 +99,9 @@ class _Bounded(HttpToolsProtocol):
 
     def _break_off(self, error: Exception) -> None:
         """Answer, where nothing has been answered yet, and close; the function finds that the client is gone."""
-        self._waiting = self._in_head = False
         cycle = self.cycle
-        if (cycle is None or cycle.response_complete or not cycle.response_started) and not self.transport.is_closing():
+        in_head = self.scope is None or "path" not in self.scope
+        if (in_head or not cycle.response_started) and not self.transport.is_closing():
             reply = failure(error)
             head = f"HTTP/1.1 {reply.status} Refused\r\ncontent-type: {reply.type}\r\n"
             body = bytes(reply.body)  # type: ignore[arg-type]

@@ -3,8 +3,9 @@
 Two writers and two ingests share a volume, so that every fault also meets two writers at once. Clients send segments,
 send some again, and repeat what was not answered; an operator freezes and files batches away. Meanwhile processes are
 killed at any moment or at a failpoint, paused so that writers overlap, and now and then everything dies at once and
-loses whatever was not synced. After each round everything is started again, every open question is asked until it
-is answered, and I1-I8 are checked on the volume.
+loses whatever was not synced; in some rounds, where a small file system can be mounted, the disk fills up. After each
+round everything is started again, every open question is asked until it is answered, and I1-I8 are checked on the
+volume.
 
     python -m tests.crash --seconds 60 --seed 1
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +31,21 @@ from tests.load import Sent, post
 from tests.powerloss import build_shim, environment, lose_power
 
 WRITERS, CLIENTS = 2, 6
+SMALL, SIZE = 0.3, 192 << 20  # the share of rounds on a disk of this many bytes, which fills up
+
+
+def mount_small(root: Path) -> bool:
+    """Whether a small file system could be mounted there."""
+    root.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", root]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 class Round:
     """One volume, its processes, and what the clients know."""
 
     def __init__(self, root: Path, dice: random.Random, tally: Counter, shim: Path | None):
+        self.small = dice.random() < SMALL and mount_small(root)
         self.root, self.dice, self.tally, self.shim = root, dice, tally, shim
         self.sync_log = root.with_name(root.name + ".synced")
         self.acked: dict[str, tuple[str, bytes]] = {}
@@ -64,6 +76,8 @@ class Round:
     def stop(self) -> None:
         for process in self.processes:
             process.stop()
+        if self.small:
+            subprocess.run(["umount", self.root], check=True)
 
     # -- clients ------------------------------------------------------------------------------------------------
 
@@ -90,7 +104,7 @@ class Round:
             (sent,) = await post(ingest.url + "/sendF", [(key, body)], 1)
             if sent.status == 201:
                 break
-            if sent.status not in (0, 503):
+            if sent.status not in (0, 503, 507 if self.small else 503):
                 raise AssertionError(f"answer {sent.status}: {sent.answer!r}")
             self.tally["refused or lost connections"] += 1
             await asyncio.sleep(0.05)
@@ -151,7 +165,8 @@ class Round:
         while not self.halt:
             await asyncio.sleep(self.dice.uniform(0.05, 0.6))
             process = self.dice.choice(self.writers * 2 + self.ingests + self.operators)
-            fault = self.dice.choices(["kill", "failpoint", "pause", "power"], [4, 5, 3, 1 if self.shim else 0])[0]
+            chances = {"kill": 4, "failpoint": 5, "pause": 3, "power": int(bool(self.shim)), "full": 4 * self.small}
+            [fault] = self.dice.choices(list(chances), list(chances.values()))
             if fault == "kill":
                 process.kill()
                 process.start(wait="")
@@ -163,6 +178,8 @@ class Round:
                 await asyncio.sleep(self.dice.uniform(0.05, 1.2))
                 process.signal(signal.SIGCONT)
                 self.tally["pauses"] += 1
+            elif fault == "full":
+                await self.fill_up()
             else:
                 for each in self.processes:
                     each.kill()
@@ -172,6 +189,17 @@ class Round:
                 self.tally["power losses"] += 1
                 for each in self.processes:
                     each.start(wait="")
+
+    async def fill_up(self) -> None:
+        ballast = self.root / "ballast"
+        try:
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while file.write(b"\0" * 65536) == 65536:
+                    pass
+            await asyncio.sleep(self.dice.uniform(0.1, 1.0))
+        finally:
+            ballast.unlink()
+        self.tally["full disks"] += 1
 
     async def failpoint(self) -> None:
         name = self.dice.choice(sorted(NAMES))

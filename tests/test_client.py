@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import hashlib
 import http.server
 import json
 import os
@@ -476,3 +477,18 @@ def test_the_demo_runs_by_itself(gwclient, tmp_path):
     assert "no internet" in done.stdout
     (picture,) = (word for word in done.stdout.split() if word.endswith(".png") and word.startswith("/"))
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_store_that_asks_for_credentials_is_given_them(new_store, gwclient, strain, tmp_path):
+    entry = f"sha256:{hashlib.sha256(b'a-secret').hexdigest()} ada read,write,operate\n"
+    (tmp_path / "tokens").write_text(entry)
+    (tmp_path / "mine").write_text("a-secret\n")
+    store = new_store("embedded", AUTH_TOKENS=str(tmp_path / "tokens"))
+    stream = ("stream", "--file", strain[0], "--url", store.url("/sendF"))
+    refused = gwclient(*stream)
+    assert refused.returncode == 5
+    assert "401" in refused.stderr
+    assert gwclient(*stream, BEARER_TOKEN="a-secret").returncode == 0
+    mine = {"BEARER_TOKEN_FILE": str(tmp_path / "mine")}
+    assert json.loads(gwclient("stat", "--url", store.url("/sendF"), **mine).stdout)["n_itm"] > 0
+    assert gwclient("freeze", "--url", store.url("/sendF"), **mine).returncode == 0

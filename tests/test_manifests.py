@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 import shutil
@@ -233,6 +234,20 @@ def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay
         assert trust_from_env(env(service)).on
         if name in askers:
             assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+
+
+def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
+    services, objects = manifests.functions("prod-oidc"), manifests.objects("prod-oidc")
+    for trigger in of_kind(objects, "Trigger").values():
+        subscriber = trigger["spec"]["subscriber"]
+        if subscriber["ref"]["name"] == "preproc":
+            continue  # may be told by anyone
+        trust = trust_from_env(env(services[subscriber["ref"]["name"]]))
+        assert trust.events.audiences == (subscriber["audience"],)
+        name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
+        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.senders[0])
+        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.senders[0])
+    assert all(trust_from_env(env(service)).events is None for service in manifests.functions("prod").values())
 
 
 def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):

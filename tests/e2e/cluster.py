@@ -77,7 +77,7 @@ class Cluster:
             "namespace": self.namespace,
             "resources": [f"../{self.overlay}"],
             "images": [renamed(named[name], image) for name, image in images.items() if name in named],
-            "transformers": ["../../namespaced"],
+            "transformers": ["../../namespaced", *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
         })  # fmt: skip
 
     def manifests(self) -> str:
@@ -102,6 +102,9 @@ class Cluster:
         """Apply the store and the tests' own objects, and wait until everything is ready."""
         self.kubectl("apply", "--filename", "-", input=self.manifests().encode())
         self.kubectl("apply", "--filename", "-", input=self.secrets().encode())
+        if self.overlay == "prod-oidc":
+            keys = self.kubectl("get", "--raw", "/openid/v1/jwks").stdout.decode()
+            self.kubectl("create", "configmap", "datastore-issuer", f"--from-literal=jwks.json={keys}")
         self.kubectl("apply", "--filename", "-", input=DRIVER.read_text().replace("IMAGE", self.image).encode())
         for kind in ("services.serving.knative.dev", "brokers", "triggers", "sinkbindings", "pingsources"):
             self.kubectl("wait", "--for=condition=Ready", kind, "--all", "--timeout=600s")

@@ -105,7 +105,10 @@ def test_a_freeze_request_ends_in_spectrograms(store, cluster):
         store.stored(json.dumps({"h": h, "t": [1126259446.0 + i * 300 / 4096, 1 / 4096], "detector": "L1"}).encode())
     broker = cluster.forward(cluster.broker)
     request = {"user": "e2e", "token": "e2e"}
-    assert cluster.send_event(broker, events.FREEZE, request, f"freeze-{time.time_ns()}") == 202
+    if cluster.overlay == "prod-oidc":  # elsewhere nothing tells a broker's delivery from a stranger's
+        assert cluster.send_event(broker, events.FREEZE, request, f"freeze-{time.time_ns()}") == 202
+    else:
+        assert store.freeze().status == 201
     eventually(lambda: store.dstat()["dstatus"] == "FROZEN")
     eventually(
         lambda: {events.FROZEN, events.PREFIX + "spectrogram"} <= {fact["type"] for fact in cluster.facts()}, 600

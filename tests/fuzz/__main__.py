@@ -27,17 +27,17 @@ def fuzz(name: str, seconds: int, corpus: str) -> None:
 
 
 def main() -> int:
-    from tests.fuzz.targets import TARGETS
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="by default all of them")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.corpus:  # before anything of ours is imported, or it would not be watched
+        fuzz(given.targets[0], given.seconds, given.corpus)
+    from tests.fuzz.targets import TARGETS
+
     if unknown := set(given.targets) - set(TARGETS):
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    if given.corpus:
-        fuzz(given.targets[0], given.seconds, given.corpus)
     failed = []
     for name in given.targets or TARGETS:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as corpus:
