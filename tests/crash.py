@@ -232,7 +232,7 @@ class Round:
         self.start()
         self.halt = False
         for url, key in ((self.operators[1].url + "/cleanall", f"clean-{self.batches}"),):
-            assert await self.ask(url, key, b"")
+            assert await asyncio.wait_for(self.ask(url, key, b""), 60)
         for key in list(self.open):
             await asyncio.wait_for(self.send(key), 60)
 

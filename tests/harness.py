@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -91,6 +92,7 @@ class Process:
                 },
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # for `kill`
             )
         if wait:
             self.wait(wait)
@@ -117,8 +119,9 @@ class Process:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, as an out-of-memory killer would."""
-        self.process.kill()
+        """SIGKILL for all of it, as when a container dies: a server's orphaned worker would hold the port."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def wait_dead(self, timeout=30.0) -> int:
