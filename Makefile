@@ -75,8 +75,11 @@ e2e: $(VENV)/.dev
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
 	  $(BIN)/python -m pytest -v tests/e2e tests/test_contract.py
 
+# PEER=http://host:port/ puts the same loads on another server with the same routes, in turn.
 bench: $(VENV)/.dev $(VENV)/.extras
-	@for script in bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+	PYTHONPATH=. $(BIN)/python bench/store.py --json build/bench.json $(if $(PEER),--peer $(PEER))
+	PYTHONPATH=. $(BIN)/python bench/coldstart.py
+	PYTHONPATH=. $(BIN)/python bench/preproc.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

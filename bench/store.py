@@ -213,6 +213,7 @@ def main() -> None:
         for size in filter(None, arguments.sizes.split(",")):
             at_size(folder, int(size))
     if arguments.json:
+        Path(arguments.json).parent.mkdir(exist_ok=True)
         Path(arguments.json).write_text(json.dumps({"cpus": os.cpu_count(), "rows": rows}, indent=1))
 
 
