@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -120,8 +119,10 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL for all of it, as when a container dies: a server's orphaned worker would hold the port."""
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # dead, or not the first of its group
+            self.process.kill()
         self.process.wait()
 
     def wait_dead(self, timeout=30.0) -> int:
