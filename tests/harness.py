@@ -23,7 +23,6 @@ http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(to
 needs_preproc = pytest.mark.skipif(not importlib.util.find_spec("gwpy"), reason="needs gwpy: make .venv/.extras")
 needs_client = pytest.mark.skipif(not importlib.util.find_spec("httpx"), reason="needs httpx: make .venv/.extras")
 
-EMBEDDED_ROUTES = {"/sendF", "/stat", "/dstat", "/dumpF", "/dumpLogF", "/upddsc", "/cleanall"}
 FUNCTION_OF = {
     "/sendF": "ingest",
     "/stat": "stats",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, STRAIN, Store, free_port, needs_client, segment
+from tests.harness import ROOT, STRAIN, Store, free_port, needs_client, segment, wait_for
 
 pytestmark = needs_client
 
@@ -93,13 +93,6 @@ def same_bits(a, b):
     return array.array("d", a).tobytes() == array.array("d", b).tobytes()
 
 
-def wait_for(condition, timeout=60.0):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 # -- every sample exactly once --------------------------------------------------------------------------------
 
 
@@ -108,7 +101,7 @@ def test_killed_and_started_again_it_goes_on_and_every_bit_arrives_once(services
     arguments = ("stream", "--file", path, "--url", services.url("/streamdata"), "--rate", "20")
     for stored in (20, 60):  # killed twice, at different places
         client = gwclient.start(*arguments)
-        wait_for(lambda: services.stat()["n_itm"] > stored or client.poll() is not None)  # noqa: B023
+        wait_for(lambda: services.stat()["n_itm"] > stored or client.poll() is not None, timeout=60)  # noqa: B023
         client.send_signal(signal.SIGKILL)
         assert client.wait() == -signal.SIGKILL
         client.stderr.close()
@@ -128,7 +121,7 @@ def test_a_store_that_dies_and_comes_back_is_waited_for(new_store, strain, gwcli
     store = new_store("embedded")
     path, samples = strain
     client = gwclient.start("stream", "--file", path, "--url", store.url("/sendF"), "--rate", "20")
-    wait_for(lambda: store.stat()["n_itm"] > 20)
+    wait_for(lambda: store.stat()["n_itm"] > 20, timeout=60)
     store.writer.kill()
     time.sleep(0.3)
     store.writer.start("/health/readiness")
@@ -181,7 +174,7 @@ def test_a_frozen_store_stops_it_and_with_wait_it_waits(services, gwclient, tmp_
     assert "frozen" in refused.stderr
     assert "Traceback" not in refused.stderr
     client = gwclient.start(*stream, "--wait")
-    wait_for(lambda: "waiting" in client.stderr.readline())
+    wait_for(lambda: "waiting" in client.stderr.readline(), timeout=60)
     services.cleanall()
     client.communicate(timeout=120)
     assert client.returncode == 0
