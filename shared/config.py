@@ -57,6 +57,11 @@ class Config:
         return os.path.join(self.adm_root, self.dstat_name)
 
     @property
+    def tally_path(self) -> str:
+        """The counts, for readers that must be exact."""
+        return os.path.join(self.adm_root, "tally")
+
+    @property
     def journal_path(self) -> str:
         """The journal of the open batch."""
         return os.path.join(self.log_root, self.log_name)

@@ -1,16 +1,20 @@
-"""The writer's background work, on one thread: recovery at the start, then trims and the delivery of facts."""
+"""The writer's background work, on one thread: recovery at the start, then views, trims and the delivery of facts."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from shared import metrics
 from shared.errors import DatastoreError
 from shared.outbox import Outbox
 from shared.writer import Writer
+
+VIEWS_LAG = 0.1  # seconds by which the views may be behind the counts
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +72,15 @@ class Keeper:
                 failures += 1
             self._opened.set()
             pause = min(0.5 * 2**failures, self._writer.config.housekeeping) if failures else None
-            self._wake.wait(pause or self._writer.config.housekeeping)
+            self._rest(pause or self._writer.config.housekeeping)
             self._wake.clear()
+
+    def _rest(self, seconds: float) -> None:
+        """Until there is something to do; meanwhile the views follow what is decided."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, VIEWS_LAG)):
+            with contextlib.suppress(DatastoreError):  # the chores will meet it again, and report it
+                self._writer.refresh_views()
 
     def _open_if_needed(self) -> None:
         try:

@@ -243,9 +243,9 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 class PosixFileSystem(LocalFileSystem):
-    """fsspec's local file system with the two calls of the write path made direct: one write, one rename.
+    """fsspec's local file system with the calls of the write path made direct: one write, one rename.
 
-    Neither syncs, and `pipe_file` is not atomic: what is to become visible is written beside its place and moved.
+    None syncs, and `pipe_file` is not atomic: what is to become visible is written beside its place and moved.
     """
 
     protocol = "dtposix"
@@ -261,6 +261,15 @@ class PosixFileSystem(LocalFileSystem):
         except OSError:
             os.unlink(path)
             raise
+        finally:
+            os.close(fd)
+
+    def overwrite(self, path: str, value: bytes) -> None:
+        """Write over a file's first bytes where they stand; a reader at that moment may see some old, some new."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            if os.pwrite(fd, value, 0) < len(value):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         finally:
             os.close(fd)
 

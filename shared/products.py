@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared import batch, journal
+from shared import batch, tally
 from shared.batch import Batch
 from shared.config import Config
-from shared.errors import NoSuchRoute, Recovering, StorageFailed
+from shared.errors import NoSuchRoute
 from shared.failpoints import failpoint
 from shared.posix import PosixFileSystem, open_inside, storage_errors, sync_folder, sync_volume
 from shared.state import FROZEN
@@ -68,23 +68,13 @@ class Standing(NamedTuple):
 
 
 def standing(config: Config) -> Standing:
-    """Look at the journal's first record and the views.
+    """Look at the tally and the published state.
 
     Raises:
         Recovering, StorageFailed: nothing is published.
     """
-    volume = Volume(config)
-    try:
-        with open(config.journal_path, "rb", buffering=0) as file:
-            first = journal.entry_at(file, 0)
-    except FileNotFoundError:
-        first = None
-    except OSError as error:
-        raise StorageFailed(f"{config.log_name}: {error.strerror}") from error
-    if first is None:
-        raise Recovering("The store has no journal yet.")
-    stat, dstat = volume.read_view(config.stat_path), volume.read_view(config.dstat_path)
-    return Standing(first.batch, int(str(stat["n_itm"])), dstat["dstatus"] == FROZEN)
+    counted = tally.read(config.tally_path)
+    return Standing(counted.batch, counted.n_itm, Volume(config).read_view(config.dstat_path)["dstatus"] == FROZEN)
 
 
 def manifest(config: Config) -> Manifest | None:

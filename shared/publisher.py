@@ -1,4 +1,4 @@
-"""Making decisions visible: files under their names in `data/`, and the two views; and putting either back."""
+"""Making decisions visible: files under their names in `data/`, tally and views; and putting any of them back."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Publisher:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._pending: list[Record] = []
-        self.views_due = True  # nothing is known yet of what they say
-        self._counts_only = False  # what is staged
+        self.views_due = True  # of the two views: nothing is known yet of what they say
         self.missing = 0  # acknowledged segments found neither as a file nor in a spool
 
     @property
@@ -80,20 +79,28 @@ class Publisher:
             else:
                 self._volume.discard(record.spool, record.at)
 
-    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+    def tally(self, state: State) -> None:
+        """Show the counts to those who must be exact, before anything is acknowledged; the views are due."""
+        self.views_due = True
+        try:
+            self._volume.publish_tally(state)
+        except StorageFailed as error:
+            log.error("%s", error)
+
+    def stage_views(self, state: State) -> None:
         """Write the views that a decision will need, before it is made: a full disk is found out in time.
 
         Raises:
             StorageFailed: they cannot be written; the decision must not be made.
         """
-        self._counts_only = counts_only and not self.views_due
-        self._volume.stage_views(state, counts_only=self._counts_only)
+        self._volume.stage_views(state)
 
-    def views(self) -> None:
-        """Show the staged views; where that fails they are due."""
+    def views(self, state: State) -> None:
+        """Show tally and staged views; where that fails they are due."""
         self.views_due = True
         try:
-            self._volume.publish_views(counts_only=self._counts_only)
+            self._volume.publish_tally(state)
+            self._volume.publish_views()
             self.views_due = False
         except StorageFailed as error:
             log.error("%s", error)
@@ -107,7 +114,7 @@ class Publisher:
         if self.views_due or not self._volume.views_present():
             self.views_due = True
             self.stage_views(state)
-            self.views()
+            self.views(state)
 
 
 def _has_size(path: str, size: int) -> bool:

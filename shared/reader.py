@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from shared import journal
+from shared import journal, tally
 from shared.config import Config
-from shared.errors import BadRequest, NoSuchFile, Recovering, StorageFailed
+from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, StorageFailed
 from shared.posix import same_file
 from shared.volume import Volume
 
@@ -21,14 +21,14 @@ class Reader:
 
     Args:
         config: the configuration.
-        count: how many segments are known to be durable; by default what the published view says. Lists never
+        count: how many segments are known to be durable; by default what the tally says. Lists never
             show more than that, so nobody sees a segment that a crash could still take back.
     """
 
     def __init__(self, config: Config, count: Callable[[], int] | None = None) -> None:
         self.config = config
         self._volume = Volume(config)
-        self._count = count or (lambda: cast(int, self.stat()["n_itm"]))
+        self._count = count
 
     def check(self) -> None:
         """Raise Recovering or StorageFailed unless the store has published its state."""
@@ -37,7 +37,7 @@ class Reader:
 
     def stat(self) -> dict[str, object]:
         """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
-        return self._volume.read_view(self.config.stat_path)
+        return tally.read(self.config.tally_path).stat
 
     def dstat(self) -> dict[str, object]:
         """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and who asked for that."""
@@ -92,11 +92,19 @@ class Reader:
                 raise Recovering("The store has no journal yet.") from None
             except OSError as error:
                 raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
-            count = self._count()
+            count = self._count() if self._count else self._acknowledged(file)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
                 return _closing(file, journal.segments(file, count=count, after=after, limit=limit))
             file.close()
         raise Recovering("The batch is being changed.")
+
+    def _acknowledged(self, file: BinaryIO) -> int:
+        first = journal.entry_at(file, 0)
+        if first is None:
+            raise JournalDamaged(f"{file.name}: damaged at byte 0")
+        counted = tally.read(self.config.tally_path)
+        # The tally of the batch before: the journal has just been begun, and the next acknowledgement updates both.
+        return counted.n_itm if counted.batch == first.batch else 0
 
 
 def _check_name(name: str, parameter: str) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from shared import tally
 from shared.config import Config
 from shared.errors import Recovering, StorageFailed
 from shared.failpoints import failpoint
 from shared.posix import PosixFileSystem, open_inside, storage_errors
 from shared.state import State
+from shared.tally import Tally
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -107,9 +109,13 @@ class Volume:
     def _spool_files(self) -> list[str]:
         return [os.path.basename(path) for path in self.fs.ls(self.config.spool_root, detail=False)]
 
-    # -- views ------------------------------------------------------------------------------------------------
+    # -- tally and views --------------------------------------------------------------------------------------
 
-    def stage_views(self, state: State, *, counts_only: bool = False) -> None:
+    def publish_tally(self, state: State) -> None:
+        """Show the counts to readers that must be exact. Raises StorageFailed."""
+        tally.write(self.config.tally_path, Tally(state.batch, state.n_itm, state.buff_size))
+
+    def stage_views(self, state: State) -> None:
         """Write what the views will say beside them, where `publish_views` finds it.
 
         Raises:
@@ -117,20 +123,19 @@ class Volume:
         """
         with storage_errors("staging the views"):
             self.fs.pipe_file(f"{self.config.stat_path}.next", msgspec.json.encode(state.stat))
-            if not counts_only:
-                self.fs.pipe_file(f"{self.config.dstat_path}.next", msgspec.json.encode(state.dstat))
+            self.fs.pipe_file(f"{self.config.dstat_path}.next", msgspec.json.encode(state.dstat))
 
-    def publish_views(self, *, counts_only: bool = False) -> None:
-        """Replace StatDesc.json, and unless `counts_only` Dsstat.json, by what is staged; unsynced: I6 allows it."""
+    def publish_views(self) -> None:
+        """Replace StatDesc.json and Dsstat.json by what is staged; unsynced: they are written anew at the start."""
         with storage_errors("publishing the views"):
             self.fs.mv(f"{self.config.stat_path}.next", self.config.stat_path)
-            if not counts_only:
-                failpoint("views.half")
-                self.fs.mv(f"{self.config.dstat_path}.next", self.config.dstat_path)
+            failpoint("views.half")
+            self.fs.mv(f"{self.config.dstat_path}.next", self.config.dstat_path)
 
     def views_present(self) -> bool:
-        """Whether both views exist."""
-        return bool(self.fs.exists(self.config.stat_path) and self.fs.exists(self.config.dstat_path))
+        """Whether tally and views exist."""
+        paths = self.config.tally_path, self.config.stat_path, self.config.dstat_path
+        return all(map(self.fs.exists, paths))
 
     def read_view(self, path: str) -> dict[str, object]:
         """A published view, as last published.

@@ -4,7 +4,7 @@ Any number of `Writer`s, in one process or several, may serve one volume: the lo
 and under it the journal's new tail is read first, so that every decision is made on all earlier ones. Nothing is
 decided from memory alone. The order within a decision is fixed:
 
-    lock, catch up, decide, append to the journal and sync, publish files, publish views, unlock, answer
+    lock, catch up, decide, append to the journal and sync, publish files, publish the counts, unlock, answer
 """
 
 from __future__ import annotations
@@ -155,11 +155,10 @@ class Writer:
         with self._decision():
             verdicts, lines, entries, state = self._decide(submissions)
             if entries:
-                self.publisher.stage_views(state, counts_only=True)
                 self._ledger.append(lines, entries, state)
                 self.publisher.files(entry.record for entry in entries)
                 failpoint("publish.done")
-                self.publisher.views()
+                self.publisher.tally(state)
                 self._freeze_if_due()
         failpoint("commit.reply")
         return verdicts
@@ -175,7 +174,7 @@ class Writer:
             if not (key and self._ledger.seen.by_key(key, UPDATE)):
                 self._append_one(self._ledger.record(UPDATE, key=key, dstatus=dstatus, user=user, token=token))
                 failpoint("freeze.synced")
-                self.publisher.views()
+                self.publisher.views(self._ledger.state)
             done = Done(self._ledger.state)
         self.notify()
         return done
@@ -203,6 +202,17 @@ class Writer:
             done = Done(self._ledger.state, archive)
         self.notify()
         return done
+
+    def refresh_views(self) -> None:
+        """Show the views if decisions have been made since they were shown; nothing waits for that.
+
+        Raises:
+            StorageFailed, Busy, Recovering, JournalDamaged: they are as they were.
+        """
+        self.check()
+        if self.publisher.views_due:
+            with self._decision():
+                self.publisher.views_if_due(self._ledger.state)
 
     def trim(self) -> None:
         """Remove the spools whose owners are done with them, once all they hold is durable as files.
@@ -309,7 +319,7 @@ class Writer:
         try:
             self._append_one(self._ledger.record(UPDATE, dstatus=FROZEN, user=AUTO, token=AUTO))
             failpoint("freeze.synced")
-            self.publisher.views()
+            self.publisher.views(self._ledger.state)
         except StorageFailed as error:
             log.warning("the batch is due to be frozen, later: %s", error)
         else:

@@ -25,8 +25,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from shared import tally
 from shared.failpoints import NAMES
-from tests.harness import Process, check_archive, http, segment
+from tests.harness import Process, check_archive, http, segment, wait_for
 from tests.load import Sent, post
 from tests.powerloss import build_shim, environment, lose_power
 
@@ -247,8 +248,12 @@ class Round:
         data = {p.name: p.read_bytes() for p in (self.root / "datavar/data").iterdir()}
         assert not stored.keys() & data.keys(), "I8: a segment is in two batches"
         stored |= data
-        stat = json.loads((self.root / "appdata/adm/StatDesc.json").read_text())
-        assert stat == {"n_itm": len(data), "buff_size": sum(map(len, data.values()))}, "I2: counts"
+        stat, view = (
+            {"n_itm": len(data), "buff_size": sum(map(len, data.values()))},
+            self.root / "appdata/adm/StatDesc.json",
+        )
+        assert tally.read(str(self.root / "appdata/adm/tally")).stat == stat, "I2: counts"
+        wait_for(lambda: json.loads(view.read_text()) == stat)
         lost = [key for key, (name, body) in self.acked.items() if stored.get(name) != body]
         bodies = Counter(stored.values())
         double = [body for body, times in bodies.items() if times > 1]

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from shared import tally
 from shared.config import from_env
 from shared.spool import Spool
 from shared.volume import Volume
@@ -126,7 +127,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def lose_the_views(self, who):
-        for path in (self.config.stat_path, self.config.dstat_path):
+        for path in (self.config.tally_path, self.config.stat_path, self.config.dstat_path):
             Path(path).unlink(missing_ok=True)
         self.restart(who)
 
@@ -145,6 +146,9 @@ class Model(RuleBasedStateMachine):
             state = writer.state()
             assert state.stat == counts
             assert (state.dstatus, state.user) == ("FROZEN" if self.frozen else "OPERATIONAL", self.user)
+        assert tally.read(self.config.tally_path).stat == counts
+        for writer in self.writers:
+            writer.refresh_views()  # as their keepers do
         assert json.loads(Path(self.config.stat_path).read_text()) == counts
         assert {path.name: path.read_bytes() for path in Path(self.config.data_root).iterdir()} == self.batch
 

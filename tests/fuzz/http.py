@@ -30,7 +30,7 @@ LISTED = {answer.status for error, answer in ANSWERS.items() if error is not Exc
 OF_SERVERS = {100, 417, 505}  # what uvicorn and gunicorn say themselves: to `Expect`, and to another version of HTTP
 # What belongs on a volume; archives have names that begin with a time of day.
 BELONGS = re.compile(
-    r"appdata/adm/(StatDesc|Dsstat)\.json(\.next)?|appdata/log/LogStream\.json(\.lock)?"
+    r"appdata/adm/((StatDesc|Dsstat)\.json(\.next)?|tally|checkpoint)|appdata/log/LogStream\.json(\.lock)?"
     r"|datavar/(data|\d\d \d\d \d\d(-\d+)?)/(gwb\d{19}\.json|StatDesc\.json|LogStream\.json)"
     r"|datavar/\.spool/[0-9a-f]{16}\.(log|closed|\d+)"
 )
