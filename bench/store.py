@@ -23,8 +23,9 @@ from bench.limits import limits
 from bench.load import NOTE, Figures, body, measure
 from shared.config import from_env
 from shared.spool import Place, Spool
+from shared.submission import Submission
 from shared.volume import Volume
-from shared.writer import Submission, Writer
+from shared.writer import Writer
 from tests.harness import ROOT, Store, free_port, http, segment
 
 rows: list[dict[str, object]] = []

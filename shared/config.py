@@ -34,6 +34,7 @@ class Config:
     queue_length: int = 1024  # WCHSZ: segments that may wait in ingest
     group_size: int = 256  # segments that share one sync at the most
     spool_size: int = 64 << 20  # a spool longer than this is closed and trimmed
+    checkpoint_size: int = 64 << 20  # a start folds so much of the journal at the most, unless it must fold all of it
     writer_url: str = ""  # the split ingest, freeze and cleanall find the writer here
     commit_timeout: float = 10.0  # how long ingest tries to reach a verdict before it answers BUSY
     housekeeping: float = 10.0  # seconds between the writer's trims
@@ -60,6 +61,11 @@ class Config:
     def tally_path(self) -> str:
         """The counts, for readers that must be exact."""
         return os.path.join(self.adm_root, "tally")
+
+    @property
+    def checkpoint_path(self) -> str:
+        """What the journal comes to, for a short start."""
+        return os.path.join(self.adm_root, "checkpoint")
 
     @property
     def journal_path(self) -> str:
@@ -117,6 +123,7 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         queue_length=read("WCHSZ", Config.queue_length, _count(), "a positive whole number"),
         group_size=read("GROUP_SIZE", Config.group_size, _count(), "a positive whole number"),
         spool_size=read("SPOOL_SIZE", Config.spool_size, _count(), "a positive number of bytes"),
+        checkpoint_size=read("CHECKPOINT_SIZE", Config.checkpoint_size, _count(), "a positive number of bytes"),
         writer_url=read("WRITER_URL", "", _url, "an http:// or https:// URL"),
         commit_timeout=read("COMMIT_TIMEOUT", Config.commit_timeout, _seconds, "a positive number of seconds"),
         housekeeping=read("HOUSEKEEPING", Config.housekeeping, _seconds, "a positive number of seconds"),

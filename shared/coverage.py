@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 Stream = tuple[str, str]
 """Detector and channel; time is contiguous only within one stream."""
+
+Stretch = tuple[str, str, float, float]
+"""Detector, channel, and GPS seconds: the first, and the one behind the last."""
 
 
 @dataclass(slots=True)
@@ -29,6 +33,24 @@ class Coverage:
         self._streams: dict[Stream, _Stretches] = {}
         self.seconds = 0.0
         self.longest = 0.0
+
+    def stretches(self) -> list[Stretch]:
+        """All that is covered, ascending within a stream."""
+        return [
+            (*stream, *times) for stream, s in self._streams.items() for times in zip(s.starts, s.ends, strict=True)
+        ]
+
+    @classmethod
+    def of(cls, stretches: Iterable[Stretch]) -> Coverage:
+        """What `stretches` came from."""
+        coverage = cls()
+        for detector, channel, start, end in stretches:
+            s = coverage._streams.setdefault((detector, channel), _Stretches())
+            s.starts.append(start)
+            s.ends.append(end)
+            coverage.seconds += end - start
+            coverage.longest = max(coverage.longest, end - start)
+        return coverage
 
     def add(self, stream: Stream, t0: float, dt: float, n: int) -> None:
         """Take in a segment of `n` samples from GPS time `t0` on, `dt` seconds apart.

@@ -31,6 +31,7 @@ NAMES = frozenset(
         "clean.opened",  # the next journal is in place, views still old
         "trim.closed",  # a spool is closed for trimming, files not yet synced
         "trim.synced",  # files synced, the spool not yet removed
+        "checkpoint.swap",  # the next checkpoint is written, the old one still in place
         "preproc.half",  # one product written, none in place
         "preproc.written",  # all products written and synced, none in place
         "preproc.placed",  # the products are in place, nobody has been told

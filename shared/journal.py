@@ -110,6 +110,14 @@ def _is_torn_tail(file: Readable, offset: int, line: bytes, terminated: bool) ->
     )
 
 
+def checksum(file: Readable, start: int, end: int, before: int = 0) -> int:
+    """CRC-32 of the bytes from `start` to `end`, continuing from `before`, that of the bytes up to `start`."""
+    while start < end and (chunk := os.pread(file.fileno(), min(_CHUNK, end - start), start)):
+        before = zlib.crc32(chunk, before)
+        start += len(chunk)
+    return before
+
+
 def entry_at(file: Readable, offset: int) -> Record | None:
     """The record whose line starts at `offset`; None past the end or where it does not check."""
     data = os.pread(file.fileno(), 4096, offset)

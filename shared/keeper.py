@@ -93,6 +93,7 @@ class Keeper:
     def _chores(self) -> None:
         self._opened.set()
         self._writer.trim()
+        self._writer.checkpoint_if_due()
         for chore in self._further:
             chore()
         self._outbox.deliver()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zlib
 from collections.abc import Sequence
 
-from shared import journal
+from shared import checkpoint, journal
 from shared.archive import create_first
+from shared.checkpoint import Checkpoint
 from shared.coverage import Coverage
 from shared.errors import JournalDamaged
 from shared.journal import Entry
@@ -33,6 +35,7 @@ class Ledger:
         self.state = State()
         self.seen = Seen()
         self.end = 0  # the journal is folded and durable up to here
+        self._sum = 0  # CRC-32 of the journal's bytes up to there
         self._appending = 0  # where the group that is being written will end
 
     def catch_up(self) -> list[Record]:
@@ -62,12 +65,18 @@ class Ledger:
             self._file.append(lines, "journal")
         finally:
             self._appending = self.end
+        self._sum = zlib.crc32(b"".join(lines), self._sum)
         # In this order: a reader without the lock may briefly take the state for outdated, never for newer.
         self.state = state
         self.end = self._appending = entries[-1].end
         for entry in entries:
             self.seen.note(entry)
             self._measure(entry.record)
+
+    def checkpoint(self) -> Checkpoint:
+        """What is known now, for the next start; to be kept once all files of the batch are durable."""
+        stretches = self._coverage.stretches() if self._coverage else None
+        return Checkpoint(self.state.batch, self.end, self._sum, self.state, self.seen.known(), stretches)
 
     @property
     def longest(self) -> float:
@@ -124,7 +133,8 @@ class Ledger:
 
     def _follow(self, path: str) -> None:
         """Open the journal now in place: at the start, and after another writer's or our own cleanall."""
-        if self._file is not None:
+        starting = self._file is None
+        if not starting:
             self._fold()  # what was added before the batch was filed away; its files went along
         if not os.path.exists(path) or not os.path.getsize(path):
             create_first(self._volume, self.opening())
@@ -133,26 +143,40 @@ class Ledger:
         first = journal.entry_at(file, 0)
         if first is None or first.message != OPEN:
             raise JournalDamaged(f"{path}: damaged at byte 0")
-        if first.batch != self.state.batch + 1:  # at the start, or more than one batch was missed
+        if starting or first.batch != self.state.batch + 1:  # else it follows the batch that is known
             self.seen.close()
             self.seen = Seen()
-            if first.previous:
-                self._index(first.previous)
+            previous = self._previous(first.previous) if first.previous else None
+            kept = checkpoint.load(self._volume.config.checkpoint_path, file, first.batch)
+            if kept is not None and (self._coverage is None or kept.stretches is not None):
+                self._resume(kept, file, previous)
+                return
+            if previous is not None:
+                self.seen.begin(previous)
+                for entry in journal.scan(previous):
+                    self.seen.note(entry)
         self.seen.begin(file)
         self._file = file
-        self.end = self._appending = 0
+        self.end = self._sum = self._appending = 0
 
-    def _index(self, archive: str) -> None:
-        """Learn the keys of the batch before the open one, so that its segments are still recognised."""
+    def _resume(self, kept: Checkpoint, file: AppendFile, previous: AppendFile | None) -> None:
+        log.info("going on from the checkpoint at byte %d of the journal", kept.end)
+        if self._coverage is not None and kept.stretches is not None:
+            self._coverage = Coverage.of(kept.stretches)
+        self.seen.resume(kept.known, file, previous)
+        self._file = file
+        self.state = kept.state
+        self.end = self._appending = kept.end
+        self._sum = kept.sum
+
+    def _previous(self, archive: str) -> AppendFile | None:
+        """The journal of the batch before the open one, whose keys are still recognised."""
         path = os.path.join(self._volume.archive(archive), self._volume.config.log_name)
         try:
-            file = AppendFile(path)
+            return AppendFile(path)
         except FileNotFoundError:
             log.warning("%s is gone: a segment of that batch that is sent again will be stored again", path)
-            return
-        self.seen.begin(file)
-        for entry in journal.scan(file):
-            self.seen.note(entry)
+            return None
 
     def _fold(self) -> list[Record]:
         file = self._file
@@ -175,6 +199,7 @@ class Ledger:
             file.truncate(torn.offset)
         with storage_errors("syncing the journal"):
             os.fdatasync(file.fd)  # who wrote it may have died before the sync, and we are about to rely on it
+        self._sum = journal.checksum(file, self.end, end, self._sum)
         self.state = state
         self.end = self._appending = file.end = end
         return spooled

@@ -14,7 +14,7 @@ from shared.auth import Credential
 from shared.config import Config, ConfigError
 from shared.errors import ANSWERS, Busy, DatastoreError, Forbidden, Recovering, Unauthenticated, error_for
 from shared.state import FROZEN
-from shared.writer import Submission, Verdict
+from shared.submission import Submission, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import msgspec
 
 from shared.errors import BadRequest
 from shared.state import FROZEN, NOBODY, OPERATIONAL
+from shared.submission import Verdict
 from shared.web import read_json
-from shared.writer import Verdict
 
 CLEANED = {"code": "STAT_UPD", "body": "Buffer cleaned"}
 

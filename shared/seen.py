@@ -9,7 +9,11 @@ the journal line at that offset has the last word.
 
 from __future__ import annotations
 
+from array import array
+from hashlib import blake2b
 from typing import NamedTuple
+
+import msgspec
 
 from shared import journal
 from shared.posix import AppendFile
@@ -21,6 +25,31 @@ class _Keys(NamedTuple):
 
     file: AppendFile
     offsets: dict[int, int]
+
+    def pack(self) -> bytes:
+        """All hashes, then all offsets, 8 bytes each."""
+        return array("Q", self.offsets).tobytes() + array("Q", self.offsets.values()).tobytes()
+
+    @classmethod
+    def unpack(cls, file: AppendFile, packed: bytes) -> _Keys:
+        """The inverse of `pack`."""
+        numbers = array("Q", packed)
+        half = len(numbers) // 2
+        return cls(file, dict(zip(numbers[:half], numbers[half:], strict=True)))
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that a `Seen` has learned from journals, as it is kept in a checkpoint."""
+
+    marks: dict[str, int]
+    last_group: dict[str, tuple[int, dict[int, tuple[str, int]]]]
+    keys: bytes  # of the open batch, and of the one before it, as `_Keys.pack` has them
+    previous: bytes
+
+
+def _hash(key: str) -> int:
+    """The same in every process, unlike Python's own."""
+    return int.from_bytes(blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest())
 
 
 class Seen:
@@ -49,6 +78,17 @@ class Seen:
             older.file.close()
         self._open = _Keys(file, {})
 
+    def known(self) -> Known:
+        """What has been noted so far."""
+        keys, previous = (each.pack() if each is not None else b"" for each in (self._open, self._previous))
+        return Known(dict(self.marks), dict(self._last_group), keys, previous)
+
+    def resume(self, known: Known, file: AppendFile, previous: AppendFile | None) -> None:
+        """Go on from `known`, learned from `file` and from the journal of the batch before, if that is still there."""
+        self.marks, self._last_group = dict(known.marks), dict(known.last_group)
+        self._open = _Keys.unpack(file, known.keys)
+        self._previous = _Keys.unpack(previous, known.previous) if previous is not None else None
+
     def close(self) -> None:
         """Close both journals."""
         for keys in (self._open, self._previous):
@@ -60,7 +100,7 @@ class Seen:
         """Take a decided record into the index."""
         record = entry.record
         if record.key and self._open is not None:
-            self._open.offsets[hash(record.key)] = entry.offset
+            self._open.offsets[_hash(record.key)] = entry.offset
         if record.message == WRITE:
             self.marks[record.spool] = record.at + record.size
             group, verdicts = self._last_group.get(record.spool, (-1, {}))
@@ -80,7 +120,7 @@ class Seen:
     def by_key(self, key: str, kind: str) -> Record | None:
         """The record of this kind decided under this idempotency key, if there is one."""
         for keys in filter(None, (self._open, self._previous)):
-            offset = keys.offsets.get(hash(key))
+            offset = keys.offsets.get(_hash(key))
             if offset is not None:
                 record = journal.entry_at(keys.file, offset)
                 if record is not None and record.key == key and record.message == kind:

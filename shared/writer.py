@@ -17,9 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from shared import journal
+from shared import checkpoint, journal
 from shared.archive import archive_batch
 from shared.config import Config
 from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFailed
@@ -30,37 +28,10 @@ from shared.policy import Policy
 from shared.posix import locked, storage_errors, sync_volume, try_lock
 from shared.publisher import Publisher
 from shared.state import CLEAN, FROZEN, OPERATIONAL, UPDATE, WRITE, Record, State, apply, name_of
+from shared.submission import Submission, Verdict
 from shared.volume import Volume
 
 log = logging.getLogger(__name__)
-
-
-class Submission(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
-    """A segment put forward for the batch: where its payload is durable, and what its record will say."""
-
-    spool: str
-    at: int
-    size: int
-    sum: int
-    key: str = ""
-    detector: str = ""
-    channel: str = ""
-    t0: float | None = None
-    dt: float | None = None
-    n: int = 0
-
-
-class Verdict(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
-    """What became of a submission: stored as `name` with `size` bytes, or refused with an error's `code`.
-
-    `fresh` is true where the submission's own staged payload became that file; otherwise it is still staged, and
-    its owner removes it.
-    """
-
-    name: str = ""
-    size: int = 0
-    fresh: bool = False
-    code: str = ""
 
 
 AUTO = "auto"  # user and token of a batch that froze by itself
@@ -94,6 +65,7 @@ class Writer:
         self._patience = patience
         self._mutex = threading.Lock()
         self._lock_fd = -1
+        self._kept = (0, 0)  # batch and offset of the newest checkpoint
         self._complaint: DatastoreError | None = Recovering("The store is replaying its journal.")
         self.notify: Callable[[], object] = lambda: None  # called after each update and cleanall
 
@@ -129,6 +101,7 @@ class Writer:
         if self._complaint is None:
             with contextlib.suppress(DatastoreError):
                 self.trim()
+                self.checkpoint_if_due(1)
         self._complaint = Recovering("The store is stopping.")
         with self._mutex:
             self._ledger.close()
@@ -236,6 +209,26 @@ class Writer:
                     self.volume.remove_spool(spool)
         with self._mutex:
             self._ledger.seen.forget_spools(set(self.volume.spools()))
+
+    def checkpoint_if_due(self, size: int = 0) -> None:
+        """Keep what the journal comes to, if it has grown by `size` bytes since (by default the configured number).
+
+        Raises:
+            StorageFailed: it is not kept.
+            Busy, Recovering, JournalDamaged: the same.
+        """
+        self.check()
+        batch, end = self._kept
+        ledger = self._ledger
+        if ledger.end - (end if batch == ledger.state.batch else 0) < (size or self.config.checkpoint_size):
+            return
+        with self._decision():
+            if not self.publisher.done:
+                return
+            kept = self._ledger.checkpoint()
+        sync_volume(self.config.volume_root)  # from here on its segments need no spool
+        checkpoint.save(self.config.checkpoint_path, kept)
+        self._kept = kept.batch, kept.end
 
     # -- reading ----------------------------------------------------------------------------------------------
 

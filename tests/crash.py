@@ -55,7 +55,13 @@ class Round:
         self.open: dict[str, int] = {}  # keys being sent -> the batch in which that began
         self.batches = 0
         self.halt = False
-        env = {"ROOT": str(root), "SPOOL_SIZE": "60000", "HOUSEKEEPING": "0.3", "COMMIT_TIMEOUT": "2"}
+        env = {
+            "ROOT": str(root),
+            "SPOOL_SIZE": "60000",
+            "CHECKPOINT_SIZE": "20000",
+            "HOUSEKEEPING": "0.3",
+            "COMMIT_TIMEOUT": "2",
+        }
         if shim:
             env |= environment(shim, self.sync_log)
         self.writers = [Process("writer", env) for _ in range(WRITERS)]

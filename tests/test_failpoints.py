@@ -35,11 +35,12 @@ def until_done(action, revive):
 def test_killed_at_every_failpoint(name, topology, new_store):
     with Sink() as sink:
         store = new_store(
-            topology, ready=False, SPOOL_SIZE="1000", HOUSEKEEPING="0.1", K_SINK=sink.url, COMMIT_TIMEOUT="3"
-        )
+            topology, ready=False, SPOOL_SIZE="1000", HOUSEKEEPING="0.1", K_SINK=sink.url, COMMIT_TIMEOUT="3",
+            CHECKPOINT_SIZE="1000",
+        )  # fmt: skip
         victim = store.ingest if name in OF_INGEST else store.writer
         victim.stop()
-        victim.start(FAILPOINTS=f"{name}=kill@{1 if name.startswith(('clean', 'freeze')) else 2}")
+        victim.start(FAILPOINTS=f"{name}=kill@{1 if name.startswith(('clean', 'freeze', 'checkpoint')) else 2}")
         deaths = []
 
         def revive():
@@ -62,7 +63,7 @@ def test_killed_at_every_failpoint(name, topology, new_store):
             assert again.data == acked[key]
 
         wait_for(lambda: len(sink.facts()) == 2 and (revive() or victim.process.poll() is None))
-        if name.startswith("trim.") and not deaths:
+        if name.startswith(("trim.", "checkpoint.")) and not deaths:
             wait_for(lambda: revive() or deaths)
         assert deaths == [-9], "the failpoint was never reached"
         store.writer.wait()

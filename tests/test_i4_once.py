@@ -11,8 +11,9 @@ import pytest
 
 from shared.config import from_env
 from shared.spool import Place, Spool
+from shared.submission import Submission
 from shared.volume import Volume
-from shared.writer import Submission, Writer
+from shared.writer import Writer
 from tests.harness import Process, http, segment
 from tests.load import post_all
 

@@ -14,8 +14,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from shared import tally
 from shared.config import from_env
 from shared.spool import Spool
+from shared.submission import Submission
 from shared.volume import Volume
-from shared.writer import Submission, Writer
+from shared.writer import Writer
 from tests.harness import check_archive, segment
 
 
@@ -124,6 +125,16 @@ class Model(RuleBasedStateMachine):
         self.writers[who].close()
         self.writers[who] = Writer(self.config)
         self.writers[who].open()
+
+    @rule(who=st.integers(0, 1))
+    def restart_after_a_crash(self, who):
+        """Nothing is put in order; the other writer's last checkpoint may be there."""
+        self.writers[who] = Writer(self.config)
+        self.writers[who].open()
+
+    @rule(who=st.integers(0, 1))
+    def checkpoint(self, who):
+        self.writers[who].checkpoint_if_due(1)
 
     @rule(who=st.integers(0, 1))
     def lose_the_views(self, who):

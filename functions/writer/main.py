@@ -10,7 +10,8 @@ from shared.access_config import limits_for_batches
 from shared.errors import BadRequest
 from shared.keeper import Keeper
 from shared.requests import read_update
-from shared.writer import Submission, Writer
+from shared.submission import Submission
+from shared.writer import Writer
 
 
 class _Commit(msgspec.Struct):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import tempfile
 import zlib
 from pathlib import Path
 
+import msgspec
+
 from shared import events, journal
 from shared.auth import read_tokens
+from shared.checkpoint import Checkpoint
+from shared.checkpoint import parse as parse_checkpoint
 from shared.errors import BadRequest, BadSegment, JournalDamaged
 from shared.jwts import scopes_in
 from shared.posix import AppendFile
 from shared.requests import read_update
+from shared.seen import Known
 from shared.segment import parse
 from shared.spool import read_payload
-from shared.state import OPEN, WRITE, Record
+from shared.state import OPEN, WRITE, Record, State
 
 _folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -116,6 +122,17 @@ def journal_anywhere(data: bytes) -> None:
         file.close()
 
 
+def checkpoint(data: bytes) -> None:
+    """A checkpoint of any bytes under a checksum that holds, and without."""
+    with contextlib.suppress(ValueError):
+        parse_checkpoint(data)
+    try:
+        found = parse_checkpoint(zlib.crc32(data).to_bytes(4) + data)
+    except ValueError:
+        return
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Checkpoint) == found
+
+
 def spool(data: bytes) -> None:
     """A spool of any bytes, and a journal that refers to any place in it."""
     path = _folder / "spool"
@@ -140,7 +157,7 @@ def credentials(data: bytes) -> None:
 
 TARGETS = {
     target.__name__: target
-    for target in (segment, update, event, journal_tail, journal_anywhere, spool, credentials)
+    for target in (segment, update, event, journal_tail, journal_anywhere, checkpoint, spool, credentials)
 }  # fmt: skip
 
 _EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"h": [1.0], "t": [0, 1]}}
@@ -154,6 +171,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "journal_tail": [a_journal(), a_journal()[-40:], b"\0" * 40],
     "journal_anywhere": [b"\x10\0", b"\xff\n\x80\n"],
+    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), Known({"0" * 16: 3}, {}, b"", b"")))],
     "spool": [b"\0\0\0\5hello"],
     "credentials": [b"sha256:" + b"0" * 64 + b" me read,write # x", b"storage.read:/virgo write:/ operate"],
 }  # fmt: skip
