@@ -1,8 +1,4 @@
-"""The intake: requests that arrive while a group is being stored form the next group, and share its syncs.
-
-Two steps, each on a thread of its own: a group is spooled while the one before it is being decided. Groups are decided
-in the order they were spooled in.
-"""
+"""The intake: requests that arrive while a group is being stored form the next group, and share its syncs."""
 
 from __future__ import annotations
 
@@ -19,8 +15,8 @@ from shared.config import Config
 from shared.errors import BufferFrozen, Busy, DatastoreError, Recovering
 from shared.segment import parse
 from shared.spool import Place, Spool
-from shared.submission import Submission, Verdict
 from shared.volume import Volume
+from shared.submission import Submission, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +32,8 @@ class _Waiting(NamedTuple):
     future: asyncio.Future[Verdict]
 
 
-class _Spooled(NamedTuple):
-    group: Sequence[_Waiting]
-    places: Sequence[Place | DatastoreError] | Exception
-
-
 class Intake:
-    """Stores segments in groups, on threads of its own that start with the first segment.
+    """Stores segments in groups, on one thread of its own that starts with the first segment.
 
     Args:
         config: the configuration.
@@ -56,8 +47,6 @@ class Intake:
         self._spool = Spool(self._volume)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._spooled: queue.SimpleQueue[_Spooled | None] = queue.SimpleQueue()
-        self._turn = threading.Lock()  # held while a group is being decided, by whichever thread that ends on
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
@@ -108,20 +97,6 @@ class Intake:
                 self._thread.start()
 
     def _run(self) -> None:
-        decider = threading.Thread(target=self._run_decider, name="decider", daemon=True)
-        decider.start()
-        try:
-            self._run_spooler()
-        finally:
-            self._spooled.put(None)
-            decider.join()
-
-    def _run_decider(self) -> None:
-        while (spooled := self._spooled.get()) is not None:
-            self._finish(spooled)
-            self._turn.release()
-
-    def _run_spooler(self) -> None:
         while (first := self._queue.get()) is not None:
             group = [first]
             last = False
@@ -136,40 +111,16 @@ class Intake:
                     break
                 group.append(item)
                 size += len(item.payload)
-            metrics.GROUPS.observe(len(group))
-            spooled = _Spooled(group, self._spool_group(group))
-            self._turn.acquire()
-            if self._queue.empty():  # nothing to overlap with: the other thread would only have to be woken
-                self._finish(spooled)
-                self._turn.release()
-            else:
-                self._spooled.put(spooled)
+            self._deliver(group, self._store(group))
             if last:
                 return
 
-    def _spool_group(self, group: Sequence[_Waiting]) -> Sequence[Place | DatastoreError] | Exception:
+    def _store(self, group: Sequence[_Waiting]) -> list[Verdict | Exception]:
+        """Spool a group, have it decided, and pair every member with its outcome."""
+        metrics.GROUPS.observe(len(group))
         try:
-            if self._spool.full:
-                with self._turn:  # once given up, a spool may be closed by the writer, and what is undecided with it
-                    self._spool.close()
             with metrics.SPOOL.time():
-                return self._spool.store([item.payload for item in group])
-        except DatastoreError as error:
-            return error
-        except Exception as error:  # a bug must not stop the intake
-            log.exception("spooling a group of %d segments failed", len(group))
-            return error
-
-    def _finish(self, spooled: _Spooled) -> None:
-        self._deliver(spooled.group, self._outcomes(*spooled))
-
-    def _outcomes(
-        self, group: Sequence[_Waiting], places: Sequence[Place | DatastoreError] | Exception
-    ) -> list[Verdict | Exception]:
-        """Have a spooled group decided, and pair every member with its outcome."""
-        if isinstance(places, Exception):
-            return [places] * len(group)
-        try:
+                places = self._spool.store([item.payload for item in group])
             submissions = [
                 _submission(item, place) for item, place in zip(group, places, strict=True) if isinstance(place, Place)
             ]
@@ -177,7 +128,7 @@ class Intake:
         except DatastoreError as error:
             return [error] * len(group)
         except Exception as error:  # a bug must not stop the intake
-            log.exception("deciding about a group of %d segments failed", len(group))
+            log.exception("storing a group of %d segments failed", len(group))
             return [error] * len(group)
         return [place if isinstance(place, Exception) else _outcome(next(verdicts)) for place in places]
 

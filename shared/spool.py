@@ -36,11 +36,6 @@ class Spool:
         self._id = ""
         self._file: AppendFile | None = None
 
-    @property
-    def full(self) -> bool:
-        """Whether the next group will go to another spool."""
-        return self._file is not None and self._file.end >= self._volume.config.spool_size
-
     def store(self, payloads: Sequence[bytes]) -> list[Place | StorageFailed]:
         """Stage every payload as a file and make all of them durable with one sync.
 
@@ -81,7 +76,7 @@ class Spool:
             self._file = None
 
     def _open(self) -> AppendFile:
-        if self._file is not None and not self.full:
+        if self._file is not None and self._file.end < self._volume.config.spool_size:
             return self._file
         self.close()
         with storage_errors("opening a spool"):
