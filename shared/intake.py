@@ -15,8 +15,8 @@ from shared.config import Config
 from shared.errors import BufferFrozen, Busy, DatastoreError, Recovering
 from shared.segment import parse
 from shared.spool import Place, Spool
-from shared.volume import Volume
 from shared.submission import Submission, Verdict
+from shared.volume import Volume
 
 log = logging.getLogger(__name__)
 
