@@ -27,7 +27,7 @@ def routes(store: Stats) -> web.Routes:
 
 
 def build() -> web.App:
-    """Stats on its own: it reads the views that the writer publishes."""
+    """Stats on its own: it reads the counts and the state that the writer publishes."""
     reader = Reader(config.from_env())
     return web.App(routes(reader), reader.check)
 
