@@ -61,7 +61,8 @@ def shim(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("spool", ["100000000", "300000"])
 def test_i1_acknowledged_segments_survive_a_power_loss(how, spool, topology, new_store, shim, tmp_path):
     log = tmp_path / "synced"
-    store = new_store(topology, SPOOL_SIZE=spool, HOUSEKEEPING="0.2", **environment(shim, log))
+    often = {"HOUSEKEEPING": "0.2", "CHECKPOINT_SIZE": "20000"}
+    store = new_store(topology, SPOOL_SIZE=spool, **often, **environment(shim, log))
     dying = threading.Event()
 
     def die():
