@@ -285,3 +285,17 @@ def test_what_the_service_says_is_passed_on(peer, before, status, said, code):
         assert (answer.status, answer.json()["code"]) == (502 if code == "UPSTREAM" else status, code)
     if answer.status != 200:
         assert answer.headers["Retry-After"] == "7"
+
+
+def test_an_answer_leaves_in_one_piece(peer, before):
+    """Head and body together: whoever waits for them wakes up once."""
+
+    def answer(self, connection):
+        while self.hear(connection):
+            connection.sendall(CREATED)
+
+    process = before(peer(answer)).process
+    with socket.create_connection(("127.0.0.1", process.port), timeout=20) as s:
+        for _ in range(50):
+            s.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert s.recv(65536).endswith(b"\r\n\r\nalive")
