@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,6 +29,7 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
         port=port,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # nobody asks who the client's proxy says it is
         backlog=2048,
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=KEEP_ALIVE,
@@ -38,6 +39,37 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
         limit_concurrency=limits.connections,
         lifespan="on",
     )
+
+
+class _Gathered:
+    """A connection on which all that is written in one turn of the loop leaves together.
+
+    uvicorn writes an answer's head, then its body, and uvloop sends each at once: that is two system calls, and the
+    client wakes up for the first in vain.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Bounded(HttpToolsProtocol):
@@ -50,7 +82,7 @@ class _Bounded(HttpToolsProtocol):
     limits = Limits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Gathered(transport, self.loop)))
         self._app = self.app
         self._head = 0  # bytes of an unfinished head
         self._seen: object = None  # the request that was arriving when last looked,

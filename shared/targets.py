@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import flask
 from starlette.requests import Request
@@ -91,18 +91,6 @@ async def _respond(reply: Reply, scope: Scope, receive: Receive, send: Send) -> 
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _run_now(outcome: Reply | Awaitable[Reply]) -> Reply:
-    """What a handler returned, or what its coroutine returns without ever waiting."""
-    if isinstance(outcome, Reply):
-        return outcome
-    waiting = outcome.__await__()
-    try:
-        next(waiting)
-    except StopIteration as done:
-        return cast(Reply, done.value)
-    raise RuntimeError("an async handler waited, and there is no event loop to wait on")
-
-
 async def _body(headers: Mapping[str, str], receive: Receive, held: Held) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal():
@@ -136,7 +124,7 @@ def _read_body(request: flask.Request, held: Held) -> bytes:
 
 
 def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
-    """A synchronous functions-framework target; `build` as in `asgi_target`."""
+    """A synchronous functions-framework target, for plain handlers only; `build` as in `asgi_target`."""
     app: App | None = None
 
     def target(request: flask.Request) -> flask.Response:
@@ -155,7 +143,7 @@ def flask_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request
                 call.body = _read_body(request, held)
                 if app.guard is not None:
                     app.guard.admit_by_body(handler, call)
-            reply: Any = _run_now(handler(call))
+            reply: Any = handler(call)
         except Exception as error:
             reply = failure(error)
         finally:

@@ -1,15 +1,24 @@
-"""HTTP to other functions: pooled connections, time-outs, and one error for every way of not getting an answer."""
+"""HTTP to other functions: pooled connections, time-outs, and one error for every way of not getting an answer.
+
+A request is sent once. Only one that finds its pooled connection closed before the first byte is out takes another.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
 
-import urllib3
+from pyreqwest.client import BaseClientBuilder, Client, ClientBuilder, SyncClient, SyncClientBuilder
+from pyreqwest.exceptions import PyreqwestError
 
 from shared.errors import Busy
+from shared.serve_common import IDLE
 
-_pool = urllib3.PoolManager(maxsize=64, retries=False)
+CONNECTIONS = 64  # at once, of all that is sent from the event loop; further requests wait for one of them
+B = TypeVar("B", bound=BaseClientBuilder)
 
 
 class Answer(NamedTuple):
@@ -20,21 +29,53 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
 
 
+# Made with the first request: a server forks after it has imported the function.
+@functools.cache
+def _client() -> SyncClient:
+    return _plain(SyncClientBuilder()).build()
+
+
+@functools.cache
+def _async_client() -> Client:
+    return _plain(ClientBuilder()).max_connections(CONNECTIONS).build()
+
+
+def _plain(builder: B) -> B:
+    """What is sent is what was asked for, to whom it was asked, and what comes back is shown as it came."""
+    builder.no_proxy().follow_redirects(False).pool_idle_timeout(timedelta(seconds=IDLE))
+    return builder.gzip(False).brotli(False).zstd(False).deflate(False)
+
+
 def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Answer:
-    """Send a request; redirections are not followed.
+    """Send a request and block until it is answered; redirections are not followed.
 
     Raises:
         Busy: no answer, for whatever reason, within `timeout` seconds: the request may or may not have been heard.
     """
+    client = _client()
     try:
-        answer = _pool.urlopen(
-            method, url, headers=headers, body=body, timeout=urllib3.Timeout(total=timeout), redirect=False
-        )
-    except urllib3.exceptions.HTTPError as error:
-        raise Busy(f"{url} does not answer: {type(error).__name__}") from error
-    return Answer(answer.status, answer.data, answer.headers)
+        asked = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+        answer = (asked if body is None else asked.body_bytes(body)).build().send()
+        return Answer(answer.status, bytes(answer.bytes()), answer.headers)
+    except (PyreqwestError, ValueError) as error:  # ValueError: no URL
+        raise _no_answer(url, error) from error
+
+
+async def send(url: str, headers: Mapping[str, str], body: bytes, within: float) -> Answer:
+    """POST from the event loop; otherwise as `request`. `within` seconds include waiting for a connection."""
+    client = _async_client()
+    try:
+        async with asyncio.timeout(within):
+            answer = await client.post(url).headers(headers).body_bytes(body).build().send()
+            return Answer(answer.status, bytes(await answer.bytes()), answer.headers)
+    except (PyreqwestError, ValueError, TimeoutError) as error:
+        raise _no_answer(url, error) from error
 
 
 def post(url: str, headers: dict[str, str], body: bytes, timeout: float) -> tuple[int, bytes]:
     """POST and return (status, body); errors as `request`."""
     return request("POST", url, headers, body, timeout)[:2]
+
+
+def _no_answer(url: str, error: Exception) -> Busy:
+    return Busy(f"{url} does not answer: {type(error).__name__}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from urllib.parse import urlencode, urljoin
 
@@ -106,10 +104,17 @@ class Client:
 
     def post(self, endpoint: str, body: bytes, key: str = "", done: tuple[int, ...] = (201,)) -> transport.Answer:
         """POST; an answer whose status is in `done`. Errors as `get`."""
-        headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Idempotency-Key"] = key
-        return self._ask("POST", self._urls[endpoint], headers, body, done)
+        return self._ask("POST", self._urls[endpoint], _headers(key), body, done)
+
+    async def send(self, endpoint: str, body: bytes, key: str = "") -> str:
+        """POST from the event loop; the text of a 201. Errors as `get`."""
+        url = self._urls[endpoint]
+        headers = {**_headers(key), **self._credential.headers()}
+        try:
+            answer = await transport.send(url, headers, body, self.upstream.timeout)
+        except Busy as error:
+            raise UpstreamFailed(str(error)) from error
+        return _checked(url, answer, (201,)).body.decode(errors="replace")
 
     def _ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, done: tuple[int, ...]
@@ -120,9 +125,18 @@ class Client:
             )
         except Busy as error:
             raise UpstreamFailed(str(error)) from error
-        if answer.status not in done:
-            raise _refused(url, answer)
-        return answer
+        return _checked(url, answer, done)
+
+
+def _headers(key: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    return {**headers, "Idempotency-Key": key} if key else headers
+
+
+def _checked(url: str, answer: transport.Answer, done: tuple[int, ...]) -> transport.Answer:
+    if answer.status not in done:
+        raise _refused(url, answer)
+    return answer
 
 
 def _refused(url: str, answer: transport.Answer) -> DatastoreError:
@@ -173,9 +187,13 @@ class _Remote:
         """File names in order of arrival."""
         return _decode(self._client.get(self._names, after=after, limit=limit), _Names).nmlist or []
 
+    async def send(self, body: bytes, key: str = "") -> str:
+        """As `Buffer.send`."""
+        return await self._client.send(self._send, body, key)
+
 
 class RemoteBuffer(_Remote):
-    """A `Buffer` across HTTP. All its calls block, `send` too: it serves functions without an event loop."""
+    """A `Buffer` across HTTP. All its calls but `send` block."""
 
     def __init__(self, upstream: Upstream) -> None:
         super().__init__(upstream, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
@@ -196,10 +214,6 @@ class RemoteBuffer(_Remote):
         """As `Buffer.archives`."""
         return _decode(self._client.get("ENDP_ARCHIVES"), _Archives).archives
 
-    async def send(self, body: bytes, key: str = "") -> str:
-        """As `Buffer.send`."""
-        return self._client.post(self._send, body, key).body.decode(errors="replace")
-
     def freeze(self, user: str, token: str, key: str = "") -> Counts:
         """As `Buffer.freeze`."""
         self._client.post("ENDP_UPD_DESC", msgspec.json.encode({"user": user, "token": token}), key)
@@ -211,17 +225,10 @@ class RemoteBuffer(_Remote):
 
 
 class RemoteLogic(_Remote):
-    """Datastore Logic across HTTP, for a function with an event loop: `send` waits on threads of its own."""
+    """Datastore Logic across HTTP. All its calls but `send` block."""
 
     def __init__(self, upstream: Upstream) -> None:
         super().__init__(upstream, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
-        self._threads = ThreadPoolExecutor(64, "send")
-
-    async def send(self, body: bytes, key: str = "") -> str:
-        """As `Buffer.send`."""
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._client.post, self._send, body, key)
-        return answer.body.decode(errors="replace")
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
         """As `Logic.freeze`."""

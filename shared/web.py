@@ -2,9 +2,8 @@
 
 A handler takes a `Call` and returns a `Reply`. Plain functions may block; `async` ones run on the event loop and
 must not. What a request may carry, and whether its caller may make it, is decided before a handler runs, by
-`access_config.Limits` and `auth.Guard`. Under Flask there is no loop: an `async` handler serves there too, if all that
-it awaits is done on the spot (a blocking client behind an `async` interface). Errors are answered from the table in
-`errors`; anything unforeseen is a 500 without a traceback in it.
+`access_config.Limits` and `auth.Guard`. Errors are answered from the table in `errors`; anything unforeseen is a 500
+without a traceback in it.
 """
 
 from __future__ import annotations

@@ -36,14 +36,24 @@ def users(module: str) -> set[str]:
     return {name for name in SHARED if module in top(imported(ROOT / "shared" / name))}
 
 
-@pytest.mark.parametrize("name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "datastore"])
-def test_a_storage_function_starts_without_scientific_packages(name):
+def modules_of(name: str) -> set[str]:
+    """Top-level modules in an interpreter that has imported a function."""
     code = f"import functions.{name}.main, sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     modules = set(found.stdout.split())
     assert "functions" in modules
-    assert not modules & SCIENTIFIC
+    return modules
+
+
+@pytest.mark.parametrize("name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "datastore"])
+def test_a_storage_function_starts_without_scientific_packages(name):
+    assert not modules_of(name) & SCIENTIFIC
+
+
+@pytest.mark.parametrize("name", ["stats", "files", "logdump"])
+def test_a_function_that_asks_nobody_starts_without_an_http_client(name):
+    assert not modules_of(name) & {"pyreqwest", "urllib3", "httpx", "aiohttp"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -75,6 +85,11 @@ def test_one_module_knows_web_frameworks():
 
 def test_one_module_knows_the_events_library():
     assert users("cloudevents") == {"events.py"}
+
+
+def test_one_module_knows_the_http_client():
+    assert users("pyreqwest") == {"transport.py"}
+    assert not users("urllib3") | users("httpx")  # the tests' and the command line's
 
 
 def test_one_module_needs_posix():

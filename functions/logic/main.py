@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functions_framework.aio
 import msgspec
 
 from shared import auth, config, pages, targets, web
@@ -71,4 +72,4 @@ def build() -> web.App:
     return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
 
 
-logic = targets.flask_target("logic", build)
+logic = functions_framework.aio.http(targets.asgi_target("logic", build))
