@@ -77,6 +77,7 @@ class RemoteWriter:
     def _send(self, headers: dict[str, str], body: bytes) -> bytes:
         deadline = time.monotonic() + self._patience
         pause = 0.02
+        unanswered = False
         while True:
             try:
                 headers |= self._credential.headers()
@@ -87,7 +88,9 @@ class RemoteWriter:
                     log.error("the writer does not take this function's credentials: %d", status)
                 error = _error(answer)
             except Busy as busy:
-                error = busy
+                error, unanswered = busy, True
+            if unanswered and not isinstance(error, (Busy, Recovering)):
+                raise Busy(str(error))  # which is about this repetition, not about the one before
             if not isinstance(error, (Busy, Recovering)) or time.monotonic() + pause > deadline:
                 raise error
             time.sleep(pause)

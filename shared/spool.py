@@ -7,6 +7,7 @@ simply never referred to. Once its owner is done with it, the writer trims it: f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import zlib
@@ -68,6 +69,13 @@ class Spool:
                     self._volume.discard(place.spool, place.at)
             raise
         return results
+
+    def abandon(self) -> None:
+        """Give the spool up, and have nothing decided from it any more, however late a writer hears of it."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._volume.fs.mv(self._file.path, self._volume.spool_path(self._id, closed=True))
+        self.close()
 
     def close(self) -> None:
         """Give the spool up; the writer may trim it."""

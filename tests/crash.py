@@ -91,7 +91,7 @@ class Round:
     async def client(self, number: int) -> None:
         count = 0
         while not self.halt:
-            recent = [key for key in self.acked if self.first[key] == self.batches]
+            recent = [key for key in self.acked if self.first[key] == self.batches and key not in self.open]
             if recent and self.dice.random() < 0.15:
                 key = self.dice.choice(recent)  # a redelivery of something answered long ago
             else:
@@ -238,8 +238,11 @@ class Round:
             process.signal(signal.SIGCONT)
         self.start()
         self.halt = False
-        for url, key in ((self.operators[1].url + "/cleanall", f"clean-{self.batches}"),):
-            assert await asyncio.wait_for(self.ask(url, key, b""), 60)
+        # As the operator does: what was sent in an earlier batch is settled before another one is filed away.
+        for key in [key for key, batch in self.open.items() if batch < self.batches]:
+            await asyncio.wait_for(self.send(key), 60)
+        url, key = self.operators[1].url + "/cleanall", f"clean-{self.batches}"
+        assert await asyncio.wait_for(self.ask(url, key, b""), 60)
         for key in list(self.open):
             await asyncio.wait_for(self.send(key), 60)
 

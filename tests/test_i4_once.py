@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 import zlib
@@ -183,3 +184,17 @@ def test_i4_two_ingest_pods_given_the_same_keys_store_each_once(store):
         assert http.request("GET", second.url + "/health/readiness").status == 200
     finally:
         second.stop()
+
+
+def test_i4_a_group_that_ingest_gave_up_on_is_not_decided_later(new_store):
+    """It waits in a writer that is held up; by the time it is read, any number of batches may have passed."""
+    store = new_store("split", COMMIT_TIMEOUT="0.5")
+    key = {"Idempotency-Key": "late"}
+    store.stored(segment(1))
+    store.writer.signal(signal.SIGSTOP)
+    assert store.send(segment(2), key).json()["code"] == "BUSY"
+    store.writer.signal(signal.SIGCONT)
+    store.stored(segment(3))
+    assert store.check_exact()["n_itm"] == 2
+    store.stored(segment(2), key)
+    assert store.check_exact()["n_itm"] == 3
