@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import urllib3
 
 from bench.limits import APPENDED, FLOOR, HELLO, LONG_FLOOR, MADE, MB_APPENDED, MB_MADE, Limits, size_of
 from bench.load import LONG, NOTE, SHORT, Figures, measure
@@ -52,7 +55,8 @@ class Peer:
     def cleanall(self) -> None:
         """File its batch away if that was asked for; what it answers, or whether, is its own affair."""
         if self.url and self.clean:
-            http.request("POST", self.serving("/cleanall"), body=b"{}", timeout=120)
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                http.request("POST", self.serving("/cleanall"), body=b"{}", timeout=120)
 
 
 def run(store: Store, peer: Peer, seconds: float, limits: Limits, report: Report) -> None:
@@ -66,7 +70,7 @@ def run(store: Store, peer: Peer, seconds: float, limits: Limits, report: Report
 def _measure(load: Load, store: Store, peer: str, seconds: float, limits: Limits) -> Row:
     """The row of one load. Who begins alternates, and the disk is synced in between: nobody pays for another's pages.
 
-    What bounds the load is measured right before it.
+    What bounds the load is measured right before it. A pair in which the peer stored nothing has no ratio.
     """
     ours: list[Figures] = []
     theirs: list[Figures] = []
@@ -99,13 +103,19 @@ def _measure(load: Load, store: Store, peer: str, seconds: float, limits: Limits
             "p50 ms": [figures.p50 for figures in ours],
             "p99 ms": [figures.p99 for figures in ours],
             "MB/s": [figures.rate * len(load.payload) / 1e6 for figures in ours if load.payload],
-            "failed": [figures.bad for figures in ours] if any(figures.bad for figures in ours) else [],
+            "failed": _failed(ours),
             "peer /s": [figures.rate for figures in theirs],
             "peer p50 ms": [figures.p50 for figures in theirs],
             "peer p99 ms": [figures.p99 for figures in theirs],
-            "peer failed": [figures.bad for figures in theirs] if any(figures.bad for figures in theirs) else [],
+            "peer failed": _failed(theirs),
         },
     )
+
+
+def _failed(loads: list[Figures]) -> list[float]:
+    """How many requests failed in all; empty if none did, and then nothing is shown."""
+    failed = sum(figures.bad for figures in loads)
+    return [failed] if failed else []
 
 
 def _bound(load: Load, limits: Limits) -> tuple[str, float]:

@@ -39,7 +39,7 @@ class Report:
     def add(self, row: Row) -> None:
         """Print a row, and keep it."""
         self.rows[row.what] = row
-        share = f"{median(row.shares):.0%} of {row.of}" if row.shares else ""
+        share = f"{spread([100 * share for share in row.shares])} % of: {row.of}" if row.shares else ""
         ratios = " ".join(f"{ratio:.2f}" for ratio in row.ratios)
         more = ", ".join(f"{name} {number(median(values))}" for name, values in row.others.items() if values)
         print(f"| {row.what} | {spread(row.values)} {row.unit} | {share} | {ratios} | {more} |", flush=True)

@@ -34,24 +34,25 @@ def empty(folder: Path, report: Report) -> None:
 
 
 def at_size(folder: Path, count: int, limits: Limits, report: Report, *, keys: bool = False, memory: bool) -> None:
-    """Everything with `count` segments, embedded; memory in both topologies."""
+    """What depends on `count`, embedded; with `keys` only what keys matter to; memory in both topologies."""
     shown = partial(name, count, keys=keys)
     rate, middle = fill(folder, count, keys=keys)
     report.add(Row(shown("filled by the library, batches of 256"), [rate], "/s"))
     store = _store("embedded", folder)
     try:
         _restarts(store, count, shown, report)
-        _lists(store, count, middle, shown, report)
+        if not keys:
+            _lists(store, count, middle, shown, report)
+            _freeze(store, shown, limits, report)
         if memory:
+            _drain_lists(store)
             _memory(store, shown, report)
             store.stop()
             with _store("split", folder) as split:
                 split.stored(SHORT)
-                _drain(split, "/dumpF")
-                _drain(split, "/dumpLogF")
+                _drain_lists(split)
                 _memory(split, shown, report)
             store.start()
-        _freeze(store, shown, limits, report)
         times = 5 if count < 10_000 else 2 if count < 1_000_000 else 1
         _cleanall(store, count, times, lambda: fill(folder, count, keys=keys), shown, report)
     finally:
@@ -96,12 +97,14 @@ def _memory(store: Store, shown: Shown, report: Report) -> None:
 
 
 def _freeze(store: Store, shown: Shown, limits: Limits, report: Report) -> None:
-    times = []
-    for _ in range(25):
-        times.append(_timed(lambda: store.freeze().status))
-        assert store.request("POST", "/upddsc", THAW).status == 201
-    what, alone = limits.measure(ALONE)
-    report.add(Row(shown("freeze"), times, "ms", [1e3 / alone / ms for ms in times], what))
+    times, shares = [], []
+    for _ in range(3):
+        what, alone = limits.measure(ALONE)
+        for _ in range(8):
+            times.append(_timed(lambda: store.freeze().status))
+            shares.append(1e3 / alone / times[-1])
+            assert store.request("POST", "/upddsc", THAW).status == 201
+    report.add(Row(shown("freeze"), times, "ms", shares, what))
 
 
 def _cleanall(store: Store, count: int, times: int, refill: Callable[[], object], shown: Shown, report: Report) -> None:
@@ -145,6 +148,12 @@ def _drain(store: Store, route: str, query: str = "") -> tuple[float, int]:
     assert answer.status == 200
     answer.release_conn()
     return (time.perf_counter() - start) * 1e3, size
+
+
+def _drain_lists(store: Store) -> None:
+    """Memory is looked at after whole lists were served: who gathers them before sending shows it."""
+    for route in ("/dumpF", "/dumpLogF"):
+        _drain(store, route)
 
 
 def _group(leader: int) -> list[int]:

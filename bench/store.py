@@ -71,7 +71,9 @@ def main() -> None:
     strain = "real strain" if any(STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5")) else "noise, no strain is present"
     print(f"{os.cpu_count()} CPUs; {strain}; {asked.seconds:g} s a load, {loads.PAIRS} of each{NOTE}\n")
     report = Report()
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as place:  # millions of files: its end takes a minute
+    build = ROOT / "build"
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as place:  # millions of files: its end takes minutes
         spread(Path(place))
         limits = Limits(Path(place))
         run(asked, Path(place), limits, report)
