@@ -75,11 +75,13 @@ e2e: $(VENV)/.dev
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
 	  $(BIN)/python -m pytest -v tests/e2e tests/test_contract.py
 
-# PEER=http://host:port/ puts the same loads on another server with the same routes, in turn.
+# SECONDS (2) of each load, SIZES (1000,100000,1000000) of the batches. PEER=http://host:port/ puts the same loads on
+# another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
 bench: $(VENV)/.dev $(VENV)/.extras
-	PYTHONPATH=. $(BIN)/python bench/store.py --json build/bench.json $(if $(PEER),--peer $(PEER))
-	PYTHONPATH=. $(BIN)/python bench/coldstart.py
-	PYTHONPATH=. $(BIN)/python bench/preproc.py
+	$(BIN)/python -m bench.preproc
+	$(BIN)/python -m bench.store --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
+	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -20,11 +20,23 @@ WRK = shutil.which("wrk")
 NOTE = "" if WRK else " (slow generator: install wrk)"
 RATE, T0 = 4096, 1126259446
 
+# Reads the body to post; counts the answers that do not say what a stored segment's does, whatever their status.
+SCRIPT = """
+local f = io.open("{folder}/body", "rb"); wrk.body = f:read("*a"); f:close()
+wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
+local one
+unlike = 0
+function setup(thread) one = thread end
+function response(status, headers, body) if not body:find("{says}", 1, true) then unlike = unlike + 1 end end
+function done() io.write("Unlike: " .. one:get("unlike") .. "\\n") end
+"""
+
 
 class Figures(NamedTuple):
-    """What one load measured: requests a second, latencies in milliseconds, answers that were not 2xx."""
+    """What one load measured: good answers a second and in all, latencies in milliseconds, requests that failed."""
 
     rate: float
+    good: int
     p50: float
     p99: float
     bad: int
@@ -43,38 +55,40 @@ def body(samples: int) -> bytes:
     return json.dumps({"h": h, "t": [float(T0), 1 / RATE]}).encode()
 
 
-def measure(url: str, connections: int, seconds: float, payload: bytes | None = None) -> Figures:
-    """GET `url`, or POST `payload` to it, over so many connections for so long."""
-    return (_wrk if WRK else _slow)(url, connections, seconds, payload)
+SHORT, LONG = body(300), body(16384)
 
 
-def _wrk(url: str, connections: int, seconds: float, payload: bytes | None) -> Figures:
+def measure(url: str, connections: int, seconds: float, payload: bytes = b"", says: str = "") -> Figures:
+    """GET `url`, or POST `payload` to it, over so many connections for so long; a good answer contains `says`."""
+    return (_wrk if WRK else _slow)(url, connections, seconds, payload, says)
+
+
+def _wrk(url: str, connections: int, seconds: float, payload: bytes, says: str) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "post.lua"
-        (Path(folder) / "body").write_bytes(payload or b"")
-        script.write_text(
-            f'local f = io.open("{folder}/body", "rb"); wrk.body = f:read("*a"); f:close()\nwrk.method = "POST"\n'
-            if payload
-            else ""
-        )
+        (Path(folder) / "body").write_bytes(payload)
+        script.write_text(SCRIPT.format(folder=folder, says=says) if payload else "")
         command = [WRK, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "-s", str(script), url]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert rate is not None, text
-    return Figures(float(rate[1]), _ms(text, "50%"), _ms(text, "99%"), int(bad[1]) if bad else 0)
+    answered = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
+    assert answered, text
+    unlike = re.search(r"Unlike: (\d+)" if payload else r"Non-2xx or 3xx responses: (\d+)", text)
+    good = int(answered[1]) - (int(unlike[1]) if unlike else 0)
+    lost = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
+    took = float(answered[2]) * {"ms": 1e-3, "s": 1, "m": 60}[answered[3]]
+    return Figures(good / took, good, _ms(text, "50%"), _ms(text, "99%"), int(answered[1]) - good + lost)
 
 
 def _ms(text: str, quantile: str) -> float:
-    found = re.search(rf"{quantile}\s+([\d.]+)(us|ms|s)", text)
-    assert found is not None, text
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
+    found = re.search(rf"{quantile}\s+([\d.]+)(us|ms|s|m)", text)
+    assert found, text
+    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[found[2]]
 
 
-def _slow(url: str, connections: int, seconds: float, payload: bytes | None) -> Figures:
+def _slow(url: str, connections: int, seconds: float, payload: bytes, says: str) -> Figures:
     host, port, path = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url).groups()
-    head = f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(payload or b'')}\r\n\r\n"
-    request = head.encode() + (payload or b"")
+    head = f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     times: list[float] = []
     bad = 0
 
@@ -86,9 +100,9 @@ def _slow(url: str, connections: int, seconds: float, payload: bytes | None) -> 
             writer.write(request)
             answer = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", answer, re.I)
-            await reader.readexactly(int(length[1]) if length else 0)
+            content = await reader.readexactly(int(length[1]) if length else 0)
             times.append(time.perf_counter() - start)
-            bad += answer[9:10] != b"2"
+            bad += answer[9:10] != b"2" or says.encode() not in content
         writer.close()
 
     async def run() -> None:
@@ -97,4 +111,5 @@ def _slow(url: str, connections: int, seconds: float, payload: bytes | None) -> 
 
     asyncio.run(run())
     times.sort()
-    return Figures(len(times) / seconds, times[len(times) // 2] * 1e3, times[len(times) * 99 // 100] * 1e3, bad)
+    good = len(times) - bad
+    return Figures(good / seconds, good, times[len(times) // 2] * 1e3, times[len(times) * 99 // 100] * 1e3, bad)
