@@ -20,7 +20,8 @@ from shared.errors import JournalDamaged
 from shared.state import WRITE, Record, number_of
 
 _SUFFIX = len(',"crc":"00000000"}')
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes read at once,
+_FIRST_CHUNK = 1 << 12  # and at first: many readers want a few lines only
 _WRITE_MARK = f'"message":"{WRITE}"'.encode()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
@@ -74,8 +75,10 @@ def lines(file: Readable, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (offset, line without newline, whether it had one) from `start` to the end of the file."""
     offset, rest = start, b""
     position = start
-    while chunk := os.pread(file.fileno(), _CHUNK, position):
+    size = _FIRST_CHUNK
+    while chunk := os.pread(file.fileno(), size, position):
         position += len(chunk)
+        size = min(2 * size, _CHUNK)
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield offset, line, True
