@@ -31,18 +31,21 @@ class Answer(NamedTuple):
 
 # Made with the first request: a server forks after it has imported the function.
 @functools.cache
-def _client() -> SyncClient:
-    return _plain(SyncClientBuilder()).build()
+def _client(*, tls: bool) -> SyncClient:
+    return _plain(SyncClientBuilder(), tls=tls).build()
 
 
 @functools.cache
-def _async_client() -> Client:
-    return _plain(ClientBuilder()).max_connections(CONNECTIONS).build()
+def _async_client(*, tls: bool) -> Client:
+    return _plain(ClientBuilder(), tls=tls).max_connections(CONNECTIONS).build()
 
 
-def _plain(builder: B) -> B:
+def _plain(builder: B, *, tls: bool) -> B:
     """What is sent is what was asked for, to whom it was asked, and what comes back is shown as it came."""
     builder.no_proxy().follow_redirects(False).pool_idle_timeout(timedelta(seconds=IDLE))
+    if not tls:
+        # Such a client never sees a certificate. It would not start, though, where the system has none of authorities.
+        builder.danger_accept_invalid_certs(True)
     return builder.gzip(False).brotli(False).zstd(False).deflate(False)
 
 
@@ -52,8 +55,8 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
     Raises:
         Busy: no answer, for whatever reason, within `timeout` seconds: the request may or may not have been heard.
     """
-    client = _client()
     try:
+        client = _client(tls=not url.startswith("http://"))
         asked = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
         answer = (asked if body is None else asked.body_bytes(body)).build().send()
         return Answer(answer.status, bytes(answer.bytes()), answer.headers)
@@ -63,8 +66,8 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
 
 async def send(url: str, headers: Mapping[str, str], body: bytes, within: float) -> Answer:
     """POST from the event loop; otherwise as `request`. `within` seconds include waiting for a connection."""
-    client = _async_client()
     try:
+        client = _async_client(tls=not url.startswith("http://"))
         async with asyncio.timeout(within):
             answer = await client.post(url).headers(headers).body_bytes(body).build().send()
             return Answer(answer.status, bytes(await answer.bytes()), answer.headers)

@@ -28,18 +28,19 @@ class Volume:
         self.config = config
         self.fs = PosixFileSystem()
         self.data = config.data_root
+        self._spool_root = config.spool_root  # computed there each time, and wanted for each segment
 
     def prepare(self) -> None:
         """Create the folders that are missing, except `data/`, whose absence means something."""
         with storage_errors("creating the store's folders"):
-            for folder in (self.config.adm_root, self.config.log_root, self.config.spool_root):
+            for folder in (self.config.adm_root, self.config.log_root, self._spool_root):
                 self.fs.makedirs(folder, exist_ok=True)
 
     # -- data files -------------------------------------------------------------------------------------------
 
     def staged(self, spool: str, at: int) -> str:
         """Where the payload at this place of a spool waits, whole but not synced, to be renamed into `data/`."""
-        return os.path.join(self.config.spool_root, f"{spool}.{at}")
+        return f"{self._spool_root}/{spool}.{at}"
 
     def stage(self, spool: str, at: int, payload: bytes) -> None:
         """Write a payload where `publish` finds it.
@@ -61,7 +62,7 @@ class Volume:
         Raises:
             FileNotFoundError: nothing is staged there.
         """
-        self.fs.mv(self.staged(spool, at), os.path.join(self.data, name))
+        self.fs.mv(self.staged(spool, at), f"{self.data}/{name}")
 
     def read(self, name: str) -> bytes:
         """The file `data/<name>`.
@@ -89,12 +90,12 @@ class Volume:
         """
         if not _SPOOL_ID.fullmatch(spool):
             raise ValueError(f"not a spool id: {spool!r}")
-        return os.path.join(self.config.spool_root, spool + (".closed" if closed else ".log"))
+        return os.path.join(self._spool_root, spool + (".closed" if closed else ".log"))
 
     def spools(self) -> dict[str, str]:
         """Every spool on the volume: id -> path."""
         return {
-            name.split(".")[0]: os.path.join(self.config.spool_root, name)
+            name.split(".")[0]: os.path.join(self._spool_root, name)
             for name in self._spool_files()
             if name.endswith((".log", ".closed"))
         }
@@ -103,11 +104,11 @@ class Volume:
         """Remove a closed spool and what is still staged from it."""
         for name in self._spool_files():
             if name.startswith(f"{spool}.") and not name.endswith((".log", ".closed")):
-                self.fs.rm_file(os.path.join(self.config.spool_root, name))
+                self.fs.rm_file(os.path.join(self._spool_root, name))
         self.fs.rm_file(self.spool_path(spool, closed=True))
 
     def _spool_files(self) -> list[str]:
-        return [os.path.basename(path) for path in self.fs.ls(self.config.spool_root, detail=False)]
+        return [os.path.basename(path) for path in self.fs.ls(self._spool_root, detail=False)]
 
     # -- tally and views --------------------------------------------------------------------------------------
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +17,7 @@ import pytest
 from shared import transport
 from shared.errors import Busy
 from shared.serve_common import IDLE, KEEP_ALIVE
-from tests.harness import Process, http, segment, wait_for
+from tests.harness import ROOT, Process, http, segment, wait_for
 
 CREATED = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok"
 
@@ -299,3 +302,12 @@ def test_an_answer_leaves_in_one_piece(peer, before):
         for _ in range(50):
             s.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: x\r\n\r\n")
             assert s.recv(65536).endswith(b"\r\n\r\nalive")
+
+
+def test_plain_http_needs_no_certificates_of_authorities(peer):
+    behind = peer(lambda self, connection: self.hear(connection) and connection.sendall(CREATED))
+    code = f"from shared import transport; print(transport.post({behind.url!r}, {{}}, b'x', 5)[0])"
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    bare |= {"SSL_CERT_FILE": "/nonexistent", "SSL_CERT_DIR": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True)
+    assert done.stdout == "201\n", done.stderr
