@@ -180,7 +180,7 @@ def test_nobody_is_recorded_under_another_name_and_no_secret_is(clean):
     assert http.request("POST", url, body=body, headers={**event, **bearer(SECRETS["operate"])}).status == 204
     assert clean.request("GET", "/dstat", headers=bearer(SECRETS["read"])).json()["user"] == "operate"
     assert http.request("POST", url, body=body, headers={**event, **bearer(SECRETS["write"])}).status == 403
-    written = "".join(path.read_text() for path in clean.root.rglob("*") if path.is_file())
+    written = "".join(path.read_text("latin-1") for path in clean.root.rglob("*") if path.is_file())
     written += "".join(process.text() for process in clean.processes.values())
     for secret in ("a-secret-of-somewhere-else", *SECRETS.values()):
         assert secret not in written
