@@ -10,47 +10,28 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import re
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
 from shared.access_config import Trust
-from shared.config import ConfigError
+from shared.caller import OPERATE, READ, SCOPES, SERVICE, WRITE, Caller
 from shared.errors import Forbidden, Unauthenticated
+from shared.watched import Watched
+
+__all__ = ["KNOWN", "OPEN", "OPERATE", "READ", "SERVICE", "WRITE"]  # in which routes say what they need
+__all__ += ["Asked", "Guard", "Need", "need_of", "needs", "on_record", "permit", "read_tokens"]
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
 Headers = Mapping[str, str]
 
-READ, WRITE, OPERATE = "read", "write", "operate"
-SERVICE = "service"  # the store's own functions: they commit records, and say on whose behalf they ask
-SCOPES = frozenset((READ, WRITE, OPERATE, SERVICE))
 OPEN, KNOWN = "open", "known"  # needs of routes, not scopes: anyone; anyone with credentials
 
-_EVERY = 1.0  # seconds between two looks at a file
 _LINE = re.compile(r"sha256:([0-9a-f]{64})\s+(\S{1,256})\s+(\S+)")
 _MARK = re.compile(r"sha256:[0-9a-f]{12}")
-
-
-class Caller(NamedTuple):
-    """Who is asking.
-
-    Attributes:
-        name: as the token file or the JWT's subject has it.
-        scopes: what they may do; no scope implies another.
-        mark: a fingerprint of their credentials, fit to be recorded: the beginning of their SHA-256.
-        relays: whether they speak for others, whom they name themselves.
-    """
-
-    name: str
-    scopes: frozenset[str]
-    mark: str
-    relays: bool = False
 
 
 class Need(NamedTuple):
@@ -89,72 +70,6 @@ class Asked(Protocol):
     body: bytes
     caller: Caller | None
     guard: Guard | None
-
-
-class Watched(Generic[T]):
-    """What a file says; read again when it has changed, which is looked at once a second.
-
-    A file that can no longer be read, or not understood, is reported once, and what it said before stays in force.
-
-    Raises, when made:
-        ConfigError: there is nothing to begin with; never quotes the file.
-    """
-
-    def __init__(self, path: str, read: Callable[[str], T]) -> None:
-        self._path = path
-        self._read = read
-        self._due = 0.0
-        self._seen: object = None
-        try:
-            self._load()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {_reason(error)}") from None
-
-    def get(self) -> T:
-        """Its content, at most a second old."""
-        if (now := time.monotonic()) >= self._due:
-            self._due = now + _EVERY
-            try:
-                self._load()
-            except (OSError, ValueError) as error:
-                log.error("%s: %s; what it said before stays in force", self._path, _reason(error))
-        return self._value
-
-    def _load(self) -> None:
-        found = os.stat(self._path)
-        seen = (found.st_mtime_ns, found.st_ino, found.st_size)
-        if seen == self._seen:
-            return
-        self._seen = seen
-        with open(self._path, encoding="utf-8") as file:
-            self._value = self._read(file.read())
-
-
-def _reason(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) else error)
-
-
-class Credential:
-    """A token of our own, from a file, as a header for those we ask; none without a file.
-
-    Raises:
-        ConfigError: the file cannot be read; with `optional` it may be missing.
-    """
-
-    def __init__(self, path: str, *, optional: bool = False) -> None:
-        there = bool(path) and (not optional or os.path.exists(path))
-        self._token = Watched(path, _printable) if there else None
-
-    def headers(self) -> dict[str, str]:
-        """The header, or nothing."""
-        return {"Authorization": f"Bearer {self._token.get()}"} if self._token else {}
-
-
-def _printable(text: str) -> str:
-    token = text.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("must hold one token and nothing else")
-    return token
 
 
 def read_tokens(text: str) -> list[tuple[bytes, Caller]]:

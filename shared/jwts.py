@@ -18,8 +18,9 @@ import jwt
 
 from shared import transport
 from shared.access_config import Issuer, Trust
-from shared.auth import OPERATE, READ, WRITE, Caller, Watched
+from shared.caller import OPERATE, READ, WRITE, Caller
 from shared.errors import Busy, KeysMissing, Unauthenticated
+from shared.watched import Watched
 
 log = logging.getLogger(__name__)
 

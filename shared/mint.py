@@ -10,7 +10,8 @@ import hashlib
 import secrets
 import sys
 
-from shared.auth import SCOPES, read_tokens
+from shared.auth import read_tokens
+from shared.caller import SCOPES
 
 _MANIFEST = """\
 apiVersion: v1

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from shared import events, journal, transport
-from shared.auth import Credential
 from shared.config import Config
+from shared.credential import Credential
 from shared.errors import Busy
 from shared.failpoints import failpoint
 from shared.posix import PosixFileSystem, replace_durably, storage_errors

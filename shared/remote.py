@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from shared import events, transport
-from shared.auth import Credential
 from shared.config import Config, ConfigError
+from shared.credential import Credential
 from shared.errors import ANSWERS, Busy, DatastoreError, Forbidden, Recovering, Unauthenticated, error_for
 from shared.state import FROZEN
 from shared.submission import Submission, Verdict

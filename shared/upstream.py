@@ -9,9 +9,9 @@ from urllib.parse import urlencode, urljoin
 import msgspec
 
 from shared import transport
-from shared.auth import Credential
 from shared.buffer import Archive, Counts, Description
 from shared.config import Upstream
+from shared.credential import Credential
 from shared.errors import (
     BufferFrozen,
     Busy,

@@ -21,6 +21,7 @@ import msgspec
 
 from shared import auth, metrics
 from shared.access_config import Limits, Trust, limits_from_env, trust_from_env
+from shared.caller import Caller
 from shared.errors import (
     BadRequest,
     BadSegment,
@@ -49,7 +50,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     query: Mapping[str, str] = field(default_factory=dict)
-    caller: auth.Caller | None = None  # who is asking; None where nobody was asked who they are
+    caller: Caller | None = None  # who is asking; None where nobody was asked who they are
     guard: auth.Guard | None = None
 
     def on_record(self, user: str, token: str) -> tuple[str, str]:
