@@ -136,7 +136,7 @@ class Intake:
         try:
             with metrics.COMMIT.time():
                 verdicts = self._commit(submissions) if submissions else []
-        except (Busy, Recovering):
+        except Busy:
             # Perhaps it was decided: then the writer needs what is staged. Or the question still waits in a writer that
             # is held up, to be decided when the clients' keys are forgotten: from this spool it must not be.
             self._spool.abandon()

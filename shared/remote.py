@@ -89,10 +89,9 @@ class RemoteWriter:
                 error = _error(answer)
             except Busy as busy:
                 error, unanswered = busy, True
-            if unanswered and not isinstance(error, (Busy, Recovering)):
-                raise Busy(str(error))  # which is about this repetition, not about the one before
             if not isinstance(error, (Busy, Recovering)) or time.monotonic() + pause > deadline:
-                raise error
+                # A refusal is about this repetition, not about an earlier one that was not answered.
+                raise Busy(str(error)) if unanswered else error
             time.sleep(pause)
             pause = min(pause * 2, 0.5)
 
