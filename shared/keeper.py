@@ -14,7 +14,7 @@ from shared.errors import DatastoreError
 from shared.outbox import Outbox
 from shared.writer import Writer
 
-VIEWS_LAG = 0.1  # seconds by which the views may be behind the counts
+VIEWS_LAG = 0.5  # seconds by which the views may be behind the counts; to show them takes the lock for a millisecond
 
 log = logging.getLogger(__name__)
 
