@@ -62,7 +62,8 @@ class _Gathered:
         if self._waiting:
             data = b"".join(self._waiting)
             self._waiting.clear()
-            self._transport.write(data)
+            if not self._transport.is_closing():  # as when the client has gone since
+                self._transport.write(data)
 
     def close(self) -> None:
         self._flush()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -236,3 +237,23 @@ def test_views_are_not_written_through_a_link(new_store, tmp_path):
     assert store.send(segment()).status == 201  # of which the journal knows
     assert store.freeze().status == 507
     assert victim.read_text() == "mine"
+
+
+def test_a_connection_that_is_closed_before_it_is_answered_leaves_no_traceback(new_store):
+    store = new_store("embedded")
+    request = b"GET /stat HTTP/1.1\r\nHost: x\r\n\r\n"
+    for more in (
+        b"",
+        request,
+        b"\0nonsense\r\n\r\n",
+    ):  # after the last the server closes, its first answer yet to be sent
+        for reset in (True, False):
+            with socket.create_connection(("127.0.0.1", store.writer.port), timeout=0.2) as connection:
+                if reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(request + more)
+                with contextlib.suppress(TimeoutError):
+                    while not reset and connection.recv(4096):
+                        pass
+    assert store.stat()["n_itm"] == 0
+    assert "Traceback" not in store.writer.text()

@@ -154,8 +154,8 @@ def attack(topology: str, folder: Path, count: int, seed: int) -> tuple[Counter,
         for process in store.processes.values():
             if http.request("GET", process.url + "/health/readiness").status != 200:
                 wrong.append(f"{process.target} is not ready")
-            if "Traceback" in process.text() or "unforeseen" in process.text():
-                wrong.append(f"{process.target} logged a traceback:\n{process.text()[-3000:]}")
+            if found := re.search("Traceback|unforeseen", text := process.text()):
+                wrong.append(f"{process.target} logged a traceback:\n{text[max(found.start() - 500, 0) :][:4000]}")
         store.check_exact()
         store.stop()
         wrong += [f"stray file {name}" for name in strays(store.root)]
