@@ -42,10 +42,19 @@ FUNCTION_OF = {
 }
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel gives to outgoing connections: it must stay free."""
+    """A port nobody listens on, below those the kernel gives to outgoing connections: it must stay free.
+
+    No port is given twice: who has it may not be listening yet, or may be dead at the moment.
+    """
     while True:
         port = random.randrange(10_000, 32_000)
+        if port in _given:
+            continue
+        _given.add(port)
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
