@@ -33,6 +33,7 @@ class Config:
     volume_root: str  # DTVOLROOT: the archives, and the spool, on one file system with data_root
     queue_length: int = 1024  # WCHSZ: segments that may wait in ingest
     group_size: int = 256  # segments that share one sync at the most
+    stage_apart: int = 7  # segments: so large a group's files are made by another process
     spool_size: int = 64 << 20  # a spool longer than this is closed and trimmed
     checkpoint_size: int = 64 << 20  # a start folds so much of the journal at the most, unless it must fold all of it
     writer_url: str = ""  # the split ingest, freeze and cleanall find the writer here
@@ -122,6 +123,7 @@ def from_env(env: Mapping[str, str] = os.environ) -> Config:
         volume_root=volume,
         queue_length=read("WCHSZ", Config.queue_length, _count(), "a positive whole number"),
         group_size=read("GROUP_SIZE", Config.group_size, _count(), "a positive whole number"),
+        stage_apart=read("STAGE_APART", Config.stage_apart, _count(), "a positive whole number"),
         spool_size=read("SPOOL_SIZE", Config.spool_size, _count(), "a positive number of bytes"),
         checkpoint_size=read("CHECKPOINT_SIZE", Config.checkpoint_size, _count(), "a positive number of bytes"),
         writer_url=read("WRITER_URL", "", _url, "an http:// or https:// URL"),

@@ -14,7 +14,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -92,10 +92,11 @@ class AppendFile:
         """The descriptor, for reading."""
         return self.fd
 
-    def append(self, buffers: Sequence[bytes], name: str) -> int:
+    def append(self, buffers: Sequence[bytes], name: str, meanwhile: Callable[[], object] = lambda: None) -> int:
         """Write `buffers` at the end and make them durable; return the offset of the first byte.
 
-        `name` prefixes the failpoints passed (`<name>.written` before the sync, `<name>.synced` after).
+        `name` prefixes the failpoints passed (`<name>.written` before the sync, `<name>.synced` after); `meanwhile` is
+        called before the sync, when the bytes can be read.
 
         Raises:
             StorageFailed: the write or the sync failed; the file is as long as before.
@@ -105,6 +106,7 @@ class AppendFile:
         try:
             self._write(buffers, start)
             failpoint(f"{name}.written")
+            meanwhile()
             os.fdatasync(self.fd)
         except OSError as error:
             # After a failed sync the kernel may have dropped the dirty pages while still showing them: cut the

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shared.errors import StorageFailed
-from shared.failpoints import failpoint
 from shared.posix import AppendFile, same_file, storage_errors, sync_folder, try_lock
+from shared.stager import Stager
 from shared.volume import Volume
+
+_PIECE = 5 << 10
 
 
 class Place(NamedTuple):
@@ -36,49 +38,46 @@ class Spool:
         self._volume = volume
         self._id = ""
         self._file: AppendFile | None = None
+        self._stager = Stager(volume)
 
     def store(self, payloads: Sequence[bytes]) -> list[Place | StorageFailed]:
-        """Stage every payload as a file and make all of them durable with one sync.
+        """Make all payloads durable with one sync, and stage each as a file.
 
         Returns:
-            For each payload its place, or why it could not be staged; such a one is not in the spool.
+            For each payload its place, or why it could not be staged; what the spool holds of such a one is never
+            referred to.
 
         Raises:
             StorageFailed: the spool could not be written or synced; nothing of the group is left.
         """
         file = self._open()
-        results: list[Place | StorageFailed] = []
-        kept: list[bytes] = []
-        at = file.end
+        start = at = file.end
+        places: list[Place] = []
         for payload in payloads:
-            try:
-                self._volume.stage(self._id, at, payload)
-            except StorageFailed as error:
-                results.append(error)
-                continue
-            results.append(Place(self._id, at, len(payload), zlib.crc32(payload)))
-            kept.append(payload)
+            places.append(Place(self._id, at, len(payload), _checksum(payload)))
             at += len(payload)
-        failpoint("spool.staged")
         try:
-            if kept:
-                file.append(kept, "spool")
+            file.append(payloads, "spool", lambda: self._stager.start(self._id, start, payloads))
         except StorageFailed:
-            for place in results:
-                if isinstance(place, Place):
-                    self._volume.discard(place.spool, place.at)
+            self._stager.finish()
+            for place in places:
+                self._volume.discard(place.spool, place.at)
             raise
-        return results
+        return [failure or place for failure, place in zip(self._stager.finish(), places, strict=True)]
 
     def abandon(self) -> None:
         """Give the spool up, and have nothing decided from it any more, however late a writer hears of it."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._volume.fs.mv(self._file.path, self._volume.spool_path(self._id, closed=True))
-        self.close()
+        self._give_up()
 
     def close(self) -> None:
         """Give the spool up; the writer may trim it."""
+        self._give_up()
+        self._stager.close()
+
+    def _give_up(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -86,7 +85,7 @@ class Spool:
     def _open(self) -> AppendFile:
         if self._file is not None and self._file.end < self._volume.config.spool_size:
             return self._file
-        self.close()
+        self._give_up()
         with storage_errors("opening a spool"):
             while True:
                 spool = secrets.token_hex(8)
@@ -111,3 +110,12 @@ def read_payload(path: str, at: int, size: int, checksum: int) -> bytes | None:
     finally:
         os.close(fd)
     return payload if len(payload) == size and zlib.crc32(payload) == checksum else None
+
+
+def _checksum(payload: bytes) -> int:
+    """CRC-32, piece by piece: zlib gives the interpreter away for more than 5 kB, and takes long to get it back."""
+    whole = memoryview(payload)
+    checksum = 0
+    for start in range(0, len(whole), _PIECE):
+        checksum = zlib.crc32(whole[start : start + _PIECE], checksum)
+    return checksum

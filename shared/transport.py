@@ -5,7 +5,6 @@ A request is sent once. Only one that finds its pooled connection closed before 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Mapping
 from datetime import timedelta
@@ -65,13 +64,13 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
 
 
 async def send(url: str, headers: Mapping[str, str], body: bytes, within: float) -> Answer:
-    """POST from the event loop; otherwise as `request`. `within` seconds include waiting for a connection."""
+    """POST from the event loop; otherwise as `request`."""
     try:
         client = _async_client(tls=not url.startswith("http://"))
-        async with asyncio.timeout(within):
-            answer = await client.post(url).headers(headers).body_bytes(body).build().send()
-            return Answer(answer.status, bytes(await answer.bytes()), answer.headers)
-    except (PyreqwestError, ValueError, TimeoutError) as error:
+        asked = client.post(url).headers(headers).timeout(timedelta(seconds=within))
+        answer = await asked.body_bytes(body).build().send()
+        return Answer(answer.status, bytes(await answer.bytes()), answer.headers)
+    except (PyreqwestError, ValueError) as error:
         raise _no_answer(url, error) from error
 
 

@@ -38,7 +38,7 @@ class Volume:
 
     # -- data files -------------------------------------------------------------------------------------------
 
-    def staged(self, spool: str, at: int) -> str:
+    def staged(self, spool: str, at: int | str) -> str:
         """Where the payload at this place of a spool waits, whole but not synced, to be renamed into `data/`."""
         return f"{self._spool_root}/{spool}.{at}"
 

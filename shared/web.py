@@ -225,10 +225,13 @@ def with_resp(handler: Handler) -> Handler:
     return answered
 
 
+_is_async = functools.cache(inspect.iscoroutinefunction)  # which takes longer than the rest of `run`
+
+
 async def run(handler: Handler, call: Call) -> Reply:
     """Call a handler from the event loop: a plain one, which may block, on a thread."""
     # Probes must not queue behind requests that wait for a lock.
-    if call.path in PROBES or inspect.iscoroutinefunction(handler):
+    if call.path in PROBES or _is_async(handler):
         reply = handler(call)
     else:
         reply = await asyncio.get_running_loop().run_in_executor(_threads, handler, call)

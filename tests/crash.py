@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -58,6 +59,7 @@ class Round:
         env = {
             "ROOT": str(root),
             "SPOOL_SIZE": "60000",
+            "STAGE_APART": self.dice.choice(["1", "1000"]),
             "CHECKPOINT_SIZE": "20000",
             "HOUSEKEEPING": "0.3",
             "COMMIT_TIMEOUT": "2",
@@ -173,6 +175,7 @@ class Round:
             await asyncio.sleep(self.dice.uniform(0.05, 0.6))
             process = self.dice.choice(self.writers * 2 + self.ingests + self.operators)
             chances = {"kill": 4, "failpoint": 5, "pause": 3, "power": int(bool(self.shim)), "full": 4 * self.small}
+            chances["stager"] = 2
             [fault] = self.dice.choices(list(chances), list(chances.values()))
             if fault == "kill":
                 process.kill()
@@ -187,6 +190,11 @@ class Round:
                 self.tally["pauses"] += 1
             elif fault == "full":
                 await self.fill_up()
+            elif fault == "stager":
+                for child in self.dice.choice(self.ingests).children():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
+                        self.tally["stagers killed"] += 1
             else:
                 for each in self.processes:
                     each.kill()

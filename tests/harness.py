@@ -122,6 +122,14 @@ class Process:
     def text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
 
+    def children(self) -> list[int]:
+        """The processes that it has started itself."""
+        try:
+            return [int(pid) for task in Path(f"/proc/{self.process.pid}/task").iterdir()
+                    for pid in (task / "children").read_text().split()]  # fmt: skip
+        except FileNotFoundError:
+            return []
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 

@@ -25,9 +25,10 @@ def small_disk(request, tmp_path):
     subprocess.run(["umount", mount], check=True)
 
 
-def test_disk_full_is_507_and_recovers(small_disk, topology, new_store):
+@pytest.mark.parametrize("apart", ["1", "1000"])
+def test_disk_full_is_507_and_recovers(small_disk, apart, topology, new_store):
     root, mount = small_disk
-    store = new_store(topology, root=root, SPOOL_SIZE="500000")
+    store = new_store(topology, root=root, SPOOL_SIZE="500000", STAGE_APART=apart)
     try:
         ballast = mount / "ballast"
         ballast.write_bytes(b"\0" * (100_000 if mount != root else 2_000_000))

@@ -14,6 +14,7 @@ from tests.sink import Sink
 
 OF_INGEST = {name for name in NAMES if name.startswith("spool.")}
 OF_STORE = sorted(name for name in NAMES if not name.startswith("preproc."))  # those are in test_preproc
+CASES = [(name, {}) for name in OF_STORE] + [(name, {"STAGE_APART": "1"}) for name in sorted(OF_INGEST)]
 
 
 def until_done(action, revive):
@@ -31,12 +32,12 @@ def until_done(action, revive):
     raise AssertionError("no answer")
 
 
-@pytest.mark.parametrize("name", OF_STORE)
-def test_killed_at_every_failpoint(name, topology, new_store):
+@pytest.mark.parametrize(("name", "more"), CASES)
+def test_killed_at_every_failpoint(name, more, topology, new_store):
     with Sink() as sink:
         store = new_store(
             topology, ready=False, SPOOL_SIZE="1000", HOUSEKEEPING="0.1", K_SINK=sink.url, COMMIT_TIMEOUT="3",
-            CHECKPOINT_SIZE="1000",
+            CHECKPOINT_SIZE="1000", **more,
         )  # fmt: skip
         victim = store.ingest if name in OF_INGEST else store.writer
         victim.stop()
