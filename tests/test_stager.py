@@ -124,6 +124,7 @@ def test_a_process_that_does_not_answer_is_done_without(spooled, what, monkeypat
     pid = spooled.process.pid
     os.kill(pid, signal.SIGSTOP)
     spooled.start()
+    list(spooled.staged())[3].write_bytes(b"hal")  # so far it came
     os.kill(pid, what)
     assert spooled.stager.finish() == [None] * 20
     assert spooled.files() == spooled.payloads
