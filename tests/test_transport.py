@@ -15,8 +15,10 @@ from contextlib import suppress
 import pytest
 
 from shared import transport
-from shared.errors import Busy
+from shared.errors import Busy, DatastoreError, StorageFailed
+from shared.remote import RemoteWriter
 from shared.serve_common import IDLE, KEEP_ALIVE
+from shared.submission import Submission
 from tests.harness import ROOT, Process, http, segment, wait_for
 
 CREATED = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok"
@@ -205,6 +207,26 @@ def test_waiting_for_a_connection_counts_as_waiting(peer):
 
 def test_clients_give_idle_connections_up_before_servers_do():
     assert IDLE < KEEP_ALIVE / 2
+
+
+# -- the writer, asked across HTTP --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("unanswered", "told"), [(1, Busy), (0, StorageFailed)])
+def test_a_refusal_after_a_try_that_was_not_answered_leaves_it_open(peer, unanswered, told):
+    """The refusal is about the repetition. The first try may have been decided: what is staged must be left alone."""
+    refusal = b'{"code":"ERRIO","body":"no space"}'
+
+    def script(self, connection):
+        self.hear(connection)
+        if len(self.heard) > unanswered:
+            connection.sendall(b"HTTP/1.1 507 No\r\ncontent-length: %d\r\n\r\n%s" % (len(refusal), refusal))
+
+    behind = peer(script)
+    with pytest.raises(DatastoreError) as raised:
+        RemoteWriter(behind.url, patience=5).commit([Submission("0" * 16, 0, 1, 0, "", "", "", 0.0, 1.0, 1)])
+    assert type(raised.value) is told
+    assert len(behind.heard) == unanswered + 1
 
 
 # -- as the functions use it --------------------------------------------------------------------------------------
