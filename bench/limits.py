@@ -28,8 +28,9 @@ RECORD = 260  # bytes of a journal line
 APPENDED, MADE = "7 kB appended, a sync for 64", "7 kB files made"
 MB_APPENDED, MB_MADE = "390 kB appended, a sync for 10", "390 kB made as files"
 RECORDS, ALONE = "records appended, a sync for 256", "a record appended and synced by itself"
-HELLO = "the framework's hello, 16 connections"
+HELLO, HELLO_ALONE = "the framework's hello, 16 connections", "the framework's hello, 1 connection"
 FLOOR, LONG_FLOOR = "a 7 kB segment by itself", "a 390 kB segment by itself"
+ONE_SYNC = f"{FLOOR}, with one sync instead of two"  # no store that keeps payloads and decisions apart can do that
 
 
 class Limits:
@@ -73,23 +74,23 @@ def size_of(payload: bytes) -> str:
     return "390 kB" if payload is LONG else "7 kB"
 
 
-def _floor(root: Path, payload: bytes) -> float:
-    """Segments a second if each has the disk to itself: file made, two appends each synced in turn, file renamed.
+def _floor(root: Path, *appended: list[bytes]) -> float:
+    """Segments a second if each has the disk to itself: file made, appends each synced in turn, file renamed.
 
     No store that makes a segment durable in that way is faster with one connection.
     """
-    spool, journal = _appends(root, [payload]), _appends(root, [b"r" * RECORD])
+    appends = [_appends(root, each) for each in appended]
 
     def store(i: int) -> None:
-        _make(root / f"staged{i}", payload)
-        spool(i)
-        journal(i)
+        _make(root / f"staged{i}", appended[0][0])
+        for append in appends:
+            append(i)
         os.rename(root / f"staged{i}", root / f"stored{i}")
 
     return _per_second(store)
 
 
-def _hello(root: Path) -> float:
+def _hello(root: Path, connections: int) -> float:
     """The framework's own asynchronous hello, through its own application and our server's settings."""
     (root / "main.py").write_text(
         "import functions_framework.aio\n@functions_framework.aio.http\nasync def hello(request):\n    return 'hi'\n"
@@ -104,7 +105,7 @@ def _hello(root: Path) -> float:
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
     try:
         wait_for(lambda: _answers(url))
-        return measure(url, 16, 2).rate
+        return measure(url, connections, 2).rate
     finally:
         process.terminate()
         process.wait()
@@ -151,11 +152,13 @@ LIMITS: dict[str, Callable[[Path], float]] = {
     APPENDED: lambda root: 64 * _per_second(_appends(root, [SHORT] * 64)),
     MADE: lambda root: _per_second(lambda i: _make(root / str(i), SHORT)),
     f"{MADE}, each synced": lambda root: _per_second(lambda i: _make(root / str(i), SHORT, sync=True)),
-    FLOOR: lambda root: _floor(root, SHORT),
+    FLOOR: lambda root: _floor(root, [SHORT], [b"r" * RECORD]),
+    ONE_SYNC: lambda root: _floor(root, [SHORT, b"r" * RECORD]),
     MB_APPENDED: lambda root: 10 * len(LONG) / 1e6 * _per_second(_appends(root, [LONG] * 10)),
     MB_MADE: lambda root: len(LONG) / 1e6 * _per_second(lambda i: _make(root / str(i), LONG), most=250),
-    LONG_FLOOR: lambda root: _floor(root, LONG),
+    LONG_FLOOR: lambda root: _floor(root, [LONG], [b"r" * RECORD]),
     RECORDS: lambda root: 256 * _per_second(_appends(root, [b"r" * RECORD] * 256)),
     ALONE: lambda root: _per_second(_appends(root, [b"r" * RECORD])),
-    HELLO: _hello,
+    HELLO: lambda root: _hello(root, 16),
+    HELLO_ALONE: lambda root: _hello(root, 1),
 }

@@ -53,7 +53,7 @@ def at_size(folder: Path, count: int, limits: Limits, report: Report, *, keys: b
                 _drain_lists(split)
                 _memory(split, shown, report)
             store.start()
-        times = 5 if count < 10_000 else 2 if count < 1_000_000 else 1
+        times = 5 if count < 10_000 else 1 if keys else 3  # to fill it again takes a minute a million
         _cleanall(store, count, times, lambda: fill(folder, count, keys=keys), shown, report)
     finally:
         store.stop()
