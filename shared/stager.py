@@ -101,8 +101,10 @@ class Stager:
         assert self._process is not None
         assert self._process.stdout is not None
         output, answer = self._process.stdout.fileno(), b""
+        waiting = select.poll()
+        waiting.register(output, select.POLLIN)
         while len(answer) < len(self._group):
-            ready, _, _ = select.select([output], [], [], _PATIENCE)
+            ready = waiting.poll(_PATIENCE * 1000)
             more = os.read(output, len(self._group) - len(answer)) if ready else b""
             if not more:
                 return False

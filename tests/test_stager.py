@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -137,6 +138,20 @@ def test_an_answer_nobody_waited_for_is_not_taken_for_the_next_one(spooled):
     spooled.spool("e" * 16).write_bytes(b"abc")
     spooled.stager.start("e" * 16, 0, [b"a", b"b", b"c", b"d"])  # the fourth is not there
     assert [result is None for result in spooled.stager.finish()] == [True, True, True, False]
+
+
+def test_a_server_may_have_more_descriptors_than_select_takes(spooled):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, limits[1]))
+    connections = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        spooled.start()
+        assert spooled.stager.finish() == [None] * 20
+    finally:
+        for connection in connections:
+            os.close(connection)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert spooled.files() == spooled.payloads
 
 
 def test_where_no_process_can_be_started_files_are_made_all_the_same(spooled, monkeypatch):
