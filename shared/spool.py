@@ -51,13 +51,14 @@ class Spool:
             StorageFailed: the spool could not be written or synced; nothing of the group is left.
         """
         file = self._open()
-        start = at = file.end
+        at = file.end
         places: list[Place] = []
         for payload in payloads:
             places.append(Place(self._id, at, len(payload), _checksum(payload)))
             at += len(payload)
+        group = [(place.spool, place.at, payload) for place, payload in zip(places, payloads, strict=True)]
         try:
-            file.append(payloads, "spool", lambda: self._stager.start(self._id, start, payloads))
+            file.append(payloads, "spool", lambda: self._stager.start(group))
         except StorageFailed:
             self._stager.finish()
             for place in places:

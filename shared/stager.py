@@ -34,19 +34,16 @@ class Stager:
         self._volume = volume
         self._many = volume.config.stage_apart  # for fewer, waking another process costs more than it saves
         self._process: subprocess.Popen[bytes] | None = None
-        self._group: list[tuple[str, int, bytes]] = []  # spool, offset, payload
+        self._group: Sequence[tuple[str, int, bytes]] = ()
         self._asked = False  # a question to the process is open
         self._results: list[StorageFailed | None] = []
 
-    def start(self, spool: str, at: int, payloads: Sequence[bytes]) -> None:
-        """Begin to stage payloads, which lie one after another in the spool from the offset `at` on."""
+    def start(self, group: Sequence[tuple[str, int, bytes]]) -> None:
+        """Begin to stage a group: spool, offset and payload of each. They lie one after another in one spool."""
         if self._asked:  # and nobody waited for the answer, which must not be taken for the next one
             self.close()
-        self._group = []
-        for payload in payloads:
-            self._group.append((spool, at, payload))
-            at += len(payload)
-        self._asked = len(payloads) >= self._many and self._ask(spool)
+        self._group = group
+        self._asked = len(group) >= self._many and self._ask()
         if not self._asked:
             self._results = self._stage()
         failpoint("spool.staged")
@@ -59,7 +56,7 @@ class Stager:
             for spool, at, _ in self._group:
                 self._volume.discard(spool, at)
             self._results = self._stage()
-        results, self._results, self._group = self._results, [], []
+        results, self._results, self._group = self._results, [], ()
         return results
 
     def close(self) -> None:
@@ -80,11 +77,12 @@ class Stager:
                 results.append(error)
         return results
 
-    def _ask(self, spool: str) -> bool:
+    def _ask(self) -> bool:
+        spool, at, _ = self._group[0]
         path = os.fsencode(self._volume.spool_path(spool))
         stem = os.fsencode(self._volume.staged(spool, ""))
         sizes = [len(payload) for _, _, payload in self._group]
-        numbers = struct.pack(f"<{len(sizes) + 1}Q", self._group[0][1], *sizes)
+        numbers = struct.pack(f"<{len(sizes) + 1}Q", at, *sizes)
         head = struct.pack("<III", len(path), len(stem), len(sizes))
         with contextlib.suppress(OSError):  # it cannot be started, or has died
             if self._process is None:

@@ -64,7 +64,7 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
 
 
 async def send(url: str, headers: Mapping[str, str], body: bytes, within: float) -> Answer:
-    """POST from the event loop; otherwise as `request`."""
+    """POST from the event loop; otherwise as `request`. `within` seconds include waiting for a connection."""
     try:
         client = _async_client(tls=not url.startswith("http://"))
         asked = client.post(url).headers(headers).timeout(timedelta(seconds=within))

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ from shared.volume import Volume
 from tests.harness import ROOT, wait_for
 
 SPOOL = "0123456789abcdef"
+
+
+def group(spool, at, payloads):
+    """As `Spool.store` hands them over."""
+    offsets = accumulate(map(len, payloads[:-1]), initial=at)
+    return [(spool, offset, payload) for offset, payload in zip(offsets, payloads, strict=True)]
 
 
 class Spooled:
@@ -35,7 +42,7 @@ class Spooled:
         return Path(self.volume.spool_path(name))
 
     def start(self):
-        self.stager.start(SPOOL, 7, self.payloads)
+        self.stager.start(group(SPOOL, 7, self.payloads))
 
     def staged(self):
         """Where each payload is to be found."""
@@ -80,7 +87,7 @@ def test_one_process_serves_group_after_group_and_spool_after_spool(spooled):
     first = spooled.process.pid
     other = "f" * 16
     spooled.spool(other).write_bytes(b"onetwothree")
-    spooled.stager.start(other, 0, [b"one", b"two", b"three"])
+    spooled.stager.start(group(other, 0, [b"one", b"two", b"three"]))
     assert spooled.stager.finish() == [None] * 3
     assert Path(spooled.volume.staged(other, 6)).read_bytes() == b"three"
     assert spooled.process.pid == first
@@ -119,7 +126,7 @@ def test_a_killed_process_costs_nothing(spooled):
 @pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_process_that_does_not_answer_is_done_without(spooled, what, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE", 0.5)
-    spooled.stager.start(SPOOL, 7, spooled.payloads[:3])
+    spooled.stager.start(group(SPOOL, 7, spooled.payloads[:3]))
     spooled.stager.finish()
     spooled.unstage()
     pid = spooled.process.pid
@@ -136,7 +143,7 @@ def test_a_process_that_does_not_answer_is_done_without(spooled, what, monkeypat
 def test_an_answer_nobody_waited_for_is_not_taken_for_the_next_one(spooled):
     spooled.start()
     spooled.spool("e" * 16).write_bytes(b"abc")
-    spooled.stager.start("e" * 16, 0, [b"a", b"b", b"c", b"d"])  # the fourth is not there
+    spooled.stager.start(group("e" * 16, 0, [b"a", b"b", b"c", b"d"]))  # the fourth is not there
     assert [result is None for result in spooled.stager.finish()] == [True, True, True, False]
 
 
