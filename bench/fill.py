@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from shared.config import from_env
-from shared.spool import Place, Spool
-from shared.submission import Submission
-from shared.volume import Volume
-from shared.writer import Writer
+from shared.config import store_from_env
+from shared.domain.commit import CommitRequest
+from shared.ingest.spool_writer import SpoolPosition, SpoolWriter
+from shared.storage.writer import Writer
+from shared.volume.layout import Volume
 from tests.harness import segment
 
 BATCH = 256
@@ -21,19 +21,19 @@ def fill(root: Path, count: int, *, keys: bool = False) -> tuple[float, str]:
     Returns:
         How many a second, and the name of the one in the middle.
     """
-    config = from_env({"ROOT": str(root)})
+    config = store_from_env({"ROOT": str(root)})
     writer = Writer(config)
     writer.open()
-    spool = Spool(Volume(config))
+    spool = SpoolWriter(Volume(config))
     payload = segment(1)
     middle, prefix = "", time.time_ns()  # the keys of the batch before are known still
     start = time.perf_counter()
     for first in range(0, count, BATCH):
         numbers = range(first, min(first + BATCH, count))
-        places = [place for place in spool.store([payload] * len(numbers)) if isinstance(place, Place)]
+        places = [place for place in spool.store([payload] * len(numbers)) if isinstance(place, SpoolPosition)]
         verdicts = writer.commit(
             [
-                Submission(*place, key=f"{prefix}-{number}" if keys else "", t0=1e9, dt=1.0, n=1)
+                CommitRequest(*place, key=f"{prefix}-{number}" if keys else "", t0=1e9, dt=1.0, samples=1)
                 for place, number in zip(places, numbers, strict=True)
             ]
         )
@@ -50,17 +50,17 @@ def core(folder: Path) -> float:
 
     Without the renames: files are a matter of the file system, and have limits of their own.
     """
-    writer = Writer(from_env({"ROOT": str(folder)}))
+    writer = Writer(store_from_env({"ROOT": str(folder)}))
     writer.open()
     spool = "0" * 16
     Path(writer.volume.spool_path(spool)).touch()
-    writer.publisher.files = lambda records: None  # type: ignore[method-assign]
+    writer.publisher.publish_files = lambda records: None  # type: ignore[method-assign]
     first = int(time.time()) << 20  # beyond what an earlier round put forward from this spool
-    batches = [[Submission(spool, (first + b * BATCH + i) * 100, 100, 0) for i in range(BATCH)] for b in range(200)]
+    batches = [[CommitRequest(spool, (first + b * BATCH + i) * 100, 100, 0) for i in range(BATCH)] for b in range(200)]
     start = time.perf_counter()
     for batch in batches:
         verdicts = writer.commit(batch)
     taken = time.perf_counter() - start
-    assert all(verdict.fresh for verdict in verdicts)
+    assert all(verdict.is_new for verdict in verdicts)
     writer.close()
     return BATCH * len(batches) / taken

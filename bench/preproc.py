@@ -74,7 +74,7 @@ def main() -> None:
             store.freeze()
         print(f"preproc of a batch of {len(samples) / RATE:g} s at {RATE} Hz, {len(parts)} segments of {CHUNK} samples")
         python = [sys.executable, "-c"]
-        job = [sys.executable, "-m", "shared.preproc_job"]
+        job = [sys.executable, "-m", "shared.preproc.job"]
         measure("preproc: batch read, HDF5, PNG, manifest", job, folder, ROOT=name)
         measure("gwpy alone: imports", [*python, IMPORTS], folder)
         measure("gwpy alone: whitening and Q-transform", [*python, TRANSFORM], folder)

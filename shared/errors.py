@@ -114,7 +114,7 @@ class NotFrozen(Unavailable):
     """Products are made of a frozen batch only; it is open, was opened again, or has been filed away."""
 
 
-class NoPreproc(Unavailable):
+class PreprocUnavailable(Unavailable):
     """gwpy, which makes the products, is not installed here."""
 
 
@@ -130,7 +130,7 @@ class FlushFailed(StorageFailed):
     """The volume refused to file the batch away."""
 
 
-class KeysMissing(Unavailable):
+class SigningKeysUnavailable(Unavailable):
     """The keys of an issuer of JWTs cannot be had at the moment."""
 
 
@@ -138,7 +138,7 @@ class UpstreamFailed(Unavailable):
     """The service behind this one does not answer, or not in a way that can be understood."""
 
 
-class Answer(NamedTuple):
+class ErrorResponse(NamedTuple):
     """How an error is answered: HTTP status, machine-readable code, seconds to wait before a retry."""
 
     status: int
@@ -146,44 +146,44 @@ class Answer(NamedTuple):
     retry_after: int | None = None
 
 
-ANSWERS: dict[type[Exception], Answer] = {
-    BadSegment: Answer(400, "ERRFMT"),
-    BadRequest: Answer(400, "ERRFMT"),
-    Unprocessable: Answer(422, "ERRFMT"),  # what FastAPI, in the original, answers
-    Unauthenticated: Answer(401, "ERRAUTH"),
-    Forbidden: Answer(403, "ERRSCOPE"),
-    NoSuchRoute: Answer(404, "ERRPATH"),
-    NoSuchFile: Answer(404, "ERRFILE"),
-    WrongMethod: Answer(405, "ERRMETHOD"),
-    TooSlow: Answer(408, "ERRSLOW"),
-    BodyTooLarge: Answer(413, "ERRSIZE"),
-    HeaderTooLarge: Answer(431, "ERRHEADER"),
-    BufferFrozen: Answer(503, "FROZEN", 10),
-    Busy: Answer(503, "BUSY", 1),
-    Recovering: Answer(503, "RECOVERING", 1),
-    NotFrozen: Answer(409, "OPEN"),
-    NoPreproc: Answer(503, "NOPREPROC", 60),
-    JournalDamaged: Answer(503, "DAMAGED", 60),
-    StorageFailed: Answer(507, "ERRIO", 10),
-    FlushFailed: Answer(500, "ERRIO", 10),  # the original's `Broken FS`
-    KeysMissing: Answer(503, "ERRKEYS", 5),
-    UpstreamFailed: Answer(502, "UPSTREAM", 1),
-    Exception: Answer(500, "ERRINTERNAL"),
+ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
+    BadSegment: ErrorResponse(400, "ERRFMT"),
+    BadRequest: ErrorResponse(400, "ERRFMT"),
+    Unprocessable: ErrorResponse(422, "ERRFMT"),  # what FastAPI, in the original, answers
+    Unauthenticated: ErrorResponse(401, "ERRAUTH"),
+    Forbidden: ErrorResponse(403, "ERRSCOPE"),
+    NoSuchRoute: ErrorResponse(404, "ERRPATH"),
+    NoSuchFile: ErrorResponse(404, "ERRFILE"),
+    WrongMethod: ErrorResponse(405, "ERRMETHOD"),
+    TooSlow: ErrorResponse(408, "ERRSLOW"),
+    BodyTooLarge: ErrorResponse(413, "ERRSIZE"),
+    HeaderTooLarge: ErrorResponse(431, "ERRHEADER"),
+    BufferFrozen: ErrorResponse(503, "FROZEN", 10),
+    Busy: ErrorResponse(503, "BUSY", 1),
+    Recovering: ErrorResponse(503, "RECOVERING", 1),
+    NotFrozen: ErrorResponse(409, "OPEN"),
+    PreprocUnavailable: ErrorResponse(503, "NOPREPROC", 60),
+    JournalDamaged: ErrorResponse(503, "DAMAGED", 60),
+    StorageFailed: ErrorResponse(507, "ERRIO", 10),
+    FlushFailed: ErrorResponse(500, "ERRIO", 10),  # the original's `Broken FS`
+    SigningKeysUnavailable: ErrorResponse(503, "ERRKEYS", 5),
+    UpstreamFailed: ErrorResponse(502, "UPSTREAM", 1),
+    Exception: ErrorResponse(500, "ERRINTERNAL"),
 }
 """The only place that pairs an error with a status; a subclass is answered as its nearest listed ancestor."""
 
 _BY_CODE: dict[str, type[DatastoreError]] = {}
-for _error, _answer in ANSWERS.items():
+for _error, _answer in ERROR_RESPONSES.items():
     if issubclass(_error, DatastoreError):
         _BY_CODE.setdefault(_answer.code, _error)
 
 
-def answer_for(error: Exception) -> Answer:
+def error_response_for(error: Exception) -> ErrorResponse:
     """The HTTP answer for `error`, found along its class's ancestry."""
-    return next(ANSWERS[cls] for cls in type(error).__mro__ if cls in ANSWERS)
+    return next(ERROR_RESPONSES[cls] for cls in type(error).__mro__ if cls in ERROR_RESPONSES)
 
 
-def error_for(code: str, message: str) -> DatastoreError:
+def retryable_error_from_code(code: str, message: str) -> DatastoreError:
     """The error another function reported as `code`: what crossed HTTP is raised again as what it was.
 
     A code that is not a retryable one of ours becomes `Busy`: between our own functions every other answer
@@ -193,7 +193,7 @@ def error_for(code: str, message: str) -> DatastoreError:
     return (found if issubclass(found, Unavailable) else Busy)(message)
 
 
-def told(code: str, message: str) -> DatastoreError | None:
+def error_from_code(code: str, message: str) -> DatastoreError | None:
     """The error of this code, whichever it is; None if the table has no such code."""
     found = _BY_CODE.get(code)
     return found(message) if found else None

@@ -69,7 +69,7 @@ def is_event(headers: Mapping[str, str]) -> bool:
     return "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
 
 
-def read(headers: Mapping[str, str], body: bytes) -> list[Event]:
+def decode(headers: Mapping[str, str], body: bytes) -> list[Event]:
     """The events in a request for which `is_event` holds: one, or any number in batch mode.
 
     Raises:
@@ -101,7 +101,7 @@ def _check(specversion: str, *required: str) -> None:
         raise BadRequest("CloudEvent: id, source and type are too long")
 
 
-def write(type: str, source: str, id: str, data: Mapping[str, object], **extra: str) -> tuple[dict[str, str], bytes]:
+def encode(type: str, source: str, id: str, data: Mapping[str, object], **extra: str) -> tuple[dict[str, str], bytes]:
     """Headers and body of one event in structured mode."""
     attributes = {"type": type, "source": source, "id": id, "datacontenttype": "application/json", **extra}
     headers, body = to_structured(CloudEvent(attributes, dict(data)))
@@ -116,7 +116,7 @@ class _Outgoing(msgspec.Struct):
     data: msgspec.Struct
 
 
-def write_batch(
+def encode_batch(
     type: str, source: str, ids: Sequence[str], data: Sequence[msgspec.Struct]
 ) -> tuple[dict[str, str], bytes]:
     """Headers and body of events in batch mode, which the SDK does not have."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 
-from shared.state import FROZEN, State
+from shared.domain.state import FROZEN, State
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -14,9 +14,11 @@ _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.
 SEGMENTS = Counter("datastore_segments_accepted", "Segments acknowledged by this process")
 BYTES = Counter("datastore_bytes_accepted", "Bytes of the segments acknowledged by this process")
 REFUSALS = Counter("datastore_refusals", "Requests answered with an error, by code", ["code"])
-GROUPS = Histogram("datastore_group_size", "Segments that shared one sync", buckets=[1, 2, 4, 8, 16, 32, 64, 128, 256])
-SPOOL = Histogram("datastore_spool_seconds", "Staging and syncing one group's payloads", buckets=_SECONDS)
-COMMIT = Histogram("datastore_commit_seconds", "Reaching the verdicts of one group", buckets=_SECONDS)
+GROUP_SIZE = Histogram(
+    "datastore_group_size", "Segments that shared one sync", buckets=[1, 2, 4, 8, 16, 32, 64, 128, 256]
+)
+SPOOL_SECONDS = Histogram("datastore_spool_seconds", "Staging and syncing one group's payloads", buckets=_SECONDS)
+COMMIT_SECONDS = Histogram("datastore_commit_seconds", "Reaching the verdicts of one group", buckets=_SECONDS)
 QUEUE = Gauge("datastore_queue_length", "Segments waiting for the next group")
 MISSING = Gauge("datastore_segments_missing", "Stored segments found neither as a file nor in a spool")
 
@@ -25,11 +27,11 @@ _SIZE = Gauge("datastore_batch_bytes", "Bytes in the open batch")
 _FROZEN = Gauge("datastore_frozen", "1 while the batch is frozen")
 
 
-def show_state(state: Callable[[], State]) -> None:
+def expose_state(state: Callable[[], State]) -> None:
     """Have the state gauges ask `state` whenever they are scraped."""
-    _ITEMS.set_function(lambda: state().n_itm)
-    _SIZE.set_function(lambda: state().buff_size)
-    _FROZEN.set_function(lambda: state().dstatus == FROZEN)
+    _ITEMS.set_function(lambda: state().segments)
+    _SIZE.set_function(lambda: state().bytes)
+    _FROZEN.set_function(lambda: state().status == FROZEN)
 
 
 def text() -> bytes:

@@ -26,8 +26,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from shared import tally
 from shared.failpoints import NAMES
+from shared.volume import counters
 from tests.harness import Process, check_archive, http, segment, wait_for
 from tests.load import Sent, post
 from tests.powerloss import build_shim, environment, lose_power
@@ -269,7 +269,7 @@ class Round:
             {"n_itm": len(data), "buff_size": sum(map(len, data.values()))},
             self.root / "appdata/adm/StatDesc.json",
         )
-        assert tally.read(str(self.root / "appdata/adm/tally")).stat == stat, "I2: counts"
+        assert counters.read(str(self.root / "appdata/adm/tally")).stat == stat, "I2: counts"
         wait_for(lambda: json.loads(view.read_text()) == stat)
         lost = [key for key, (name, body) in self.acked.items() if stored.get(name) != body]
         bodies = Counter(stored.values())

@@ -82,9 +82,14 @@ def test_a_function_is_small_and_its_target_has_its_name(name):
 
 def test_one_module_knows_web_frameworks():
     # serve, which launches their servers, is no part of what a function is made of.
-    assert users("flask") | users("starlette") == {"targets.py", "serve.py", "serve_asgi.py", "serve_wsgi.py"}
-    assert users("uvicorn") == {"serve_asgi.py"}
-    assert users("gunicorn") == {"serve_wsgi.py"}
+    assert users("flask") | users("starlette") == {
+        "web/asgi.py",
+        "serve/__main__.py",
+        "serve/uvicorn_server.py",
+        "serve/gunicorn_server.py",
+    }
+    assert users("uvicorn") == {"serve/uvicorn_server.py"}
+    assert users("gunicorn") == {"serve/gunicorn_server.py"}
     for name in FUNCTIONS:
         assert not top(imported(ROOT / "functions" / name / "main.py")) & {"flask", "starlette", "uvicorn", "gunicorn"}
 
@@ -94,12 +99,12 @@ def test_one_module_knows_the_events_library():
 
 
 def test_one_module_knows_the_http_client():
-    assert users("pyreqwest") == {"transport.py"}
+    assert users("pyreqwest") == {"clients/http.py"}
     assert not users("urllib3") | users("httpx")  # the tests' and the command line's
 
 
 def test_one_module_needs_posix():
-    assert users("fcntl") == {"posix.py"}
+    assert users("fcntl") == {"volume/posix.py"}
 
 
 def test_at_most_one_module_is_scientific():
@@ -109,7 +114,7 @@ def test_at_most_one_module_is_scientific():
 def test_the_environment_is_read_by_the_configuration_alone():
     readers = {name for name in SHARED if "os.environ" in (ROOT / "shared" / name).read_text()}
     # serve picks the function before there is a configuration; failpoints are for tests.
-    assert {name for name in readers if "config" not in name} == {"serve.py", "failpoints.py"}
+    assert {name for name in readers if not name.startswith("config/")} == {"serve/__main__.py", "failpoints.py"}
 
 
 def test_failpoints_are_those_that_stand_in_the_code():

@@ -17,11 +17,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from shared import mint
-from shared.access_config import Trust, trust_from_env
-from shared.auth import read_tokens
-from shared.config import ConfigError
-from shared.jwts import scopes_in
+from shared.auth import issue_token
+from shared.auth.guard import read_tokens
+from shared.auth.jwt_verifier import scopes_in
+from shared.config import AuthConfig, ConfigError, auth_from_env
 from tests.harness import FUNCTION_OF, ROOT, Process, Store, http, segment
 
 SECRETS = {name: f"{name}-secret-{'x' * 32}" for name in ("read", "write", "operate", "service", "all")}
@@ -238,7 +237,7 @@ def test_public_reading_is_reading_only(new_store, tmp_path):
 
 
 def test_made_tokens_are_read_back():
-    secret, line = mint.mint("airflow", "read,operate")
+    secret, line = issue_token.issue("airflow", "read,operate")
     [(digest, caller)] = read_tokens(line)
     assert digest == hashlib.sha256(secret.encode()).digest()
     assert (caller.name, caller.scopes) == ("airflow", {"read", "operate"})
@@ -409,7 +408,7 @@ def test_knatives_deliveries_are_taken_by_their_audience_and_subject(clean):
 )
 def test_what_cannot_be_trusted_is_named_at_start(env, named):
     with pytest.raises(ConfigError, match=named):
-        trust_from_env(env)
+        auth_from_env(env)
 
 
 @pytest.mark.parametrize("what", ["missing", "wrong"])
@@ -427,9 +426,9 @@ def test_a_function_does_not_start_with_a_token_file_it_cannot_read(tmp_path, wh
 
 
 def test_a_store_open_to_other_machines_says_so(tmp_path):
-    assert Trust().standing("0.0.0.0") == Trust().standing("192.0.2.1") == "exposed"
-    assert Trust().standing("127.0.0.1") == Trust().standing("localhost") == "off"
-    assert Trust(tokens="x").standing("0.0.0.0") == "on"
+    assert AuthConfig().mode("0.0.0.0") == AuthConfig().mode("192.0.2.1") == "exposed"
+    assert AuthConfig().mode("127.0.0.1") == AuthConfig().mode("localhost") == "off"
+    assert AuthConfig(tokens="x").mode("0.0.0.0") == "on"
     process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
     try:
         process.start("/health/readiness", SERVURL=f":{process.port}")

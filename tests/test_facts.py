@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from shared.journal import scan
+from shared.storage.journal import scan
 from tests.harness import segment, wait_for
 from tests.sink import Sink
 
@@ -68,4 +68,4 @@ def test_stored_segments_are_announced_if_asked_for(topology, new_store):
         assert [about["name"] for _, about in sink.facts()] == names
         assert sink.facts()[0][1]["detector"] == "V1"
         with store.journal.open("rb") as file:
-            assert [entry.record.n for entry in scan(file)] == [0, 3, 4]
+            assert [entry.record.samples for entry in scan(file)] == [0, 3, 4]

@@ -10,11 +10,11 @@ import zlib
 
 import pytest
 
-from shared.config import from_env
-from shared.spool import Place, Spool
-from shared.submission import Submission
-from shared.volume import Volume
-from shared.writer import Writer
+from shared.config import store_from_env
+from shared.domain.commit import CommitRequest
+from shared.ingest.spool_writer import SpoolPosition, SpoolWriter
+from shared.storage.writer import Writer
+from shared.volume.layout import Volume
 from tests.harness import Process, http, segment
 from tests.load import post_all
 
@@ -23,7 +23,7 @@ PREFIX = "eu.intertwin.datastore."
 
 @pytest.fixture
 def config(tmp_path):
-    return from_env({"ROOT": str(tmp_path / "store")})
+    return store_from_env({"ROOT": str(tmp_path / "store")})
 
 
 @pytest.fixture
@@ -36,17 +36,19 @@ def writer(config):
 
 def spooled(config, payloads, keys=None):
     """Submissions whose payloads are really in a spool, as an ingest leaves them; the spool stays open."""
-    spool = Spool(Volume(config))
+    spool = SpoolWriter(Volume(config))
     places = spool.store(payloads)
-    assert all(isinstance(place, Place) for place in places)
-    return spool, [Submission(*place, key=key) for place, key in zip(places, keys or [""] * len(places), strict=True)]
+    assert all(isinstance(place, SpoolPosition) for place in places)
+    return spool, [
+        CommitRequest(*place, key=key) for place, key in zip(places, keys or [""] * len(places), strict=True)
+    ]
 
 
 def test_i4_the_same_commit_ten_times_counts_once(config, writer):
     spool, submissions = spooled(config, [segment(n) for n in range(1, 9)])
     answers = [writer.commit(submissions) for _ in range(10)]
     assert all(answer == answers[0] for answer in answers)
-    assert writer.state().n_itm == 8
+    assert writer.state().segments == 8
     spool.close()
 
 
@@ -63,7 +65,7 @@ def test_i4_the_same_commit_from_ten_threads_and_two_writers_counts_once(config,
     assert len(answers) == 10
     assert all(answer == answers[0] for answer in answers)
     assert writer.state() == other.state()
-    assert writer.state().n_itm == 8
+    assert writer.state().segments == 8
     spool.close()
     other.close()
 
@@ -73,8 +75,8 @@ def test_i4_the_same_key_twice_in_one_group_counts_once(config, writer):
     spool, submissions = spooled(config, [payload, payload, segment(5)], ["k", "k", "other"])
     first, second, third = writer.commit(submissions)
     assert (first.name, first.size) == (second.name, second.size)
-    assert (first.fresh, second.fresh, third.fresh) == (True, False, True)
-    assert writer.state().n_itm == 2
+    assert (first.is_new, second.is_new, third.is_new) == (True, False, True)
+    assert writer.state().segments == 2
     spool.close()
 
 
@@ -85,7 +87,7 @@ def test_i4_a_repeated_commit_with_a_key_known_from_before_is_answered_alike(con
     answers = [writer.commit(more) for _ in range(3)]
     assert answers[0][0].name == first.name
     assert answers[0] == answers[1] == answers[2]
-    assert writer.state().n_itm == 2
+    assert writer.state().segments == 2
     spool.close()
     again.close()
 
@@ -93,12 +95,12 @@ def test_i4_a_repeated_commit_with_a_key_known_from_before_is_answered_alike(con
 def test_i4_a_commit_repeated_across_a_restart_and_a_cleanall_is_answered_alike(config, writer):
     spool, submissions = spooled(config, [segment(n) for n in range(1, 5)], ["a", "", "c", ""])
     first = writer.commit(submissions)
-    writer.cleanall()
+    writer.archive_batch()
     assert writer.commit(submissions) == first
     again = Writer(config)
     again.open()
     assert [v.name for v in again.commit(submissions)][0::2] == [v.name for v in first][0::2]
-    assert again.state().n_itm == 0
+    assert again.state().segments == 0
     spool.close()
     again.close()
 
@@ -108,15 +110,15 @@ def test_i4_an_outdated_commit_from_a_trimmed_spool_is_not_stored(config, writer
     spool.close()
     writer.trim()
     assert [v.code for v in writer.commit(submissions)] == ["BUSY"]
-    assert writer.state().n_itm == 0
+    assert writer.state().segments == 0
 
 
 @pytest.mark.parametrize("spool", ["../../../etc", "", "a/b", "0" * 15, "zzzzzzzzzzzzzzzz"])
 def test_i4_a_commit_naming_no_spool_touches_no_path(config, writer, spool):
     body = segment()
-    verdicts = writer.commit([Submission(spool, 0, len(body), zlib.crc32(body))])
+    verdicts = writer.commit([CommitRequest(spool, 0, len(body), zlib.crc32(body))])
     assert [v.code for v in verdicts] == ["BUSY"]
-    assert writer.state().n_itm == 0
+    assert writer.state().segments == 0
 
 
 def structured(type, id, data, source="/test"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import segment as segments
+from shared.domain import segment as segments
 from shared.errors import BadSegment
 from tests.harness import http, segment
 from tests.load import post_all

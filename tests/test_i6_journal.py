@@ -56,8 +56,8 @@ def test_i6_a_torn_tail_is_cut(filled, tail):
     elif tail == "unwritten page":
         store.journal.write_bytes(whole + b"\0" * 4096)
     else:  # of a group of two, the second line's page was written, the first's not
-        from shared import journal
-        from shared.state import Record
+        from shared.domain.records import Record
+        from shared.storage import journal
 
         lines = [
             journal.encode(Record("info", 20, 1, f"gwb{9 * 10**18 + i}.json", "t", "Write file", len(whole)))

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import journal
-from shared.access_config import limits_from_env
-from shared.config import ConfigError, from_env
-from shared.state import CLEAN, OPEN, UPDATE, WRITE, Record, State, apply, name_of, number_of
+from shared.config import ConfigError, limits_from_env, store_from_env
+from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_name, file_number
+from shared.domain.state import State, apply
+from shared.storage import journal
+from shared.volume.layout import Layout
 from tests.harness import Process
 
 
@@ -17,7 +18,7 @@ def write_journal(path, names, junk_every=0):
     """A journal of segments with these numbers, with operators' records in between."""
     lines = [journal.encode(Record("info", 0, 0, "", "t", OPEN, 0, batch=1))]
     for i, number in enumerate(names):
-        lines.append(journal.encode(Record("info", i, 7, name_of(number), "t", WRITE, 0, spool="s", at=i)))
+        lines.append(journal.encode(Record("info", i, 7, file_name(number), "t", WRITE, 0, spool="s", offset=i)))
         if junk_every and i % junk_every == 0:
             lines.append(journal.encode(Record("info", i + 1, 7, "", "t", UPDATE, 0, user="x" * (i % 900))))
     path.write_bytes(b"".join(lines))
@@ -33,13 +34,13 @@ def test_a_page_by_binary_search_is_the_page_by_reading_all(tmp_path_factory, da
     limit = data.draw(st.none() | st.integers(1, 50))
     count = data.draw(st.integers(0, len(numbers)))
     with path.open("rb") as file:
-        page = [name for _, name in journal.segments(file, count=count, after=name_of(after), limit=limit)]
-    assert page == [name_of(n) for n in numbers[:count] if n > after][:limit]
+        page = [name for _, name in journal.stored_segments(file, count=count, after=file_name(after), limit=limit)]
+    assert page == [file_name(n) for n in numbers[:count] if n > after][:limit]
 
 
 def test_a_record_survives_the_journal(tmp_path):
     record = Record(
-        "info", 3, 99, name_of(10**18), "2026-01-01T00:00:00Z", WRITE, 5, "k\u00e9y\n\"", "ab", 7, 123, "V1", "V1:h",
+        "info", 3, 99, file_name(10**18), "2026-01-01T00:00:00Z", WRITE, 5, "k\u00e9y\n\"", "ab", 7, 123, "V1", "V1:h",
         1e9, 2**-14, 300,
     )  # fmt: skip
     line = journal.encode(record)
@@ -53,9 +54,9 @@ def test_a_record_survives_the_journal(tmp_path):
 def test_the_fold_counts_and_remembers():
     records = [
         Record("info", 0, 0, "", "t", OPEN, batch=4, last=17, previous="01 02 03"),
-        Record("info", 0, 10, name_of(20), "t", WRITE),
-        Record("info", 1, 32, name_of(21), "t", WRITE),
-        Record("info", 2, 42, "", "t", UPDATE, dstatus="FROZEN", user="op", token="x"),
+        Record("info", 0, 10, file_name(20), "t", WRITE),
+        Record("info", 1, 32, file_name(21), "t", WRITE),
+        Record("info", 2, 42, "", "t", UPDATE, status="FROZEN", user="op", token="x"),
         Record("info", 2, 42, "", "t", CLEAN, archive="04 05 06"),
     ]
     state = State()
@@ -64,21 +65,21 @@ def test_the_fold_counts_and_remembers():
     assert state == State(4, 2, 42, "FROZEN", "op", "x", 21, "01 02 03", "04 05 06")
     with pytest.raises(ValueError, match="unknown"):
         apply(state, Record("info", 0, 0, "", "t", "Surprise"))
-    assert number_of(name_of(12345)) == 12345
+    assert file_number(file_name(12345)) == 12345
 
 
 def test_the_original_environment_is_understood():
-    config = from_env(
+    config = store_from_env(
         {
             "ADMROOT": "/s/appdata/adm/", "ADMFNM": "A.json", "DSST": "D.json", "DATAROOT": "/s/vol/batch/",
             "LOGROOT": "/s/log", "LOGSTREAM": "L.json", "DTVOLROOT": "/s/vol/", "SERVURL": ":9999", "WCHSZ": "10",
         }
     )  # fmt: skip
     assert (config.host, config.port, config.queue_length) == ("0.0.0.0", 9999, 10)
-    assert config.stat_path == "/s/appdata/adm/A.json"
-    assert config.dstat_path == "/s/appdata/adm/D.json"
-    assert config.journal_path == "/s/log/L.json"
-    assert (config.data_root, config.spool_root) == ("/s/vol/batch", "/s/vol/.spool")
+    assert Layout(config).stat_view == "/s/appdata/adm/A.json"
+    assert Layout(config).dstat_view == "/s/appdata/adm/D.json"
+    assert Layout(config).journal == "/s/log/L.json"
+    assert (config.data_root, Layout(config).spool) == ("/s/vol/batch", "/s/vol/.spool")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_the_original_environment_is_understood():
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named(name, value):
-    read = limits_from_env if name.startswith("MAX_") else from_env
+    read = limits_from_env if name.startswith("MAX_") else store_from_env
     with pytest.raises(ConfigError, match=name):
         read({name: value})
 

@@ -19,10 +19,10 @@ from functions.logdump import main as logdump
 from functions.logic import main as logic
 from functions.preproc import main as preproc
 from functions.stats import main as stats
-from shared import events, mint
-from shared.access_config import trust_from_env
-from shared.auth import read_tokens
-from shared.config import from_env, glitchflow_from_env, logic_from_env, policy_from_env
+from shared import events
+from shared.auth import issue_token
+from shared.auth.guard import read_tokens
+from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, policy_from_env, store_from_env
 from tests import manifests
 from tests.harness import ROOT
 from tests.manifests import KNATIVE, OVERLAYS
@@ -198,7 +198,7 @@ def test_all_who_ask_the_writer_find_room_in_the_queue_before_it():
 
 
 def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_they_write():
-    paths = from_env({"ROOT": "/store"})
+    paths = store_from_env({"ROOT": "/store"})
     assert paths.adm_root.startswith("/store/appdata/")
     assert paths.log_root.startswith("/store/appdata/")
     assert paths.volume_root == "/store/datavar"
@@ -231,7 +231,7 @@ def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay
         mounted = secrets(service)
         assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
         assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
-        assert trust_from_env(env(service)).on
+        assert auth_from_env(env(service)).enabled
         if name in askers:
             assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
 
@@ -242,16 +242,16 @@ def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
         subscriber = trigger["spec"]["subscriber"]
         if subscriber["ref"]["name"] == "preproc":
             continue  # may be told by anyone
-        trust = trust_from_env(env(services[subscriber["ref"]["name"]]))
+        trust = auth_from_env(env(services[subscriber["ref"]["name"]]))
         assert trust.events.audiences == (subscriber["audience"],)
         name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
-        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.senders[0])
-        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.senders[0])
-    assert all(trust_from_env(env(service)).events is None for service in manifests.functions("prod").values())
+        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.event_subjects[0])
+        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.event_subjects[0])
+    assert all(auth_from_env(env(service)).events is None for service in manifests.functions("prod").values())
 
 
 def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
-    assert mint.main(["--secret"]) == 0
+    assert issue_token.main(["--secret"]) == 0
     printed = capsys.readouterr()
     made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
     assert {name: set(data) for name, data in made.items()} == {
@@ -348,7 +348,7 @@ def test_writer_and_logic_agree_when_a_batch_may_freeze():
 
 def test_the_configuration_takes_what_the_manifests_set():
     for service in [*manifests.functions("prod").values(), *manifests.functions("embedded").values()]:
-        settings = from_env({**env(service), "ROOT": "/store", "SERVURL": ":8080", "PORT": "8080"})
+        settings = store_from_env({**env(service), "ROOT": "/store", "SERVURL": ":8080", "PORT": "8080"})
         assert (settings.host, settings.port) == ("0.0.0.0", 8080)
 
 

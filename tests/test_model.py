@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from shared import tally
-from shared.config import from_env
-from shared.spool import Spool
-from shared.submission import Submission
-from shared.volume import Volume
-from shared.writer import Writer
+from shared.config import store_from_env
+from shared.domain.commit import CommitRequest
+from shared.ingest.spool_writer import SpoolWriter
+from shared.storage.writer import Writer
+from shared.volume import counters
+from shared.volume.layout import Layout, Volume
 from tests.harness import check_archive, segment
 
 
@@ -28,11 +28,11 @@ class Model(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.folder = Path(tempfile.mkdtemp(prefix="model-"))
-        self.config = from_env({"ROOT": str(self.folder / "store"), "SPOOL_SIZE": "2000"})
+        self.config = store_from_env({"ROOT": str(self.folder / "store"), "SPOOL_SIZE": "2000"})
         self.writers = [Writer(self.config), Writer(self.config)]
         for writer in self.writers:
             writer.open()
-        self.spool = Spool(Volume(self.config))
+        self.spool = SpoolWriter(Volume(self.config))
         self.count = 0
         # the model
         self.batch: dict[str, bytes] = {}  # file -> content
@@ -67,13 +67,13 @@ class Model(RuleBasedStateMachine):
             bodies.append(segment(size, t0=float(self.count)))
         keys = [f"key-{self.count}-{i}" for i in range(len(bodies))]
         places = self.spool.store(bodies)
-        submissions = [Submission(*place, key=key) for place, key in zip(places, keys, strict=True)]
+        submissions = [CommitRequest(*place, key=key) for place, key in zip(places, keys, strict=True)]
         verdicts = self.writers[who].commit(submissions)
         if self.frozen:
             assert all(verdict.code == "FROZEN" for verdict in verdicts)
             return multiple()
         for key, body, verdict in zip(keys, bodies, verdicts, strict=True):
-            assert verdict.fresh
+            assert verdict.is_new
             assert verdict.size == len(body)
             assert verdict.name not in self.batch
             self.batch[verdict.name] = body
@@ -92,8 +92,8 @@ class Model(RuleBasedStateMachine):
         name, archives = self.first[submission.key]
         if self.remembered(archives):
             [place] = self.spool.store([segment(size)])
-            [verdict] = self.writers[who].commit([Submission(*place, key=submission.key)])
-            assert (verdict.name, verdict.size, verdict.fresh) == (name, submission.size, False)
+            [verdict] = self.writers[who].commit([CommitRequest(*place, key=submission.key)])
+            assert (verdict.name, verdict.size, verdict.is_new) == (name, submission.size, False)
 
     @rule(who=st.integers(0, 1), state=st.sampled_from(["FROZEN", "OPERATIONAL"]), number=st.integers(0, 30))
     def update(self, who, state, number):
@@ -104,7 +104,7 @@ class Model(RuleBasedStateMachine):
                 self.asked[key] = len(self.archives)
         elif not self.remembered(self.asked[key]):
             return
-        self.writers[who].update(f"user-{number}", "token", state, key)
+        self.writers[who].set_status(f"user-{number}", "token", state, key)
 
     @rule(who=st.integers(0, 1), number=st.integers(0, 30))
     def cleanall(self, who, number):
@@ -116,7 +116,7 @@ class Model(RuleBasedStateMachine):
             self.batch, self.frozen, self.user = {}, False, "databuf"
         elif not self.remembered(self.asked[key]):
             return
-        self.writers[who].cleanall(key)
+        self.writers[who].archive_batch(key)
 
     # -- what must change nothing -------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def lose_the_views(self, who):
-        for path in (self.config.tally_path, self.config.stat_path, self.config.dstat_path):
+        for path in (Layout(self.config).counters, Layout(self.config).stat_view, Layout(self.config).dstat_view):
             Path(path).unlink(missing_ok=True)
         self.restart(who)
 
@@ -156,11 +156,11 @@ class Model(RuleBasedStateMachine):
         for writer in self.writers:
             state = writer.state()
             assert state.stat == counts
-            assert (state.dstatus, state.user) == ("FROZEN" if self.frozen else "OPERATIONAL", self.user)
-        assert tally.read(self.config.tally_path).stat == counts
+            assert (state.status, state.user) == ("FROZEN" if self.frozen else "OPERATIONAL", self.user)
+        assert counters.read(Layout(self.config).counters).stat == counts
         for writer in self.writers:
-            writer.refresh_views()  # as their keepers do
-        assert json.loads(Path(self.config.stat_path).read_text()) == counts
+            writer.publish_views()  # as their keepers do
+        assert json.loads(Path(Layout(self.config).stat_view).read_text()) == counts
         assert {path.name: path.read_bytes() for path in Path(self.config.data_root).iterdir()} == self.batch
 
 

@@ -39,7 +39,7 @@ def test_a_query_is_valid_and_asks_for_metrics_that_there_are(query):
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_asks_for_codes_that_there_are(query):
-    codes = {answer.code for answer in errors.ANSWERS.values()}
+    codes = {answer.code for answer in errors.ERROR_RESPONSES.values()}
     assert set(re.findall(r'code="([A-Z]+)"', query)) <= codes
 
 

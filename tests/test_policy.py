@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.coverage import Coverage
-from shared.policy import Policy
+from shared.domain.freeze_policy import FreezePolicy
+from shared.domain.livetime import Livetime
 from tests.harness import check_archive, segment
 from tests.load import post_all
 
 
 def test_the_original_s_threshold_is_inclusive():
-    policy = Policy(max_size=2000)
+    policy = FreezePolicy(min_bytes=2000)
     assert not policy.allows(1999)
     assert policy.allows(2000)
 
 
 def test_a_minimum_of_strain_is_asked_for_besides_the_size():
-    policy = Policy(max_size=2000, min_seconds=4)
+    policy = FreezePolicy(min_bytes=2000, min_seconds=4)
     assert not policy.allows(10**9, 3.9)
     assert not policy.allows(1999, 100)
     assert policy.allows(2000, 4)
@@ -31,9 +31,9 @@ def test_a_minimum_of_strain_is_asked_for_besides_the_size():
 
 @given(st.integers(0, 10**7), st.floats(0, 100), st.floats(0, 50))
 def test_the_bar_is_full_exactly_where_the_batch_may_freeze(size, seconds, least):
-    policy = Policy(max_size=10**6, min_seconds=least)
-    assert (policy.fill(size, seconds) == 1) == policy.allows(size, seconds)
-    assert 0 <= policy.fill(size, seconds) <= 1
+    policy = FreezePolicy(min_bytes=10**6, min_seconds=least)
+    assert (policy.progress(size, seconds) == 1) == policy.allows(size, seconds)
+    assert 0 <= policy.progress(size, seconds) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 20)), max_size=40), st.randoms())
@@ -45,29 +45,29 @@ def test_coverage_is_the_union_of_the_segments_in_any_order(spans, rng):
         run = run + 1 if i in covered else 0
         longest = max(longest, run)
     rng.shuffle(spans)
-    coverage = Coverage()
+    coverage = Livetime()
     for start, n in spans:
         coverage.add(("L1", ""), 1126259446.0 + start * dt, dt, n)
-    assert coverage.seconds == pytest.approx(len(covered) * dt, abs=1e-5)
-    assert coverage.longest == pytest.approx(longest * dt, abs=1e-5)
+    assert coverage.total == pytest.approx(len(covered) * dt, abs=1e-5)
+    assert coverage.longest_span == pytest.approx(longest * dt, abs=1e-5)
 
 
 def test_strain_is_contiguous_within_one_stream_only():
-    coverage = Coverage()
+    coverage = Livetime()
     coverage.add(("L1", ""), 100.0, 0.5, 4)
     coverage.add(("H1", ""), 102.0, 0.5, 4)
-    assert (coverage.seconds, coverage.longest) == (4.0, 2.0)
+    assert (coverage.total, coverage.longest_span) == (4.0, 2.0)
     coverage.add(("L1", ""), 102.0, 0.5, 2)
-    assert (coverage.seconds, coverage.longest) == (5.0, 3.0)
+    assert (coverage.total, coverage.longest_span) == (5.0, 3.0)
 
 
 def test_a_long_log_is_taken_in_quickly_enough_to_be_followed():
-    coverage = Coverage()
+    coverage = Livetime()
     order = list(range(20_000))
     random.Random(1).shuffle(order)
     for i in order:
         coverage.add(("V1", ""), i * 0.5, 0.25, 2)
-    assert coverage.seconds == coverage.longest == 10_000
+    assert coverage.total == coverage.longest_span == 10_000
 
 
 # -- a batch that freezes by itself ------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Bench:
         return self.manifest()
 
     def tell(self, batch):
-        headers, body = events.write(events.FROZEN, "/datastore", f"{batch}-100", {"batch": batch, "n_itm": 1})
+        headers, body = events.encode(events.FROZEN, "/datastore", f"{batch}-100", {"batch": batch, "n_itm": 1})
         return http.request("POST", self.process.url + "/", body=body, headers=headers)
 
     def post(self):

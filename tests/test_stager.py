@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from shared import stager as module
-from shared.config import from_env
+from shared.config import store_from_env
 from shared.errors import StorageFailed
-from shared.stager import Stager
-from shared.volume import Volume
+from shared.ingest import stager as module
+from shared.ingest.stager import Stager
+from shared.volume.layout import Volume
 from tests.harness import ROOT, wait_for
 
 SPOOL = "0123456789abcdef"
@@ -32,7 +32,7 @@ class Spooled:
     """A spool with payloads in it, and what stages them."""
 
     def __init__(self, root, count=20):
-        self.volume = Volume(from_env({"ROOT": str(root), "STAGE_APART": "3"}))
+        self.volume = Volume(store_from_env({"ROOT": str(root), "STAGE_APART": "3"}))
         self.volume.prepare()
         self.stager = Stager(self.volume)
         self.payloads = [bytes([65 + i]) * (100 + i) for i in range(count)]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.products import MANIFEST, File, Manifest, encode
-from shared.status import thin
+from functions.logic.status import decimate_min_max
+from shared.preproc.products import MANIFEST, File, Manifest, encode
 from tests.harness import Process, Store, http, segment
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -126,7 +126,7 @@ def test_a_stored_segment_can_be_read_and_nothing_else(services):
 def test_a_spike_survives_thinning():
     h = [0.0] * 100_000
     h[54_321], h[54_322] = 5.0, -5.0
-    kept = thin(h, 1000)
+    kept = decimate_min_max(h, 1000)
     assert len(kept) <= 1000
     assert {54_321, 54_322} <= set(kept)
     assert kept == sorted(kept)

@@ -7,41 +7,41 @@ from pathlib import Path
 
 import pytest
 
-from shared import tally
-from shared.config import from_env
+from shared.config import store_from_env
+from shared.domain.commit import CommitRequest
 from shared.errors import Recovering
-from shared.posix import PosixFileSystem
-from shared.reader import Reader
-from shared.spool import Spool
-from shared.submission import Submission
-from shared.tally import Tally
-from shared.volume import Volume
-from shared.writer import Writer
+from shared.ingest.spool_writer import SpoolWriter
+from shared.storage.reader import BatchReader
+from shared.storage.writer import Writer
+from shared.volume import counters
+from shared.volume.counters import Counters
+from shared.volume.layout import Layout, Volume
+from shared.volume.posix import PosixFileSystem
 from tests.harness import segment
 
 
 def test_what_is_half_written_is_not_read(tmp_path):
     path = tmp_path / "tally"
     with pytest.raises(Recovering):
-        tally.read(str(path))
-    tally.write(str(path), Tally(1, 255, 1000))
+        counters.read(str(path))
+    counters.write(str(path), Counters(1, 255, 1000))
     old = path.read_bytes()
-    tally.write(str(path), Tally(1, 256, 2000))
+    counters.write(str(path), Counters(1, 256, 2000))
     new = path.read_bytes()
-    assert tally.read(str(path)) == (1, 256, 2000)
+    assert counters.read(str(path)) == (1, 256, 2000)
     for cut in range(9, 25):
         path.write_bytes(new[:cut] + old[cut:])
         with pytest.raises(Recovering):
-            tally.read(str(path))
+            counters.read(str(path))
     for content in (b"", new[:-1], new + b"x", b"\0" * 28):
         path.write_bytes(content)
         with pytest.raises(Recovering):
-            tally.read(str(path))
+            counters.read(str(path))
 
 
 def test_a_reader_waits_out_a_write_in_two_halves(tmp_path):
     path = str(tmp_path / "tally")
-    tally.write(path, Tally(3, 0, 0))
+    counters.write(path, Counters(3, 0, 0))
     halt = threading.Event()
 
     def write_in_halves():
@@ -49,7 +49,7 @@ def test_a_reader_waits_out_a_write_in_two_halves(tmp_path):
         whole = tmp_path / "whole"
         while not halt.is_set():
             number += 1
-            tally.write(str(whole), Tally(3, number, number * 7))
+            counters.write(str(whole), Counters(3, number, number * 7))
             content = whole.read_bytes()
             fs.overwrite(path, content[:12])
             fs.overwrite(path, content)
@@ -59,10 +59,10 @@ def test_a_reader_waits_out_a_write_in_two_halves(tmp_path):
     try:
         last = 0
         for _ in range(3000):
-            found = tally.read(path)
-            assert found.buff_size == found.n_itm * 7
-            assert found.n_itm >= last
-            last = found.n_itm
+            found = counters.read(path)
+            assert found.bytes == found.segments * 7
+            assert found.segments >= last
+            last = found.segments
     finally:
         halt.set()
         thread.join()
@@ -71,19 +71,19 @@ def test_a_reader_waits_out_a_write_in_two_halves(tmp_path):
 
 def test_i2_the_count_of_one_batch_is_never_applied_to_the_next(tmp_path):
     """Between a cleanall and the next acknowledgement a reader may meet the new journal beside the old tally."""
-    config = from_env({"ROOT": str(tmp_path / "store")})
-    writer, spool, reader = Writer(config), Spool(Volume(config)), Reader(config)
+    config = store_from_env({"ROOT": str(tmp_path / "store")})
+    writer, spool, reader = Writer(config), SpoolWriter(Volume(config)), BatchReader(config)
     writer.open()
 
     def store(count):
-        writer.commit([Submission(*place) for place in spool.store([segment(n) for n in range(1, count + 1)])])
+        writer.commit([CommitRequest(*place) for place in spool.store([segment(n) for n in range(1, count + 1)])])
 
     store(5)
-    old = Path(config.tally_path).read_bytes()
-    writer.cleanall()
+    old = Path(Layout(config).counters).read_bytes()
+    writer.archive_batch()
     store(2)
     assert len(list(reader.names())) == 2
-    Path(config.tally_path).write_bytes(old)  # which says five
+    Path(Layout(config).counters).write_bytes(old)  # which says five
     assert list(reader.names()) == []
     writer.close()
     writer.open()  # puts it right

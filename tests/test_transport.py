@@ -14,11 +14,11 @@ from contextlib import suppress
 
 import pytest
 
-from shared import transport
+from shared.clients import http as transport
+from shared.clients.writer import RemoteWriter
+from shared.config.limits import CLIENT_IDLE_TIMEOUT, KEEP_ALIVE
+from shared.domain.commit import CommitRequest
 from shared.errors import Busy, DatastoreError, StorageFailed
-from shared.remote import RemoteWriter
-from shared.serve_common import IDLE, KEEP_ALIVE
-from shared.submission import Submission
 from tests.harness import ROOT, Process, http, segment, wait_for
 
 CREATED = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok"
@@ -88,7 +88,7 @@ def blocking(url, timeout=5.0):
 
 
 def on_the_loop(url, timeout=5.0):
-    return asyncio.run(transport.send(url, {"X-Test": "1"}, b"x" * 7000, timeout))
+    return asyncio.run(transport.post_async(url, {"X-Test": "1"}, b"x" * 7000, timeout))
 
 
 ways = pytest.mark.parametrize("post", [blocking, on_the_loop])
@@ -181,7 +181,7 @@ def test_connections_are_bounded_and_those_who_wait_get_one(peer):
             connection.sendall(CREATED)
 
     async def many():
-        asked = [transport.send(behind.url, {}, b"x", 20) for _ in range(3 * transport.CONNECTIONS)]
+        asked = [transport.post_async(behind.url, {}, b"x", 20) for _ in range(3 * transport.CONNECTIONS)]
         return {answer.status for answer in await asyncio.gather(*asked)}
 
     behind = peer(slowly)
@@ -196,7 +196,7 @@ def test_waiting_for_a_connection_counts_as_waiting(peer):
         connection.recv(1)
 
     async def many():
-        asked = [transport.send(behind.url, {}, b"x", 0.5) for _ in range(2 * transport.CONNECTIONS)]
+        asked = [transport.post_async(behind.url, {}, b"x", 0.5) for _ in range(2 * transport.CONNECTIONS)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     behind = peer(stall)
@@ -206,7 +206,7 @@ def test_waiting_for_a_connection_counts_as_waiting(peer):
 
 
 def test_clients_give_idle_connections_up_before_servers_do():
-    assert IDLE < KEEP_ALIVE / 2
+    assert CLIENT_IDLE_TIMEOUT < KEEP_ALIVE / 2
 
 
 # -- the writer, asked across HTTP --------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_a_refusal_after_a_try_that_was_not_answered_leaves_it_open(peer, unansw
 
     behind = peer(script)
     with pytest.raises(DatastoreError) as raised:
-        RemoteWriter(behind.url, patience=5).commit([Submission("0" * 16, 0, 1, 0, "", "", "", 0.0, 1.0, 1)])
+        RemoteWriter(behind.url, patience=5).commit([CommitRequest("0" * 16, 0, 1, 0, "", "", "", 0.0, 1.0, 1)])
     assert type(raised.value) is told
     assert len(behind.heard) == unanswered + 1
 
@@ -328,7 +328,7 @@ def test_an_answer_leaves_in_one_piece(peer, before):
 
 def test_plain_http_needs_no_certificates_of_authorities(peer):
     behind = peer(lambda self, connection: self.hear(connection) and connection.sendall(CREATED))
-    code = f"from shared import transport; print(transport.post({behind.url!r}, {{}}, b'x', 5)[0])"
+    code = f"from shared.clients import http; print(http.post({behind.url!r}, {{}}, b'x', 5)[0])"
     bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     bare |= {"SSL_CERT_FILE": "/nonexistent", "SSL_CERT_DIR": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True)

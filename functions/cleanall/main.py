@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import config, events, targets, web
+from shared import config, events, web
+from shared.clients.writer import writer_at
+from shared.domain.messages import CLEANED
 from shared.errors import BadRequest
-from shared.remote import writer_at
-from shared.requests import CLEANED
+from shared.web import asgi
 
 
 class Cleans(Protocol):
     """What cleanall needs of a writer."""
 
-    def cleanall(self, key: str = "") -> object:
+    def archive_batch(self, key: str = "") -> object:
         """Archive the batch and open the next one."""
 
 
 def routes(writer: Cleans) -> web.Routes:
     """What cleanall serves, on whichever writer."""
 
-    def clean(call: web.Call) -> web.Reply:
-        if events.is_event(call.headers):
-            for event in events.read(call.headers, call.body):
+    def clean(request: web.Request) -> web.Response:
+        if events.is_event(request.headers):
+            for event in events.decode(request.headers, request.body):
                 if event.type != events.CLEANALL:
                     raise BadRequest(f"cleanall takes {events.CLEANALL}, not {event.type}")
-                writer.cleanall(event.key)
+                writer.archive_batch(event.key)
             return web.NO_CONTENT
-        writer.cleanall(call.headers.get("idempotency-key", ""))
+        writer.archive_batch(request.headers.get("idempotency-key", ""))
         return web.json(CLEANED, 201)
 
     return {("POST", "/"): clean, ("POST", "/cleanall"): clean}
@@ -35,8 +36,8 @@ def routes(writer: Cleans) -> web.Routes:
 
 def build() -> web.App:
     """Cleanall on its own: it asks the writer across HTTP."""
-    settings = config.from_env()
+    settings = config.store_from_env()
     return web.App(routes(writer_at(settings)), lambda: None)
 
 
-cleanall = targets.flask_target("cleanall", build)
+cleanall = asgi.flask_target("cleanall", build)

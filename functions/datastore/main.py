@@ -17,52 +17,53 @@ from functions.glitchflow import main as glitchflow_function
 from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
+from functions.logic.status import StatusDocument, read_products
 from functions.preproc import main as preproc_function
-from shared import auth, config, events, metrics, targets, web
-from shared.access_config import Standing, trust_from_env
-from shared.buffer import LocalBuffer
+from shared import auth, config, events, metrics, web
+from shared.config import AuthMode, auth_from_env
+from shared.domain.state import State
 from shared.errors import BadRequest, NoSuchRoute
-from shared.intake import Intake
-from shared.keeper import Keeper
-from shared.logic import Logic
-from shared.preproc import Preproc
-from shared.products import listing
-from shared.reader import Reader
-from shared.state import State
-from shared.status import Status, read_products
-from shared.writer import Writer
+from shared.ingest.group_commit import GroupCommitter
+from shared.logic.data_buffer import InProcessBuffer
+from shared.logic.service import DatastoreLogic
+from shared.preproc.products import listing
+from shared.preproc.runner import PreprocRunner
+from shared.storage.maintenance import Maintenance
+from shared.storage.reader import BatchReader
+from shared.storage.writer import Writer
+from shared.web import asgi
 
 
-def routes(writer: Writer, intake: Intake, preproc: Preproc, standing: Standing) -> web.Routes:
+def routes(writer: Writer, intake: GroupCommitter, preproc: PreprocRunner, standing: AuthMode) -> web.Routes:
     """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
-        current = writer.state_if_current()
+        current = writer.try_state()
         return current if current is not None else await asyncio.to_thread(writer.state)
 
-    async def stat(call: web.Call) -> web.Reply:
+    async def stat(request: web.Request) -> web.Response:
         return web.json((await state()).stat)
 
-    async def dstat(call: web.Call) -> web.Reply:
+    async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)
 
-    reader = Reader(writer.config, lambda: writer.state().n_itm)
+    reader = BatchReader(writer.config, lambda: writer.state().segments)
     ingest = ingest_function.routes(intake)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
-    logic = Logic(LocalBuffer(writer, reader, intake), writer.policy)
+    logic = DatastoreLogic(InProcessBuffer(writer, reader, intake), writer.policy)
     products = preproc_function.routes(preproc)
     takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall, events.FROZEN: products}
 
-    @auth.needs(auth.KNOWN)
-    async def event(call: web.Call) -> web.Reply:
-        if not events.is_event(call.headers):
+    @auth.requires(auth.ANY_PRINCIPAL)
+    async def event(request: web.Request) -> web.Response:
+        if not events.is_event(request.headers):
             raise NoSuchRoute("POST / takes CloudEvents; the store's routes are listed in its documentation")
-        types = {event.type for event in events.read(call.headers, call.body)}
+        types = {event.type for event in events.decode(request.headers, request.body)}
         if len(types) != 1 or (serving := takes.get(next(iter(types)))) is None:
             raise BadRequest(f"one of {', '.join(takes)} is taken, not {', '.join(types) or 'nothing'}")
-        auth.permit(serving["POST", "/"], call)
-        return await web.run(serving["POST", "/"], call)
+        auth.authorize(serving["POST", "/"], request)
+        return await web.run(serving["POST", "/"], request)
 
     return {
         **files_function.routes(reader),
@@ -71,7 +72,7 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc, standing: Standing)
         **freeze,
         **cleanall,
         **products,
-        **logic_function.routes(logic, Status(logic, lambda: read_products(listing(writer.config)), standing)),
+        **logic_function.routes(logic, StatusDocument(logic, lambda: read_products(listing(writer.config)), standing)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
@@ -81,15 +82,15 @@ def routes(writer: Writer, intake: Intake, preproc: Preproc, standing: Standing)
 
 def build() -> web.App:
     """The store, opened, with its background work."""
-    settings = config.from_env()
+    settings = config.store_from_env()
     writer = Writer(settings, policy=config.policy_from_env())
-    metrics.show_state(lambda: writer.known_state)
-    preproc = Preproc(settings)
-    Keeper(writer, [preproc.look] if settings.preproc_auto and preproc.present() else []).start()
-    intake = Intake(settings, writer.commit)
+    metrics.expose_state(lambda: writer.last_state)
+    preproc = PreprocRunner(settings)
+    Maintenance(writer, [preproc.poll] if settings.preproc_auto and preproc.present() else []).start()
+    intake = GroupCommitter(settings, writer.commit)
     atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
-    standing = trust_from_env().standing(settings.host)
+    standing = auth_from_env().mode(settings.host)
     return web.App(routes(writer, intake, preproc, standing), writer.check)
 
 
-datastore = functions_framework.aio.http(targets.asgi_target("datastore", build))
+datastore = functions_framework.aio.http(asgi.asgi_target("datastore", build))

@@ -4,21 +4,22 @@
 
 from __future__ import annotations
 
-from shared import config, targets, web
-from shared.reader import Reader
+from shared import config, web
+from shared.storage.reader import BatchReader
+from shared.web import asgi
 
 
-def routes(reader: Reader) -> web.Routes:
+def routes(reader: BatchReader) -> web.Routes:
     """What files serves, from whichever reader."""
 
-    def dump(call: web.Call) -> web.Reply:
-        names = (f'"{name}"'.encode() for name in reader.names(*web.page(call)))
-        return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
+    def dump(request: web.Request) -> web.Response:
+        names = (f'"{name}"'.encode() for name in reader.names(*web.pagination(request)))
+        return web.Response(web.json_list(names, b'{"nmlist":[', b"]}"))
 
-    def segment(call: web.Call) -> web.Reply:
-        return web.Reply(reader.segment(call.query.get("name", "")))
+    def segment(request: web.Request) -> web.Response:
+        return web.Response(reader.segment(request.query.get("name", "")))
 
-    def archives(call: web.Call) -> web.Reply:
+    def archives(request: web.Request) -> web.Response:
         return web.json({"archives": reader.archives()})
 
     return {
@@ -31,8 +32,8 @@ def routes(reader: Reader) -> web.Routes:
 
 def build() -> web.App:
     """Files on its own: it reads the writer's journal."""
-    reader = Reader(config.from_env())
+    reader = BatchReader(config.store_from_env())
     return web.App(routes(reader), reader.check)
 
 
-files = targets.flask_target("files", build)
+files = asgi.flask_target("files", build)

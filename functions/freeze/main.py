@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import auth, config, events, targets, web
+from shared import auth, config, events, web
+from shared.clients.writer import writer_at
+from shared.domain.messages import status_update
+from shared.domain.state import FROZEN
 from shared.errors import BadRequest
-from shared.remote import writer_at
-from shared.requests import read_update
-from shared.state import FROZEN
+from shared.web import asgi
 
 
 class Freezes(Protocol):
     """What freeze needs of a writer."""
 
-    def update(self, user: str, token: str, dstatus: str = FROZEN, key: str = "") -> object:
+    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> object:
         """Freeze the batch, or set its state explicitly."""
 
 
 def routes(writer: Freezes) -> web.Routes:
     """What freeze serves, on whichever writer."""
 
-    def apply(call: web.Call, body: bytes, key: str) -> None:
-        update = read_update(body)
-        writer.update(*call.on_record(update.user, update.token), update.dstatus, key)
+    def apply(request: web.Request, body: bytes, key: str) -> None:
+        update = status_update(body)
+        writer.set_status(*request.identity_for_record(update.user, update.token), update.dstatus, key)
 
-    @auth.needs(auth.OPERATE, by_body=True)
-    def freeze_batch(call: web.Call) -> web.Reply:
-        if events.is_event(call.headers):
-            for event in events.read(call.headers, call.body):
+    @auth.requires(auth.OPERATE, by_body=True)
+    def freeze_batch(request: web.Request) -> web.Response:
+        if events.is_event(request.headers):
+            for event in events.decode(request.headers, request.body):
                 if event.type != events.FREEZE:
                     raise BadRequest(f"freeze takes {events.FREEZE}, not {event.type}")
-                apply(call, event.data or b"{}", event.key)
+                apply(request, event.data or b"{}", event.key)
             return web.NO_CONTENT
-        apply(call, call.body, call.headers.get("idempotency-key", ""))
+        apply(request, request.body, request.headers.get("idempotency-key", ""))
         return web.json({"code": "STAT_UPD", "body": "Table updated"}, 201)
 
     return {("POST", "/"): freeze_batch, ("POST", "/upddsc"): freeze_batch}
@@ -41,8 +42,8 @@ def routes(writer: Freezes) -> web.Routes:
 
 def build() -> web.App:
     """Freeze on its own: it asks the writer across HTTP."""
-    settings = config.from_env()
+    settings = config.store_from_env()
     return web.App(routes(writer_at(settings)), lambda: None)
 
 
-freeze = targets.flask_target("freeze", build)
+freeze = asgi.flask_target("freeze", build)

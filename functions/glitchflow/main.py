@@ -8,11 +8,13 @@ from typing import Protocol
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, openapi, pages, targets, web
-from shared.buffer import Counts, Description
+from functions.glitchflow import openapi, pages
+from shared import auth, config, web
+from shared.clients.services import RemoteLogic
+from shared.domain.messages import CleanRequest, TrainRequest, idempotency_key
 from shared.errors import BufferFrozen, FlushFailed
-from shared.requests import Message, Operator, read_key
-from shared.upstream import RemoteLogic
+from shared.logic.data_buffer import Counts, Description
+from shared.web import asgi
 
 
 class Datastore(Protocol):
@@ -29,47 +31,49 @@ class Datastore(Protocol):
 def routes(datastore: Datastore, page: str) -> web.Routes:
     """What glitchflow serves, over whichever Datastore Logic; `page` is the status page's URL."""
 
-    def dump(call: web.Call) -> web.Reply:
-        names = map(msgspec.json.encode, datastore.names(*web.page(call)))
-        return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
+    def dump(request: web.Request) -> web.Response:
+        names = map(msgspec.json.encode, datastore.names(*web.pagination(request)))
+        return web.Response(web.json_list(names, b'{"nmlist":[', b"]}"))
 
-    @auth.needs(auth.OPERATE, by_body=True)
-    def train(call: web.Call) -> web.Reply:
-        by = web.read_json(call.body, Operator)
-        frozen = datastore.freeze(*call.on_record(by.user, by.token), read_key(call.headers))
+    @auth.requires(auth.OPERATE, by_body=True)
+    def train(request: web.Request) -> web.Response:
+        by = web.read_json(request.body, TrainRequest)
+        frozen = datastore.freeze(*request.identity_for_record(by.user, by.token), idempotency_key(request.headers))
         if frozen is None:
             return web.json({"resp": "WAITING"})
         return web.json({"resp": "FROZEN", "n_f": frozen.n_itm, "bt_wrt": frozen.buff_size})
 
-    @auth.needs(auth.WRITE)
-    async def streamdata(call: web.Call) -> web.Reply:
+    @auth.requires(auth.WRITE)
+    async def streamdata(request: web.Request) -> web.Response:
         try:
-            return web.json({"resp": "CREATED", "body": await datastore.send(call.body, read_key(call.headers))})
+            return web.json(
+                {"resp": "CREATED", "body": await datastore.send(request.body, idempotency_key(request.headers))}
+            )
         except BufferFrozen as error:
             return web.json({"resp": "FROZEN", "body": str(error)})
 
-    def clean(call: web.Call) -> web.Reply:
-        web.read_json(call.body, Message)
+    def clean(request: web.Request) -> web.Response:
+        web.read_json(request.body, CleanRequest)
         try:
-            return web.json({"resp": "CLEANED", "body": datastore.flush(read_key(call.headers))})
+            return web.json({"resp": "CLEANED", "body": datastore.flush(idempotency_key(request.headers))})
         except FlushFailed as error:
             return web.json({"resp": "FS ERR", "body": str(error)})
 
-    @auth.needs(auth.OPEN)
-    def status_page(call: web.Call) -> web.Reply:
-        return web.Reply(status=303, headers={"Location": page})
+    @auth.requires(auth.OPEN)
+    def status_page(request: web.Request) -> web.Response:
+        return web.Response(status=303, headers={"Location": page})
 
     own: web.Routes = {
-        ("GET", "/stats"): lambda call: web.json(datastore.stat()),
+        ("GET", "/stats"): lambda request: web.json(datastore.stat()),
         ("GET", "/dumpbuf"): dump,
-        ("GET", "/desc"): lambda call: web.json({"resp": datastore.dstat().dstatus}),
+        ("GET", "/desc"): lambda request: web.json({"resp": datastore.dstat().dstatus}),
         ("GET", "/dspage"): status_page,
         ("POST", "/train"): train,
         ("POST", "/streamdata"): streamdata,
         ("POST", "/cleanbuf"): clean,
     }
     answered = {route: web.with_resp(handler) for route, handler in own.items()}
-    return {**answered, **openapi.routes(), **pages.docs()}
+    return {**answered, **openapi.routes(), **pages.routes()}
 
 
 def build() -> web.App:
@@ -78,4 +82,4 @@ def build() -> web.App:
     return web.App(routes(RemoteLogic(upstream), upstream.page), lambda: None)
 
 
-glitchflow = functions_framework.aio.http(targets.asgi_target("glitchflow", build))
+glitchflow = functions_framework.aio.http(asgi.asgi_target("glitchflow", build))

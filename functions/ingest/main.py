@@ -7,30 +7,33 @@ import atexit
 
 import functions_framework.aio
 
-from shared import auth, config, events, targets, web
+from shared import auth, config, events, web
+from shared.clients.writer import writer_at
+from shared.domain.messages import idempotency_key, stored_answer
 from shared.errors import BadRequest, Unavailable
-from shared.intake import Intake
-from shared.remote import writer_at
-from shared.requests import read_key, written
+from shared.ingest.group_commit import GroupCommitter
+from shared.web import asgi
 
 
-def routes(intake: Intake) -> web.Routes:
+def routes(intake: GroupCommitter) -> web.Routes:
     """What ingest serves, on whichever intake."""
 
-    @auth.needs(auth.WRITE)
-    async def send(call: web.Call) -> web.Reply:
-        if events.is_event(call.headers):
-            return await take_events(call)
-        key = read_key(call.headers)
-        return web.json(written(await intake.store(call.body, key)), 201)
+    @auth.requires(auth.WRITE)
+    async def send(request: web.Request) -> web.Response:
+        if events.is_event(request.headers):
+            return await take_events(request)
+        key = idempotency_key(request.headers)
+        return web.json(stored_answer(await intake.submit(request.body, key)), 201)
 
     async def take(event: events.Event) -> None:
         if event.type != events.SEGMENT:
             raise BadRequest(f"ingest takes {events.SEGMENT}, not {event.type}")
-        await intake.store(event.data, event.key)
+        await intake.submit(event.data, event.key)
 
-    async def take_events(call: web.Call) -> web.Reply:
-        outcomes = await asyncio.gather(*map(take, events.read(call.headers, call.body)), return_exceptions=True)
+    async def take_events(request: web.Request) -> web.Response:
+        outcomes = await asyncio.gather(
+            *map(take, events.decode(request.headers, request.body)), return_exceptions=True
+        )
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         # Bad events stay bad and the others are recognised when they come again: so whatever can be cured by a
         # retry decides the answer.
@@ -44,10 +47,10 @@ def routes(intake: Intake) -> web.Routes:
 
 def build() -> web.App:
     """Ingest on its own: payloads go to the volume, records to the writer across HTTP."""
-    settings = config.from_env()
-    intake = Intake(settings, writer_at(settings).commit)
+    settings = config.store_from_env()
+    intake = GroupCommitter(settings, writer_at(settings).commit)
     atexit.register(intake.close)
     return web.App(routes(intake), intake.check)
 
 
-ingest = functions_framework.aio.http(targets.asgi_target("ingest", build))
+ingest = functions_framework.aio.http(asgi.asgi_target("ingest", build))

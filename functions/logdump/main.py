@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import itertools
 
-from shared import config, targets, web
-from shared.reader import Reader
+from shared import config, web
+from shared.storage.reader import BatchReader
+from shared.web import asgi
 
 
-def routes(reader: Reader) -> web.Routes:
+def routes(reader: BatchReader) -> web.Routes:
     """What logdump serves, from whichever reader."""
 
-    def dump(call: web.Call) -> web.Reply:
-        lines = reader.log(*web.page(call))
+    def dump(request: web.Request) -> web.Response:
+        lines = reader.log(*web.pagination(request))
         first = next(lines, None)
         if first is None:
             return web.NO_CONTENT
-        return web.Reply(web.json_list(itertools.chain([first], lines)))
+        return web.Response(web.json_list(itertools.chain([first], lines)))
 
     return {("GET", "/"): dump, ("GET", "/dumpLogF"): dump}
 
 
 def build() -> web.App:
     """Logdump on its own: it reads the writer's journal."""
-    reader = Reader(config.from_env())
+    reader = BatchReader(config.store_from_env())
     return web.App(routes(reader), reader.check)
 
 
-logdump = targets.flask_target("logdump", build)
+logdump = asgi.flask_target("logdump", build)

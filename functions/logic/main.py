@@ -5,50 +5,52 @@ from __future__ import annotations
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, pages, targets, web
-from shared.access_config import trust_from_env
-from shared.asking import AskingBuffer
+from functions.logic import pages
+from functions.logic.status import StatusDocument
+from shared import auth, config, web
+from shared.clients.broker import BrokerBuffer
+from shared.clients.services import RemoteBuffer, RemoteProducts
+from shared.config import auth_from_env
+from shared.domain.messages import idempotency_key, status_update
 from shared.errors import BufferFrozen, FlushFailed
-from shared.logic import Logic
-from shared.requests import read_key, read_update
-from shared.status import Status
-from shared.upstream import RemoteBuffer, RemoteProducts
+from shared.logic.service import DatastoreLogic
+from shared.web import asgi
 
 
-def routes(logic: Logic, status: Status) -> web.Routes:
+def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     """What logic serves, over whichever Data Buffer."""
 
-    def dump(call: web.Call) -> web.Reply:
-        names = map(msgspec.json.encode, logic.names(*web.page(call)))
-        return web.Reply(web.json_list(names, b'{"nmlist":[', b"]}"))
+    def dump(request: web.Request) -> web.Response:
+        names = map(msgspec.json.encode, logic.names(*web.pagination(request)))
+        return web.Response(web.json_list(names, b'{"nmlist":[', b"]}"))
 
-    def log(call: web.Call) -> web.Reply:
-        return web.Reply(web.json_list(logic.log(*web.page(call))))
+    def log(request: web.Request) -> web.Response:
+        return web.Response(web.json_list(logic.log(*web.pagination(request))))
 
-    @auth.needs(auth.WRITE)
-    async def stream(call: web.Call) -> web.Reply:
+    @auth.requires(auth.WRITE)
+    async def stream(request: web.Request) -> web.Response:
         try:
-            return web.text(await logic.send(call.body, read_key(call.headers)), 201)
+            return web.text(await logic.send(request.body, idempotency_key(request.headers)), 201)
         except BufferFrozen as error:
             return web.in_words(error)
 
-    @auth.needs(auth.OPERATE, by_body=True)
-    def freeze(call: web.Call) -> web.Reply:
-        by = read_update(call.body)
-        frozen = logic.freeze(*call.on_record(by.user, by.token), read_key(call.headers))
+    @auth.requires(auth.OPERATE, by_body=True)
+    def freeze(request: web.Request) -> web.Response:
+        by = status_update(request.body)
+        frozen = logic.freeze(*request.identity_for_record(by.user, by.token), idempotency_key(request.headers))
         return web.text("Waiting for more incoming data.") if frozen is None else web.json(frozen, 201)
 
-    def flush(call: web.Call) -> web.Reply:
+    def flush(request: web.Request) -> web.Response:
         try:
-            return web.Reply(logic.flush(read_key(call.headers)).encode(), 201)
+            return web.Response(logic.flush(idempotency_key(request.headers)).encode(), 201)
         except FlushFailed as error:
             return web.in_words(error)
 
     return {
-        **pages.status(),
-        ("GET", "/status.json"): lambda call: web.json(status.show()),
-        ("GET", "/bufstat"): lambda call: web.json(logic.stat()),
-        ("GET", "/dsdesc"): lambda call: web.json(logic.dstat()),
+        **pages.routes(),
+        ("GET", "/status.json"): lambda request: web.json(status.show()),
+        ("GET", "/bufstat"): lambda request: web.json(logic.stat()),
+        ("GET", "/dsdesc"): lambda request: web.json(logic.dstat()),
         ("GET", "/dumpf"): dump,
         ("GET", "/dumpflog"): log,
         ("POST", "/stream"): stream,
@@ -59,17 +61,17 @@ def routes(logic: Logic, status: Status) -> web.Routes:
 
 def build() -> web.App:
     """Logic on its own: it asks the Data Buffer across HTTP."""
-    upstream, settings = config.logic_from_env(), config.from_env()
-    buffer = AskingBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
-    own = Logic(buffer, config.policy_from_env())
+    upstream, settings = config.logic_from_env(), config.store_from_env()
+    buffer = BrokerBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
+    own = DatastoreLogic(buffer, config.policy_from_env())
     products = RemoteProducts(upstream.products, upstream.timeout, upstream.service_token)
 
-    def product(call: web.Call) -> web.Reply:
-        media, content = products.read(call.path)
-        return web.Reply(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+    def product(request: web.Request) -> web.Response:
+        media, content = products.read(request.path)
+        return web.Response(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
 
-    status = Status(own, products.list, trust_from_env().standing(settings.host))
+    status = StatusDocument(own, products.list, auth_from_env().mode(settings.host))
     return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
 
 
-logic = functions_framework.aio.http(targets.asgi_target("logic", build))
+logic = functions_framework.aio.http(asgi.asgi_target("logic", build))

@@ -7,43 +7,45 @@ import asyncio
 import functions_framework.aio
 import msgspec
 
-from shared import auth, config, events, products, targets, web
+from shared import auth, config, events, web
 from shared.errors import BadRequest
-from shared.preproc import Preproc
+from shared.preproc import products
+from shared.preproc.runner import PreprocRunner
+from shared.web import asgi
 
 
 class _Frozen(msgspec.Struct):
     batch: int
 
 
-def routes(preproc: Preproc) -> web.Routes:
+def routes(preproc: PreprocRunner) -> web.Routes:
     """What preproc serves."""
 
     # The fact that a batch is frozen may be told by anyone: what follows is done once, and only if it is true.
-    @auth.needs(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
-    async def take(call: web.Call) -> web.Reply:
-        if not events.is_event(call.headers):
-            return await make(call)
-        received = events.read(call.headers, call.body)
+    @auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
+    async def take(request: web.Request) -> web.Response:
+        if not events.is_event(request.headers):
+            return await make(request)
+        received = events.decode(request.headers, request.body)
         if len(received) != 1 or received[0].type != events.FROZEN:
             raise BadRequest(f"preproc takes one {events.FROZEN} at a time")
         frozen = web.read_json(received[0].data, _Frozen)
-        made = await asyncio.wrap_future(preproc.make(frozen.batch))
+        made = await asyncio.wrap_future(preproc.request(frozen.batch))
         if made is None or made.verdict != "done":
             return web.NO_CONTENT
-        headers, body = preproc.fact(made)
-        return web.Reply(body, type=headers["content-type"])
+        headers, body = preproc.event(made)
+        return web.Response(body, type=headers["content-type"])
 
-    async def make(call: web.Call) -> web.Reply:
-        await asyncio.wrap_future(preproc.make())
+    async def make(request: web.Request) -> web.Response:
+        await asyncio.wrap_future(preproc.request())
         return web.json(products.listing(preproc.config), 201)
 
-    def listing(call: web.Call) -> web.Reply:
+    def listing(request: web.Request) -> web.Response:
         return web.json(products.listing(preproc.config))
 
-    def product(call: web.Call) -> web.Reply:
-        media, content = products.read(preproc.config, call.path.removeprefix("/products/"))
-        return web.Reply(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+    def product(request: web.Request) -> web.Response:
+        media, content = products.read(preproc.config, request.path.removeprefix("/products/"))
+        return web.Response(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
 
     return {
         ("POST", "/"): take,
@@ -55,8 +57,8 @@ def routes(preproc: Preproc) -> web.Routes:
 
 def build() -> web.App:
     """Preproc on its own: it reads the volume that the store writes, and puts its products there."""
-    preproc = Preproc(settings := config.from_env())
-    return web.App(routes(preproc), lambda: products.standing(settings))
+    preproc = PreprocRunner(settings := config.store_from_env())
+    return web.App(routes(preproc), lambda: products.batch_status(settings))
 
 
-preproc = functions_framework.aio.http(targets.asgi_target("preproc", build))
+preproc = functions_framework.aio.http(asgi.asgi_target("preproc", build))

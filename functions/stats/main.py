@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared import config, targets, web
-from shared.reader import Reader
+from shared import config, web
+from shared.storage.reader import BatchReader
+from shared.web import asgi
 
 
 class Stats(Protocol):
@@ -21,15 +22,15 @@ class Stats(Protocol):
 def routes(store: Stats) -> web.Routes:
     """What stats serves, from whichever store."""
     return {
-        ("GET", "/stat"): lambda call: web.json(store.stat()),
-        ("GET", "/dstat"): lambda call: web.json(store.dstat()),
+        ("GET", "/stat"): lambda request: web.json(store.stat()),
+        ("GET", "/dstat"): lambda request: web.json(store.dstat()),
     }
 
 
 def build() -> web.App:
     """Stats on its own: it reads the counts and the state that the writer publishes."""
-    reader = Reader(config.from_env())
+    reader = BatchReader(config.store_from_env())
     return web.App(routes(reader), reader.check)
 
 
-stats = targets.flask_target("stats", build)
+stats = asgi.flask_target("stats", build)

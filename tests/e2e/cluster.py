@@ -93,8 +93,8 @@ class Cluster:
 
     def secrets(self) -> str:
         """What the functions mount; `token` is the tests' own from now on."""
-        made = subprocess.run([sys.executable, "-m", "shared.mint", "--secret"], check=True, capture_output=True,
-                              text=True, cwd=ROOT)  # fmt: skip
+        command = [sys.executable, "-m", "shared.auth.issue_token", "--secret"]
+        made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
         self.token = made.stderr.split()[-1]
         return made.stdout
 

@@ -19,14 +19,14 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.errors import ANSWERS
+from shared.errors import ERROR_RESPONSES
 from tests.fuzz.test_targets import changed
 from tests.harness import FUNCTION_OF, Store, http, segment
 
 CONNECTIONS = 32
 POSTS = {"/", "/sendF", "/upddsc", "/cleanall", "/stream", "/freezeds", "/flushbuf"}
 POSTS |= {"/train", "/streamdata", "/cleanbuf"}
-LISTED = {answer.status for error, answer in ANSWERS.items() if error is not Exception} | {200, 201, 204, 303}
+LISTED = {answer.status for error, answer in ERROR_RESPONSES.items() if error is not Exception} | {200, 201, 204, 303}
 OF_SERVERS = {100, 417, 505}  # what uvicorn and gunicorn say themselves: to `Expect`, and to another version of HTTP
 # What belongs on a volume; archives have names that begin with a time of day.
 BELONGS = re.compile(

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import msgspec
 
-from shared import events, journal
-from shared.auth import read_tokens
-from shared.checkpoint import Checkpoint
-from shared.checkpoint import parse as parse_checkpoint
+from shared import events
+from shared.auth.guard import read_tokens
+from shared.auth.jwt_verifier import scopes_in
+from shared.domain.messages import status_update
+from shared.domain.records import OPEN, WRITE, Record
+from shared.domain.segment import parse
+from shared.domain.state import State
 from shared.errors import BadRequest, BadSegment, JournalDamaged
-from shared.jwts import scopes_in
-from shared.posix import AppendFile
-from shared.requests import read_update
-from shared.seen import Known
-from shared.segment import parse
-from shared.spool import read_payload
-from shared.state import OPEN, WRITE, Record, State
+from shared.ingest.spool_writer import read_payload
+from shared.storage import journal
+from shared.storage.checkpoint import Checkpoint
+from shared.storage.checkpoint import parse as parse_checkpoint
+from shared.storage.dedup import DedupSnapshot
+from shared.volume.posix import AppendFile
 
 _folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -42,7 +44,7 @@ def segment(data: bytes) -> None:
 def update(data: bytes) -> None:
     """A body of /upddsc."""
     try:
-        found = read_update(data)
+        found = status_update(data)
     except BadRequest:
         return
     assert found.dstatus in ("FROZEN", "OPERATIONAL")
@@ -61,7 +63,7 @@ def event(data: bytes) -> None:
     if not events.is_event(headers):
         return
     try:
-        found = events.read(headers, body)
+        found = events.decode(headers, body)
     except BadRequest:
         return
     for each in found:
@@ -92,7 +94,7 @@ def journal_tail(data: bytes) -> None:
     entries = []
     try:
         entries.extend(journal.scan(file))
-    except (journal.Torn, JournalDamaged):
+    except (journal.TornTail, JournalDamaged):
         pass
     else:
         assert not entries or entries[-1].end == len(whole) + len(data)
@@ -116,7 +118,7 @@ def journal_anywhere(data: bytes) -> None:
     try:
         for entry in journal.scan(file):
             assert bytes(whole[entry.offset : entry.end]) in written
-    except (journal.Torn, JournalDamaged):
+    except (journal.TornTail, JournalDamaged):
         pass
     finally:
         file.close()
@@ -171,7 +173,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "journal_tail": [a_journal(), a_journal()[-40:], b"\0" * 40],
     "journal_anywhere": [b"\x10\0", b"\xff\n\x80\n"],
-    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), Known({"0" * 16: 3}, {}, b"", b"")))],
+    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), DedupSnapshot({"0" * 16: 3}, {}, b"", b"")))],
     "spool": [b"\0\0\0\5hello"],
     "credentials": [b"sha256:" + b"0" * 64 + b" me read,write # x", b"storage.read:/virgo write:/ operate"],
 }  # fmt: skip

@@ -1,0 +1,21 @@
+"""The interactive documentation: Swagger UI at `/docs`, about `/openapi.json`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from shared import web
+from shared.web.static_files import serve_file
+
+
+def routes() -> web.Routes:
+    """The page and its assets."""
+    static = files("functions.glitchflow") / "static"
+    swagger = files("flask_swagger_ui") / "dist"
+    return {
+        ("GET", "/docs"): serve_file(static / "docs.html"),
+        ("GET", "/docs/docs.js"): serve_file(static / "docs.js"),
+        ("GET", "/docs/icon.svg"): serve_file(static / "icon.svg"),
+        ("GET", "/docs/swagger-ui.css"): serve_file(swagger / "swagger-ui.css"),
+        ("GET", "/docs/swagger-ui-bundle.js"): serve_file(swagger / "swagger-ui-bundle.js"),
+    }

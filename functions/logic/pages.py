@@ -1,0 +1,19 @@
+"""The status page at `/`, with its assets."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from shared import web
+from shared.web.static_files import serve_file
+
+_STATIC = files("functions.logic") / "static"
+_ASSETS = ("status.css", "status.js", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg")
+
+
+def routes() -> web.Routes:
+    """The page and its assets."""
+    return {
+        ("GET", "/"): serve_file(_STATIC / "status.html"),
+        **{("GET", f"/assets/{name}"): serve_file(_STATIC / name) for name in _ASSETS},
+    }

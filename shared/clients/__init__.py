@@ -1,0 +1,1 @@
+"""HTTP to other functions, to the broker and to issuers of tokens."""

@@ -1,0 +1,25 @@
+"""The configuration: every environment variable, checked once at start, in frozen objects."""
+
+from shared.config.auth import AuthConfig, AuthMode, Issuer, auth_from_env
+from shared.config.env import ConfigError, child_environment
+from shared.config.limits import Limits, limits_from_env, writer_limits
+from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
+from shared.config.store import StoreConfig, policy_from_env, store_from_env
+
+__all__ = [
+    "AuthConfig",
+    "AuthMode",
+    "ConfigError",
+    "Issuer",
+    "Limits",
+    "ServiceEndpoints",
+    "StoreConfig",
+    "auth_from_env",
+    "child_environment",
+    "glitchflow_from_env",
+    "limits_from_env",
+    "logic_from_env",
+    "policy_from_env",
+    "store_from_env",
+    "writer_limits",
+]

@@ -1,0 +1,117 @@
+"""Settings of a store: its folders, its address, and the sizes and times of the write path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from shared.config.env import (
+    ADDRESS,
+    COUNT,
+    FILE_NAME,
+    PORT,
+    SECONDS,
+    SECONDS_OR_ZERO,
+    SIZE,
+    SWITCH,
+    TEXT,
+    URL,
+    ConfigError,
+    Environment,
+    choice,
+    read,
+    setting,
+    value_of,
+)
+from shared.domain.freeze_policy import FreezePolicy
+
+PRODUCTS = "products"  # name of the products' folder, beside the batch and in its archive
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """Where the store lies and what it may take. Sizes are in bytes, times in seconds.
+
+    Attributes:
+        host, port: SERVURL; PORT, which Knative sets, overrides the port.
+        adm_root: ADMROOT: folder of the counters, the views and the checkpoint.
+        log_root: LOGROOT: folder of the journal.
+        data_root: DATAROOT: folder of the batch's files, directly in `volume_root`.
+        volume_root: DTVOLROOT: folder of the archives and the spool.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    adm_root: str
+    log_root: str
+    data_root: str
+    volume_root: str
+    stat_name: str = setting("ADMFNM", "StatDesc.json", FILE_NAME, "file name of the published counts")
+    dstat_name: str = setting("DSST", "Dsstat.json", FILE_NAME, "file name of the published state")
+    log_name: str = setting("LOGSTREAM", "LogStream.json", FILE_NAME, "file name of the journal")
+    queue_length: int = setting("WCHSZ", 1024, COUNT, "segments that may wait in ingest; more are answered 503 `BUSY`")
+    group_size: int = setting("GROUP_SIZE", 256, COUNT, "segments that share one sync at the most")
+    stager_threshold: int = setting(
+        "STAGE_APART", 7, COUNT, "groups of so many segments or more are staged by a process beside ingest"
+    )
+    spool_size: int = setting(
+        "SPOOL_SIZE", 64 << 20, SIZE, "a spool file longer than this is closed and trimmed, bytes"
+    )
+    checkpoint_size: int = setting(
+        "CHECKPOINT_SIZE", 64 << 20, SIZE, "a start replays so many bytes of the journal at the most"
+    )
+    writer_url: str = setting("WRITER_URL", "", URL, "split: address of the writer, for ingest, freeze and cleanall")
+    commit_timeout: float = setting("COMMIT_TIMEOUT", 10.0, SECONDS, "split: seconds after which ingest answers `BUSY`")
+    housekeeping: float = setting("HOUSEKEEPING", 10.0, SECONDS, "seconds between two trims of the spool")
+    sink: str = setting("K_SINK", "", URL, "where events are delivered")
+    source: str = setting("EVENT_SOURCE", "/datastore", TEXT, "the CloudEvents `source` of those events")
+    segment_facts: bool = setting("SEGMENT_FACTS", False, SWITCH, "deliver an event for every stored segment too")
+    preproc_auto: bool = setting(
+        "PREPROC", True, choice(auto=True, off=False), "embedded: whether a frozen batch's spectrograms are made"
+    )
+    preproc_timeout: float = setting("PREPROC_TIMEOUT", 540.0, SECONDS, "seconds that preproc may take for a batch")
+    max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")
+    service_token: str = setting("AUTH_SERVICE_TOKEN", "", TEXT, "file with the token for requests between functions")
+    sink_token: str = setting(
+        "SINK_TOKEN", "/oidc/token", TEXT, "file with the token for K_SINK, where a SinkBinding mounts it"
+    )
+
+
+def store_from_env(env: Environment = os.environ) -> StoreConfig:
+    """Read the configuration; every folder is under ROOT (default `./var`) unless it is named itself.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names the variable and says what it takes.
+    """
+    root = env.get("ROOT") or "var"
+
+    def folder(name: str, default: str) -> str:
+        return os.path.abspath(env.get(name) or os.path.join(root, default))
+
+    host, port = value_of(env, "SERVURL", (StoreConfig.host, StoreConfig.port), ADDRESS)
+    volume = folder("DTVOLROOT", "datavar")
+    # DATANM repeats DATAROOT in the original's environment; either names the folder.
+    data = os.path.abspath(env.get("DATAROOT") or env.get("DATANM") or os.path.join(volume, "data"))
+    if os.path.dirname(data) != volume:
+        raise ConfigError(f"DATAROOT={data!r}: must lie directly in DTVOLROOT={volume!r}, cleanall renames it there")
+    if os.path.basename(data) == PRODUCTS:
+        raise ConfigError(f"DATAROOT={data!r}: is the folder of the batch's products; choose another name")
+    return read(
+        StoreConfig,
+        env,
+        host=host,
+        port=value_of(env, "PORT", port, PORT),
+        adm_root=folder("ADMROOT", "appdata/adm"),
+        log_root=folder("LOGROOT", "appdata/log"),
+        data_root=data,
+        volume_root=volume,
+    )
+
+
+def policy_from_env(env: Environment = os.environ) -> FreezePolicy:
+    """When a batch may freeze: MAX_SIZE, MIN_SECONDS and AUTO_FREEZE. Errors as `store_from_env`."""
+    return FreezePolicy(
+        min_bytes=value_of(env, "MAX_SIZE", FreezePolicy.min_bytes, SIZE),
+        min_seconds=value_of(env, "MIN_SECONDS", FreezePolicy.min_seconds, SECONDS_OR_ZERO),
+        auto=value_of(env, "AUTO_FREEZE", FreezePolicy.auto, SWITCH),
+    )

@@ -1,0 +1,1 @@
+"""Values and rules of the store: pure, without I/O, clock or framework."""

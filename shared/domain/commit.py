@@ -1,0 +1,37 @@
+"""Commit requests and their results: what ingest sends to the writer, as JSON where it crosses HTTP."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import field
+
+
+class CommitRequest(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
+    """A segment put forward for the batch: the position of its durable payload, and what its record will hold.
+
+    Attributes as in `records.Record`; the names in JSON are the record's too.
+    """
+
+    spool: str
+    offset: int = field(name="at")
+    size: int
+    crc32: int = field(name="sum")
+    key: str = ""
+    detector: str = ""
+    channel: str = ""
+    t0: float | None = None
+    dt: float | None = None
+    samples: int = field(name="n", default=0)
+
+
+class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
+    """The decision about a commit request: stored as `name` with `size` bytes, or refused with an error's `code`.
+
+    `is_new` is true where the request's own staged payload became that file. Otherwise the payload is still staged,
+    and ingest removes it.
+    """
+
+    name: str = ""
+    size: int = 0
+    is_new: bool = field(name="fresh", default=False)
+    code: str = ""

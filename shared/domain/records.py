@@ -1,0 +1,86 @@
+"""Journal records: one for each decision, with the keys of the original's log."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+
+import msgspec
+from msgspec import field
+
+
+class RecordKind(StrEnum):
+    """The kinds of a record, as the log's `message` spells them."""
+
+    OPEN = "Open batch"  # begins a batch's journal
+    WRITE = "Write file"  # stores a segment
+    UPDATE = "Update state"  # sets the state: a freeze, or an explicit thaw
+    CLEAN = "Clean all"  # decides that the batch is to be archived
+
+
+OPEN, WRITE, UPDATE, CLEAN = map(str, RecordKind)  # plain strings: comparing and encoding them costs less
+
+
+class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
+    """One line of the journal. The first six keys are the original log's; the rest are left out where unset.
+
+    The names in the file are those of the original where it had one: `Id`, `message`, `dstatus`.
+
+    Attributes:
+        index: how many segments the batch held before this record.
+        size: of the stored file, in bytes; in other kinds, the batch's bytes.
+        name: of the stored file.
+        time: UTC, ISO 8601.
+        kind: a `RecordKind`.
+        group: offset in the journal at which the group that was written together with this record begins.
+        key: idempotency key of the request.
+        spool, offset, crc32: WRITE: the payload's position in a spool, and its CRC-32.
+        detector, channel: WRITE: as the segment names them.
+        t0, dt, samples: WRITE: GPS time of the first sample, sampling interval (both seconds), number of samples.
+        batch: OPEN: number of the batch.
+        last: OPEN: the number in the newest file name given so far.
+        watermarks: OPEN: spool -> offset up to which it has been decided.
+        previous: OPEN: the archive whose idempotency keys are still recognised.
+        status, user, token: UPDATE: the new state, and the operator on record.
+        archive: CLEAN: name of the archive's folder.
+    """
+
+    level: str
+    index: int = field(name="Id")
+    size: int
+    name: str
+    time: str
+    kind: str = field(name="message")
+    group: int = -1
+    key: str = ""
+    spool: str = ""
+    offset: int = field(name="at", default=-1)
+    crc32: int = field(name="sum", default=-1)
+    detector: str = ""
+    channel: str = ""
+    t0: float | None = None
+    dt: float | None = None
+    samples: int = field(name="n", default=0)
+    batch: int = 0
+    last: int = 0
+    watermarks: dict[str, int] = field(name="marks", default_factory=dict)
+    previous: str = ""
+    status: str = field(name="dstatus", default="")
+    user: str = ""
+    token: str = ""
+    archive: str = ""
+
+
+def file_name(number: int) -> str:
+    """The file name with this number: nanoseconds since 1970, 19 digits from 2001 to 2286, so names sort by time."""
+    return f"gwb{number}.json"
+
+
+def file_number(name: str) -> int:
+    """The inverse of `file_name`."""
+    return int(name[3:-5])
+
+
+def utc_now() -> str:
+    """The current time as the log writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,80 @@
+"""A strain segment as clients post it: what is accepted, and what is read from it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from shared.errors import BadSegment
+
+
+class Segment(msgspec.Struct, gc=False):
+    """One stretch of strain.
+
+    Attributes:
+        h: strain samples, dimensionless, in time order.
+        t: `[t0, dt]`, GPS seconds of the first sample and the sampling interval in seconds; or one GPS time per
+            sample, as some clients in the field send. Two numbers are always read as `[t0, dt]`.
+        detector: as LIGO-Virgo name them, such as "V1".
+        channel: such as "V1:Hrec_hoft_16384Hz".
+    """
+
+    h: list[float]
+    t: list[float]
+    detector: str = ""
+    channel: str = ""
+
+    @property
+    def t0(self) -> float:
+        """GPS time of the first sample, seconds."""
+        return self.t[0]
+
+    @property
+    def dt(self) -> float:
+        """Sampling interval, seconds; with one time per sample their mean spacing, 0 for a single sample."""
+        if len(self.t) == 2:
+            return self.t[1]
+        return (self.t[-1] - self.t[0]) / max(len(self.t) - 1, 1)
+
+
+_decoder = msgspec.json.Decoder(Segment)
+
+
+def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
+    """Read and check a segment; keys it does not know are ignored here and kept in the stored file.
+
+    Args:
+        body: JSON.
+        max_samples: the most samples it may have.
+
+    Raises:
+        BadSegment: the text says what is wrong with which field. JSON has no NaN and no infinity, and a number
+            that overflows a double is refused, so every sample is finite.
+    """
+    try:
+        if not body.isascii():  # strings that are skipped over are not checked by the decoder
+            body.decode()
+        segment = _decoder.decode(body)
+    except UnicodeDecodeError as error:
+        raise BadSegment(f"the body is not UTF-8 (byte {error.start})") from None
+    except msgspec.DecodeError as error:  # ValidationError included
+        raise BadSegment(str(error)) from None
+    except RecursionError:
+        raise BadSegment("JSON is nested too deeply") from None
+    if len(segment.h) > max_samples:
+        raise BadSegment(f"`h` has {len(segment.h)} samples: at most {max_samples} are taken")
+    if not segment.h:
+        raise BadSegment("`h` is empty")
+    if len(segment.t) == 2:
+        if segment.t[1] <= 0:
+            raise BadSegment("`t[1]`, the sampling interval in seconds, must be positive")
+    elif len(segment.t) != len(segment.h):
+        raise BadSegment(
+            f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
+        )
+    if not math.isfinite(segment.dt):
+        raise BadSegment("`t` spans more than a double can say")
+    if max(len(segment.detector), len(segment.channel)) > 256:
+        raise BadSegment("`detector` and `channel` are at most 256 characters long")
+    return segment

@@ -1,0 +1,1 @@
+"""Group commit: requests that arrive together share their syncs."""

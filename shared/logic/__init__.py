@@ -1,0 +1,1 @@
+"""Datastore Logic: the Data Buffer with a freeze policy in front of it."""

@@ -1,0 +1,1 @@
+"""Spectrograms of a frozen batch, made in a process of their own."""

@@ -1,0 +1,181 @@
+"""The preproc job, `python -m shared.preproc.job`: makes the products of the frozen batch once, and ends.
+
+It prints nothing when the products are in place, and otherwise one line of JSON with the error's code and text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+
+import msgspec
+
+from shared import config
+from shared.config import StoreConfig
+from shared.domain.records import utc_now
+from shared.errors import DatastoreError, error_response_for
+from shared.failpoints import failpoint
+from shared.preproc import products
+from shared.preproc.products import File, Manifest
+from shared.storage import frozen_batch
+from shared.strain import joining
+from shared.strain.joining import ChannelStrain, ContiguousStrain
+from shared.volume.posix import PosixFileSystem, file_lock, storage_errors
+
+log = logging.getLogger(__name__)
+
+MAX_SPECTROGRAMS = 128  # spectrograms of one batch: a batch in shreds must not take the night
+
+
+def make(settings: StoreConfig) -> None:
+    """Make the products of the frozen batch and put them in place; nothing is done if they are there already.
+
+    Raises:
+        NotFrozen: there is no frozen batch, or it was filed away or opened meanwhile.
+        Busy: another process is at it.
+        Recovering, JournalDamaged, StorageFailed: the batch cannot be read or the products not be written.
+    """
+    with storage_errors("opening the lock of preproc"):
+        fd = os.open(os.path.join(settings.volume_root, ".products.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        with file_lock(fd, timeout=5.0):
+            frozen = frozen_batch.read(settings)
+            if products.manifest_for(settings, frozen.state.batch, frozen.state.segments) is None:
+                folder = products.staging_folder(settings)
+                with storage_errors("writing the products"):
+                    _fill(settings, frozen, folder)
+                products.publish(settings, frozen, folder)
+    finally:
+        os.close(fd)
+
+
+def _fill(settings: StoreConfig, frozen: frozen_batch.FrozenBatch, folder: str) -> None:
+    from shared.preproc import spectrogram  # gwpy takes seconds to import: only where there is something to do
+
+    found, unusable = joining.streams(frozen.segments)
+    work = _SpectrogramBatch(settings, folder)
+    streams = [_report(stream, [work.do(stream, stretch) for stretch in stream.stretches]) for stream in found]
+    manifest = Manifest(
+        batch=frozen.state.batch,
+        n_itm=frozen.state.segments,
+        buff_size=frozen.state.bytes,
+        verdict=work.verdict,
+        time=utc_now(),
+        files=work.files,
+        streams=streams,
+        unusable=unusable,
+        parameters={
+            "frange": spectrogram.FRANGE,
+            "logf": False,
+            "shortest": spectrogram.MIN_DURATION,
+            "longest": spectrogram.MAX_DURATION,
+            "overlap": spectrogram.OVERLAP,
+        },
+        versions=spectrogram.versions(),
+    )
+    PosixFileSystem().pipe_file(os.path.join(folder, products.MANIFEST), products.encode(manifest))
+
+
+class _SpectrogramBatch:
+    """Makes spectrograms one by one, and remembers what came of them."""
+
+    def __init__(self, settings: StoreConfig, folder: str) -> None:
+        self._config = settings
+        self._folder = folder
+        self._verdicts: set[str] = set()
+        self.files: list[File] = []
+
+    @property
+    def verdict(self) -> str:
+        """Of the whole batch: the best that can be said."""
+        return next((v for v in ("done", "failed", "too short") if v in self._verdicts), "empty")
+
+    def do(self, stream: ChannelStrain, stretch: ContiguousStrain) -> list[dict[str, object]]:
+        """Spectrograms of one stretch; what cannot be transformed is reported, and not tried again."""
+        from shared.preproc import spectrogram
+
+        pieces = joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP)
+        return [self._one(stream, piece) for piece in pieces]
+
+    def _one(self, stream: ChannelStrain, piece: ContiguousStrain) -> dict[str, object]:
+        from shared.preproc import spectrogram
+
+        report: dict[str, object] = {"strain": stream.span(piece)}
+        if piece.n / stream.rate < spectrogram.MIN_DURATION:
+            return self._report(report, "too short", f"under {spectrogram.MIN_DURATION} s of contiguous strain")
+        if stream.rate < spectrogram.MIN_SAMPLE_RATE:
+            return self._report(report, "failed", f"sampled at under {spectrogram.MIN_SAMPLE_RATE} Hz")
+        if len(self.files) >= 2 * MAX_SPECTROGRAMS:
+            return self._report(report, "left out", f"the batch is in more than {MAX_SPECTROGRAMS} pieces")
+        samples = joining.samples(self._config, piece)
+        name = self._name(stream, piece)
+        folder = os.path.join(self._folder, name)
+        os.mkdir(folder)
+        try:
+            done = spectrogram.write(folder, samples, piece.t0, stream)
+        except (OSError, MemoryError):  # not the strain's fault: worth another try
+            raise
+        except Exception as error:
+            log.warning("%s: no spectrogram", name, exc_info=True)
+            PosixFileSystem().rm(folder, recursive=True)
+            return self._report(report, "failed", f"{type(error).__name__}: {error}")
+        for file in ("spectrogram.hdf5", "spectrogram.png"):
+            self.files.append(_described(self._folder, f"{name}/{file}"))
+        failpoint("preproc.half")
+        return self._report({**report, "folder": name, **done}, "done")
+
+    def _report(self, report: dict[str, object], verdict: str, reason: str = "") -> dict[str, object]:
+        self._verdicts.add(verdict)
+        return {"verdict": verdict, **({"reason": reason} if reason else {}), **report}
+
+    def _name(self, stream: ChannelStrain, piece: ContiguousStrain) -> str:
+        """A folder's name in the manner of LIGO's frame files (T010150): what, GPS seconds, whole seconds covered."""
+        begin, end = stream.span(piece)
+        channel = stream.channel.removeprefix(f"{stream.detector}:")
+        what = [re.sub(r"[^A-Za-z0-9]+", "_", text)[:64].strip("_") for text in (stream.detector, channel)]
+        name = f"{'-'.join(filter(None, what)) or 'strain'}-{int(begin // 1)}-{int(-(-end // 1) - begin // 1)}"
+        taken, number = name, 2
+        while os.path.lexists(os.path.join(self._folder, taken)):
+            taken, number = f"{name}-{number}", number + 1
+        return taken
+
+
+def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[str, object]:
+    return {
+        "detector": stream.detector,
+        "channel": stream.channel,
+        "rate": stream.rate,
+        "spans": [stream.span(stretch) for stretch in stream.stretches],
+        "gaps": stream.gaps,
+        "overlapping_samples": stream.overlaps,
+        "spectrograms": [report for of_stretch in made for report in of_stretch],
+    }
+
+
+def _described(folder: str, name: str) -> File:
+    with open(os.path.join(folder, name), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return File(name, file.tell(), digest.hexdigest())
+
+
+def main() -> int:
+    """Do the job once; the exit code is 0 when the products are in place."""
+    os.nice(10)  # ingest comes first
+    warnings.simplefilter("ignore")
+    began = time.monotonic()
+    try:
+        make(config.store_from_env())
+    except DatastoreError as error:
+        print(msgspec.json.encode({"code": error_response_for(error).code, "body": str(error)}).decode(), flush=True)
+        return 1
+    log.info("products in place after %.1f s", time.monotonic() - began)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Servers: `python -m shared.serve` runs one function."""

@@ -1,0 +1,66 @@
+"""Serves one function: `python -m shared.serve`, with FUNCTION_TARGET naming it and SERVURL or PORT the address.
+
+The functions-framework loads the function; this module chooses the server's settings that the framework's own
+command does not offer: graceful shutdown, a warm start, quiet logs, and for asynchronous functions the short way in.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import flask
+import functions_framework
+
+from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
+from shared.web.asgi import ASGI_APPS
+
+log = logging.getLogger(__name__)
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit code says whether that was the reason."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    target = os.environ.get("FUNCTION_TARGET", "datastore")
+    source = FUNCTIONS / target / "main.py"
+    if not source.is_file():
+        print(f"FUNCTION_TARGET={target!r}: must be one of {', '.join(_targets())}", file=sys.stderr)
+        return 2
+    try:
+        settings, limits, trust = store_from_env(), limits_from_env(), auth_from_env()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if trust.mode(settings.host) == "exposed":
+        log.warning(
+            "AUTHENTICATION IS OFF and %s is not this machine's own: whoever reaches it may write, freeze and clean. "
+            "AUTH_TOKENS or AUTH_ISSUER switches it on.",
+            settings.host,
+        )
+    app = functions_framework.create_app(target, str(source), "http")
+    # A signal ends the server, which then raises it again: by exiting on it, the store is closed in good order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    # Imported only here: one process needs one of them.
+    if isinstance(app, flask.Flask):
+        from shared.serve import gunicorn_server
+
+        gunicorn_server.serve(app, settings.host, settings.port, limits)
+    else:
+        from shared.serve import uvicorn_server
+
+        uvicorn_server.serve(ASGI_APPS[target], settings.host, settings.port, limits)
+    return 0
+
+
+def _targets() -> list[str]:
+    return sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

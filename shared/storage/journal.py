@@ -1,0 +1,201 @@
+"""The journal: JSON lines, each with its own checksum, appended in groups and read back with every byte checked.
+
+A line is a `Record` and ends in `,"crc":"xxxxxxxx"}`: CRC-32 (zlib's) of all that stands before it. Groups are
+synced one after another, so all bytes before the last group are known to be durable; only the last group can be
+torn by a crash, and then it was never acknowledged. That is the rule `scan` goes by: a line cut short, or one with
+the NULs of a page that never reached the disk, is a torn tail as long as no later group follows. Anything else
+that does not check is damage, and nobody may write after damage.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from shared.domain.records import WRITE, Record, file_number
+from shared.errors import JournalDamaged
+
+_SUFFIX = len(',"crc":"00000000"}')
+_CHUNK = 1 << 20  # bytes read at once,
+_FIRST_CHUNK = 1 << 12  # and at first: many readers want a few lines only
+_WRITE_MARK = f'"message":"{WRITE}"'.encode()
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+class Readable(Protocol):
+    """An open journal: a binary file, or the writer's `AppendFile`."""
+
+    @property
+    def name(self) -> str:
+        """Its path, for messages."""
+
+    def fileno(self) -> int:
+        """Its descriptor; reads are positioned and share it freely."""
+
+
+class TornTail(Exception):
+    """The journal ends in a group that was never acknowledged; `offset` is where it must be cut."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+class JournalEntry(NamedTuple):
+    """A record, the offset of its line, and that of the next."""
+
+    offset: int
+    end: int
+    record: Record
+
+
+def encode(record: Record) -> bytes:
+    """The journal line of `record`, newline included."""
+    body = _encode(record)[:-1]
+    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def decode(line: bytes) -> Record | None:
+    """The record in `line` (without its newline), or None where the line does not check."""
+    body = line[:-_SUFFIX]
+    if line[-_SUFFIX:] != b',"crc":"%08x"}' % zlib.crc32(body):
+        return None
+    try:
+        return _decode(line)
+    except msgspec.DecodeError:
+        return None
+
+
+def raw_lines(file: Readable, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (offset, line without newline, whether it had one) from `start` to the end of the file."""
+    offset, rest = start, b""
+    position = start
+    size = _FIRST_CHUNK
+    while chunk := os.pread(file.fileno(), size, position):
+        position += len(chunk)
+        size = min(2 * size, _CHUNK)
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield offset, line, True
+            offset += len(line) + 1
+    if rest:
+        yield offset, rest, False
+
+
+def scan(file: Readable, start: int = 0) -> Iterator[JournalEntry]:
+    """Yield every record from the offset `start` (the beginning of a line) on.
+
+    Raises:
+        Torn: after the last good record, where a torn tail follows.
+        JournalDamaged: at a line that does not check and is not part of a torn tail.
+    """
+    for offset, line, terminated in raw_lines(file, start):
+        record = decode(line) if terminated else None
+        if record is None:
+            if _is_torn_tail(file, offset, line, terminated):
+                raise TornTail(offset)
+            raise JournalDamaged(f"{file.name}: damaged at byte {offset}")
+        yield JournalEntry(offset, offset + len(line) + 1, record)
+
+
+def _is_torn_tail(file: Readable, offset: int, line: bytes, terminated: bool) -> bool:
+    if terminated and b"\0" not in line:
+        return False
+    return not any(
+        (record := decode(later)) is not None and record.group > offset
+        for _, later, whole in raw_lines(file, offset + len(line) + 1)
+        if whole
+    )
+
+
+def checksum(file: Readable, start: int, end: int, before: int = 0) -> int:
+    """CRC-32 of the bytes from `start` to `end`, continuing from `before`, that of the bytes up to `start`."""
+    while start < end and (chunk := os.pread(file.fileno(), min(_CHUNK, end - start), start)):
+        before = zlib.crc32(chunk, before)
+        start += len(chunk)
+    return before
+
+
+def read_record(file: Readable, offset: int) -> Record | None:
+    """The record whose line starts at `offset`; None past the end or where it does not check."""
+    data = os.pread(file.fileno(), 4096, offset)
+    while b"\n" not in data:
+        more = os.pread(file.fileno(), _CHUNK, offset + len(data))
+        if not more:
+            return None
+        data += more
+    return decode(data[: data.index(b"\n")])
+
+
+def stored_segments(
+    file: Readable, *, count: int, after: str = "", limit: int | None = None
+) -> Iterator[tuple[bytes, str]]:
+    """Yield (line, file name) of the stored segments, in order of arrival.
+
+    Args:
+        file: the journal.
+        count: how many segments the batch is known to hold; lines past that are not durable yet and not shown.
+        after: start behind this file name, which need not exist.
+        limit: how many to yield at the most.
+
+    Raises:
+        JournalDamaged: a line does not check.
+    """
+    left = count if limit is None else min(limit, count)
+    if left <= 0:
+        return
+    threshold = file_number(after) if after else -1
+    start = _first_line_after(file, threshold) if after else 0
+    for offset, line, terminated in raw_lines(file, start):
+        if not terminated:  # being appended at this moment
+            return
+        if _WRITE_MARK not in line:
+            continue
+        record = decode(line)
+        if record is None:
+            raise JournalDamaged(f"{file.name}: damaged at byte {offset}")
+        if record.index >= count:
+            return
+        if record.kind != WRITE or file_number(record.name) <= threshold:
+            continue
+        yield line, record.name
+        left -= 1
+        if not left:
+            return
+
+
+def _first_line_after(file: Readable, threshold: int) -> int:
+    """Binary search: an offset at a line's start, at or shortly before the first name above `threshold`."""
+    low, high = 0, os.fstat(file.fileno()).st_size
+    while high - low > 4096:
+        middle = (low + high) // 2
+        found = next(
+            (
+                (offset, record)
+                for offset, record in _from_next_line(file, middle)
+                if record is not None and record.kind == WRITE
+            ),
+            None,
+        )
+        if found is None or found[0] >= high or file_number(found[1].name) > threshold:
+            high = middle
+        else:
+            low = found[0]
+    return low
+
+
+def _from_next_line(file: Readable, position: int) -> Iterator[tuple[int, Record | None]]:
+    data = os.pread(file.fileno(), 4096, position)
+    while (cut := data.find(b"\n")) < 0:
+        more = os.pread(file.fileno(), 4096, position + len(data))
+        if not more:
+            return
+        data += more
+    for offset, line, terminated in raw_lines(file, position + cut + 1):
+        if terminated:
+            yield offset, decode(line)

@@ -1,0 +1,118 @@
+"""Reading the batch without being its writer: counts and state, names and log, from what is published."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from shared.config import StoreConfig
+from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, StorageFailed
+from shared.storage import journal
+from shared.volume import counters
+from shared.volume.layout import Layout, Volume
+from shared.volume.posix import same_file
+
+_NAME = re.compile(r"gwb[0-9]{1,19}\.json")
+
+
+class BatchReader:
+    """A read-only look at a store's volume. Safe to use from several threads, and from any number of pods.
+
+    Args:
+        config: the configuration.
+        count: how many segments are known to be durable; by default what the tally says. Lists never
+            show more than that, so nobody sees a segment that a crash could still take back.
+    """
+
+    def __init__(self, config: StoreConfig, count: Callable[[], int] | None = None) -> None:
+        self.config = config
+        self._volume = Volume(config)
+        self._count = count
+
+    def check(self) -> None:
+        """Raise Recovering or StorageFailed unless the store has published its state."""
+        self.stat()
+        self.dstat()
+
+    def stat(self) -> dict[str, object]:
+        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
+        return counters.read(Layout(self.config).counters).stat
+
+    def dstat(self) -> dict[str, object]:
+        """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and who asked for that."""
+        return self._volume.read_view(Layout(self.config).dstat_view)
+
+    def names(self, after: str = "", limit: int | None = None) -> Iterator[str]:
+        """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
+        return (name for _, name in self._segments(after, limit))
+
+    def log(self, after: str = "", limit: int | None = None) -> Iterator[bytes]:
+        """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
+
+        Args:
+            after: begin behind this file name.
+            limit: end after so many.
+
+        Raises:
+            BadRequest: `after` is not a file name of ours.
+            Recovering: the store has not started yet.
+            JournalDamaged: while iterating, at a line that does not check.
+        """
+        return (line for line, _ in self._segments(after, limit))
+
+    def segment(self, name: str) -> bytes:
+        """A stored segment of the open batch, as it was received.
+
+        Raises:
+            BadRequest: `name` is not a file name of ours.
+            NoSuchFile: the batch holds no such segment.
+            StorageFailed: it cannot be read.
+        """
+        _check_name(name, "name")
+        try:
+            return self._volume.read(name)
+        except FileNotFoundError:
+            raise NoSuchFile(f"{name} is not in the batch") from None
+        except OSError as error:
+            raise StorageFailed(f"{name}: {error.strerror}") from error
+
+    def archives(self, limit: int = 20) -> list[dict[str, object]]:
+        """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
+        return [{"name": name, **self._volume.read_view(path)} for name, path in self._volume.archives(limit)]
+
+    def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
+        if after:
+            _check_name(after, "after")
+        path = Layout(self.config).journal
+        for _ in itertools.repeat(None, 100):
+            try:
+                file = open(path, "rb")
+            except FileNotFoundError:
+                raise Recovering("The store has no journal yet.") from None
+            except OSError as error:
+                raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
+            count = self._count() if self._count else self._acknowledged(file)
+            if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
+                return _closing(file, journal.stored_segments(file, count=count, after=after, limit=limit))
+            file.close()
+        raise Recovering("The batch is being changed.")
+
+    def _acknowledged(self, file: BinaryIO) -> int:
+        first = journal.read_record(file, 0)
+        if first is None:
+            raise JournalDamaged(f"{file.name}: damaged at byte 0")
+        counted = counters.read(Layout(self.config).counters)
+        # The tally of the batch before: the journal has just been begun, and the next acknowledgement updates both.
+        return counted.segments if counted.batch == first.batch else 0
+
+
+def _check_name(name: str, parameter: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
+
+
+def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
+    with file:
+        yield from segments

@@ -1,0 +1,1 @@
+"""Strain: segments joined to contiguous samples."""

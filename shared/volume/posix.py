@@ -1,0 +1,285 @@
+"""All that needs a POSIX file system: synced appends, atomic replacement, locks, and whole-volume syncs.
+
+Everything else reaches files through fsspec. What must survive a power loss is here, because fsspec never syncs
+and its transactions move files in from another folder. The calls are safe on any file system that gives POSIX
+rename, flock and fsync semantics across the pods that share it (ext4, xfs, CephFS, NFSv4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from shared.errors import Busy, StorageFailed
+from shared.failpoints import failpoint
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
+
+
+@contextlib.contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's refusal to write into `StorageFailed`, naming `what` was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"{what}: {error.strerror or error}") from error
+
+
+def open_beneath(folder: str, name: str) -> int:
+    """Open the plain file `name` (which may have folders in it) below `folder`, for reading.
+
+    No step of the way down is taken through a symbolic link, and `..` leads nowhere: whoever can plant a link on the
+    volume must not be able to have us read what lies outside it.
+
+    Raises:
+        OSError: there is no such file, or it is something else.
+    """
+    *folders, last = name.split("/")
+    if not all(part not in ("", ".", "..") for part in (*folders, last)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for part in folders:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = below
+        return open_plain(last, at)
+    finally:
+        os.close(at)
+
+
+def open_plain(path: str, folder: int | None = None) -> int:
+    """Open a plain file for reading, not through a symbolic link in its last step, and without waiting for a pipe.
+
+    Raises:
+        OSError: there is no such file, or it is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return fd
+
+
+class AppendFile:
+    """A file that only grows at its end, in synced groups; a group that fails leaves no trace.
+
+    Not thread-safe: its owner serialises the calls.
+    """
+
+    def __init__(self, path: str, *, create: bool = False) -> None:
+        self.path = path
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.fd = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o644)
+        self.end = os.fstat(self.fd).st_size
+
+    @property
+    def name(self) -> str:
+        """The path it was opened by."""
+        return self.path
+
+    def fileno(self) -> int:
+        """The descriptor, for reading."""
+        return self.fd
+
+    def append(self, buffers: Sequence[bytes], name: str, before_sync: Callable[[], object] = lambda: None) -> int:
+        """Write `buffers` at the end and make them durable; return the offset of the first byte.
+
+        `name` prefixes the failpoints passed (`<name>.written` before the sync, `<name>.synced` after); `meanwhile` is
+        called before the sync, when the bytes can be read.
+
+        Raises:
+            StorageFailed: the write or the sync failed; the file is as long as before.
+        """
+        start = self.end
+        length = sum(map(len, buffers))
+        try:
+            self._write(buffers, start)
+            failpoint(f"{name}.written")
+            before_sync()
+            os.fdatasync(self.fd)
+        except OSError as error:
+            # After a failed sync the kernel may have dropped the dirty pages while still showing them: cut the
+            # group off, so that a later append writes every byte of it anew.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, start)
+            raise StorageFailed(f"{os.path.basename(self.path)}: {error.strerror}") from error
+        self.end = start + length
+        failpoint(f"{name}.synced")
+        return start
+
+    def _write(self, buffers: Sequence[bytes], offset: int) -> None:
+        for first in range(0, len(buffers), _IOV_MAX):
+            part = buffers[first : first + _IOV_MAX]
+            wanted = sum(map(len, part))
+            written = os.pwritev(self.fd, part, offset)
+            if written < wanted:  # a disk that fills up takes what fits; the rest fails or, rarely, fits after all
+                view = memoryview(b"".join(part))
+                while written < wanted:
+                    written += os.pwrite(self.fd, view[written:], offset + written)
+            offset += wanted
+
+    def truncate(self, end: int) -> None:
+        """Cut the file at `end`, durably."""
+        with storage_errors(self.path):
+            os.ftruncate(self.fd, end)
+            os.fdatasync(self.fd)
+        self.end = end
+
+    def close(self) -> None:
+        """Close the descriptor, and with it give up the flock it may hold."""
+        os.close(self.fd)
+
+
+def same_file(fd: int, path: str) -> bool:
+    """Whether `path` still names the file open as `fd` (an open file's inode number is never reused)."""
+    try:
+        named = os.stat(path)
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive flock on `fd` if nobody holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def file_lock(fd: int, timeout: float) -> Iterator[None]:
+    """Hold the exclusive flock on `fd`: between processes, and between pods where the file system carries it.
+
+    Args:
+        fd: an open descriptor; the lock belongs to it and dies with its process.
+        timeout: seconds to wait for another holder.
+
+    Raises:
+        Busy: another process held the lock all that time.
+    """
+    deadline = time.monotonic() + timeout
+    while not try_lock(fd):
+        if time.monotonic() > deadline:
+            raise Busy("Another writer holds the lock.")
+        time.sleep(0.001)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def fsync_directory(path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_filesystem(path: str) -> None:
+    """Make everything on the file system of `path` durable: one call instead of a sync per file.
+
+    Raises:
+        StorageFailed: the kernel reports that something could not be written back.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise StorageFailed(f"syncfs {path}: {os.strerror(number)}")
+    finally:
+        os.close(fd)
+
+
+def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
+    """Put `content` at `path` in one step that survives a power loss: same-folder temp, sync, rename, sync folder.
+
+    `before_rename` names the failpoint passed when all is written and the old content still stands.
+    """
+    temp = f"{path}.next"
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    if before_rename:
+        failpoint(before_rename)
+    os.replace(temp, path)
+    fsync_directory(os.path.dirname(path))
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Make `target` name the same bytes as `source`: a hard link, or a durable copy across two volumes."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        temp = f"{target}.next"
+        with open(source, "rb") as src, open(temp, "wb") as dst:
+            while chunk := src.read(1 << 20):
+                dst.write(chunk)
+            dst.flush()
+            os.fsync(dst.fileno())
+        os.replace(temp, target)
+
+
+class PosixFileSystem(LocalFileSystem):
+    """fsspec's local file system with the calls of the write path made direct: one write, one rename.
+
+    None syncs, and `pipe_file` is not atomic: what is to become visible is written beside its place and moved.
+    """
+
+    protocol = "dtposix"
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        """Write a whole file; with mode "create" it must not exist. What cannot be written whole is removed."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags | (os.O_EXCL if mode == "create" else os.O_TRUNC), 0o644)
+        try:
+            written = os.write(fd, value)
+            while written < len(value):
+                written += os.write(fd, memoryview(value)[written:])
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+
+    def overwrite(self, path: str, value: bytes) -> None:
+        """Write over a file's first bytes where they stand; a reader at that moment may see some old, some new."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            if os.pwrite(fd, value, 0) < len(value):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        finally:
+            os.close(fd)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """A plain file's content, from `start` to `end`; not through a symbolic link."""
+        with open(open_plain(path), "rb") as file:
+            return file.read()[start:end]
+
+    def mv(self, path1: str, path2: str, **_: Any) -> None:
+        """Rename `path1` to `path2`, replacing it."""
+        os.rename(path1, path2)
