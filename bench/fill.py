@@ -7,9 +7,9 @@ from pathlib import Path
 
 from shared.config import store_from_env
 from shared.domain.commit import CommitRequest
-from shared.ingest.spool_writer import SpoolPosition, SpoolWriter
+from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
-from shared.volume.layout import Volume
+from shared.volume.spool import SpoolDirectory, SpoolPosition
 from tests.harness import segment
 
 BATCH = 256
@@ -24,7 +24,7 @@ def fill(root: Path, count: int, *, keys: bool = False) -> tuple[float, str]:
     config = store_from_env({"ROOT": str(root)})
     writer = Writer(config)
     writer.open()
-    spool = SpoolWriter(Volume(config))
+    spool = SpoolWriter.from_config(config)
     payload = segment(1)
     middle, prefix = "", time.time_ns()  # the keys of the batch before are known still
     start = time.perf_counter()
@@ -53,8 +53,8 @@ def core(folder: Path) -> float:
     writer = Writer(store_from_env({"ROOT": str(folder)}))
     writer.open()
     spool = "0" * 16
-    Path(writer.volume.spool_path(spool)).touch()
-    writer.publisher.publish_files = lambda records: None  # type: ignore[method-assign]
+    Path(SpoolDirectory(writer.layout).file(spool)).touch()
+    writer._publisher.publish_files = lambda records: None  # type: ignore[method-assign]
     first = int(time.time()) << 20  # beyond what an earlier round put forward from this spool
     batches = [[CommitRequest(spool, (first + b * BATCH + i) * 100, 100, 0) for i in range(BATCH)] for b in range(200)]
     start = time.perf_counter()

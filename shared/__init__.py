@@ -1,1 +1,22 @@
-"""The storage library that every function shares; `docs/design.md` draws how its modules fit together."""
+"""The library that every function shares. Each package may import only from the layers below it:
+
+                 functions/   one folder a function; files that only one function needs lie in its folder
+
+    serve/       servers               preproc/   spectrograms         logic/     Datastore Logic
+    ------------------------------------------------------------------------------------------------
+    web/         requests in, responses out
+    ------------------------------------------------------------------------------------------------
+    auth/        who may do what       ingest/    group commit         storage/   journal, decisions, recovery
+                                                                       strain/    segments joined in time
+    ------------------------------------------------------------------------------------------------
+    clients/     HTTP to others                                        volume/    files that survive power loss
+    ------------------------------------------------------------------------------------------------
+    config/      settings              metrics
+    ------------------------------------------------------------------------------------------------
+    domain/      values and rules      events     CloudEvents
+    ------------------------------------------------------------------------------------------------
+    errors       failpoints
+
+`web`, `auth` and `clients` serve; `storage`, `ingest` and `volume` store. They meet only in `functions/`.
+`make check` enforces this with the contracts in pyproject.toml.
+"""

@@ -106,6 +106,10 @@ class Busy(Unavailable):
     """The queue is full, or the writer did not answer in time."""
 
 
+class OutcomeUnknown(Unavailable):
+    """The writer did not answer in time: the request took effect once, or not at all."""
+
+
 class Recovering(Unavailable):
     """The store is replaying its journal and not ready yet."""
 
@@ -160,6 +164,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     HeaderTooLarge: ErrorResponse(431, "ERRHEADER"),
     BufferFrozen: ErrorResponse(503, "FROZEN", 10),
     Busy: ErrorResponse(503, "BUSY", 1),
+    OutcomeUnknown: ErrorResponse(503, "BUSY", 1),
     Recovering: ErrorResponse(503, "RECOVERING", 1),
     NotFrozen: ErrorResponse(409, "OPEN"),
     PreprocUnavailable: ErrorResponse(503, "NOPREPROC", 60),

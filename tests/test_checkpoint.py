@@ -13,10 +13,9 @@ from shared.domain.livetime import Livetime
 from shared.domain.state import FROZEN
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
-from shared.volume.layout import Volume
 from tests.harness import http, segment, wait_for
 
-RESUMED = "going on from the checkpoint at byte"
+RESUMED = "resuming from the checkpoint at byte"
 
 
 def checkpoint(store):
@@ -125,7 +124,7 @@ def test_i6_damage_that_the_checkpoint_has_passed_is_found_all_the_same(filled):
 def test_i4_a_record_that_is_delivered_again_is_known_after_a_clean_stop(tmp_path):
     """The last group of a spool that is still in use: its ingest may not have heard the verdict."""
     config = store_from_env({"ROOT": str(tmp_path / "store")})
-    spool, writer = SpoolWriter(Volume(config)), Writer(config)
+    spool, writer = SpoolWriter.from_config(config), Writer(config)
     writer.open()
     group = [CommitRequest(*place) for place in spool.store([segment(3), segment(4)])]
     verdicts = writer.commit(group)
@@ -141,7 +140,7 @@ def test_i4_a_record_that_is_delivered_again_is_known_after_a_clean_stop(tmp_pat
 def test_the_strain_that_was_measured_is_remembered(tmp_path):
     """A batch freezes by itself after as much strain as without a stop in between; measuring may begin at a start."""
     config = store_from_env({"ROOT": str(tmp_path / "store")})
-    spool = SpoolWriter(Volume(config))
+    spool = SpoolWriter.from_config(config)
     for policy in (
         FreezePolicy(min_bytes=1, min_seconds=1e9, auto=True),
         FreezePolicy(),

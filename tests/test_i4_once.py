@@ -12,9 +12,9 @@ import pytest
 
 from shared.config import store_from_env
 from shared.domain.commit import CommitRequest
-from shared.ingest.spool_writer import SpoolPosition, SpoolWriter
+from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
-from shared.volume.layout import Volume
+from shared.volume.spool import SpoolPosition
 from tests.harness import Process, http, segment
 from tests.load import post_all
 
@@ -36,7 +36,7 @@ def writer(config):
 
 def spooled(config, payloads, keys=None):
     """Submissions whose payloads are really in a spool, as an ingest leaves them; the spool stays open."""
-    spool = SpoolWriter(Volume(config))
+    spool = SpoolWriter.from_config(config)
     places = spool.store(payloads)
     assert all(isinstance(place, SpoolPosition) for place in places)
     return spool, [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.config import store_from_env
-from shared.storage.frozen_batch import StoredSegment
+from shared.domain.segment import StoredSegment
 from shared.strain import joining
 
 RATES = (64, 4096, 16384, 10, 1000 / 3)
@@ -44,13 +44,13 @@ def test_every_time_is_covered_once_by_its_own_sample(spans, rate, begin, longes
         assert unusable == []
         found = []
         for stretch in stream.stretches:
-            values = joining.samples(config, stretch).tolist()
+            values = joining.samples(config.data_root, stretch).tolist()
             assert len(values) == stretch.n
             assert abs((stretch.t0 - begin) * rate - values[0]) < 0.01
             assert values == [values[0] + i for i in range(len(values))]
             found.extend(values)
             pieces = list(joining.split(stream, stretch, longest / stream.rate, 5 / stream.rate))
-            again = [joining.samples(config, piece).tolist() for piece in pieces]
+            again = [joining.samples(config.data_root, piece).tolist() for piece in pieces]
             assert again[0][0] == values[0]
             assert again[-1][-1] == values[-1]
             for piece, part in zip(pieces, again, strict=True):

@@ -16,7 +16,7 @@ from shared.domain.commit import CommitRequest
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume import counters
-from shared.volume.layout import Layout, Volume
+from shared.volume.layout import Layout
 from tests.harness import check_archive, segment
 
 
@@ -32,7 +32,7 @@ class Model(RuleBasedStateMachine):
         self.writers = [Writer(self.config), Writer(self.config)]
         for writer in self.writers:
             writer.open()
-        self.spool = SpoolWriter(Volume(self.config))
+        self.spool = SpoolWriter.from_config(self.config)
         self.count = 0
         # the model
         self.batch: dict[str, bytes] = {}  # file -> content

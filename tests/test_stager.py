@@ -16,14 +16,15 @@ from shared.config import store_from_env
 from shared.errors import StorageFailed
 from shared.ingest import stager as module
 from shared.ingest.stager import Stager
-from shared.volume.layout import Volume
+from shared.volume.layout import Layout, create_folders
+from shared.volume.spool import SpoolDirectory
 from tests.harness import ROOT, wait_for
 
 SPOOL = "0123456789abcdef"
 
 
 def group(spool, at, payloads):
-    """As `Spool.store` hands them over."""
+    """As `SpoolWriter.store` hands them over."""
     offsets = accumulate(map(len, payloads[:-1]), initial=at)
     return [(spool, offset, payload) for offset, payload in zip(offsets, payloads, strict=True)]
 
@@ -32,14 +33,15 @@ class Spooled:
     """A spool with payloads in it, and what stages them."""
 
     def __init__(self, root, count=20):
-        self.volume = Volume(store_from_env({"ROOT": str(root), "STAGE_APART": "3"}))
-        self.volume.prepare()
-        self.stager = Stager(self.volume)
+        layout = Layout(store_from_env({"ROOT": str(root)}))
+        create_folders(layout)
+        self.directory = SpoolDirectory(layout)
+        self.stager = Stager(self.directory, threshold=3)
         self.payloads = [bytes([65 + i]) * (100 + i) for i in range(count)]
         self.spool(SPOOL).write_bytes(b"earlier" + b"".join(self.payloads))
 
     def spool(self, name):
-        return Path(self.volume.spool_path(name))
+        return Path(self.directory.file(name))
 
     def start(self):
         self.stager.start(group(SPOOL, 7, self.payloads))
@@ -48,7 +50,7 @@ class Spooled:
         """Where each payload is to be found."""
         at = 7
         for payload in self.payloads:
-            yield Path(self.volume.staged(SPOOL, at))
+            yield Path(self.directory.staged(SPOOL, at))
             at += len(payload)
 
     def files(self):
@@ -89,7 +91,7 @@ def test_one_process_serves_group_after_group_and_spool_after_spool(spooled):
     spooled.spool(other).write_bytes(b"onetwothree")
     spooled.stager.start(group(other, 0, [b"one", b"two", b"three"]))
     assert spooled.stager.finish() == [None] * 3
-    assert Path(spooled.volume.staged(other, 6)).read_bytes() == b"three"
+    assert Path(spooled.directory.staged(other, 6)).read_bytes() == b"three"
     assert spooled.process.pid == first
 
 
@@ -104,7 +106,7 @@ def test_a_file_that_cannot_be_made_fails_alone(spooled):
 
 
 def test_nothing_is_left_of_a_payload_the_spool_does_not_hold(spooled):
-    os.truncate(spooled.volume.spool_path(SPOOL), 7 + 100 + 50)  # as after a failed sync
+    os.truncate(spooled.directory.file(SPOOL), 7 + 100 + 50)  # as after a failed sync
     spooled.start()
     results = spooled.stager.finish()
     assert results[0] is None
@@ -125,7 +127,7 @@ def test_a_killed_process_costs_nothing(spooled):
 
 @pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_process_that_does_not_answer_is_done_without(spooled, what, monkeypatch):
-    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(module, "_TIMEOUT", 0.5)
     spooled.stager.start(group(SPOOL, 7, spooled.payloads[:3]))
     spooled.stager.finish()
     spooled.unstage()

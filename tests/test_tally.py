@@ -15,7 +15,7 @@ from shared.storage.reader import BatchReader
 from shared.storage.writer import Writer
 from shared.volume import counters
 from shared.volume.counters import Counters
-from shared.volume.layout import Layout, Volume
+from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem
 from tests.harness import segment
 
@@ -72,7 +72,7 @@ def test_a_reader_waits_out_a_write_in_two_halves(tmp_path):
 def test_i2_the_count_of_one_batch_is_never_applied_to_the_next(tmp_path):
     """Between a cleanall and the next acknowledgement a reader may meet the new journal beside the old tally."""
     config = store_from_env({"ROOT": str(tmp_path / "store")})
-    writer, spool, reader = Writer(config), SpoolWriter(Volume(config)), BatchReader(config)
+    writer, spool, reader = Writer(config), SpoolWriter.from_config(config), BatchReader(config)
     writer.open()
 
     def store(count):

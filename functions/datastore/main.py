@@ -20,6 +20,7 @@ from functions.logic import main as logic_function
 from functions.logic.status import StatusDocument, read_products
 from functions.preproc import main as preproc_function
 from shared import auth, config, events, metrics, web
+from shared.clients.event_sink import EventSink
 from shared.config import AuthMode, auth_from_env
 from shared.domain.state import State
 from shared.errors import BadRequest, NoSuchRoute
@@ -29,6 +30,7 @@ from shared.logic.service import DatastoreLogic
 from shared.preproc.products import listing
 from shared.preproc.runner import PreprocRunner
 from shared.storage.maintenance import Maintenance
+from shared.storage.outbox import Outbox
 from shared.storage.reader import BatchReader
 from shared.storage.writer import Writer
 from shared.web import asgi
@@ -72,7 +74,7 @@ def routes(writer: Writer, intake: GroupCommitter, preproc: PreprocRunner, stand
         **freeze,
         **cleanall,
         **products,
-        **logic_function.routes(logic, StatusDocument(logic, lambda: read_products(listing(writer.config)), standing)),
+        **logic_function.routes(logic, StatusDocument(logic, lambda: read_products(listing(writer.layout)), standing)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
@@ -85,10 +87,12 @@ def build() -> web.App:
     settings = config.store_from_env()
     writer = Writer(settings, policy=config.policy_from_env())
     metrics.expose_state(lambda: writer.last_state)
-    preproc = PreprocRunner(settings)
-    Maintenance(writer, [preproc.poll] if settings.preproc_auto and preproc.present() else []).start()
+    publish = EventSink.from_config(settings).publish
+    preproc = PreprocRunner(settings, publish)
+    tasks = [preproc.poll] if settings.preproc_auto and preproc.present() else []
+    Maintenance(writer, [*tasks, Outbox(settings, writer, publish).deliver]).start()
     intake = GroupCommitter(settings, writer.commit)
-    atexit.register(intake.close)  # before the keeper closes the writer: handlers run in reverse order
+    atexit.register(intake.close)  # before the maintenance closes the writer: handlers run in reverse order
     standing = auth_from_env().mode(settings.host)
     return web.App(routes(writer, intake, preproc, standing), writer.check)
 

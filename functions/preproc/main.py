@@ -8,6 +8,7 @@ import functions_framework.aio
 import msgspec
 
 from shared import auth, config, events, web
+from shared.clients.event_sink import EventSink
 from shared.errors import BadRequest
 from shared.preproc import products
 from shared.preproc.runner import PreprocRunner
@@ -33,18 +34,18 @@ def routes(preproc: PreprocRunner) -> web.Routes:
         made = await asyncio.wrap_future(preproc.request(frozen.batch))
         if made is None or made.verdict != "done":
             return web.NO_CONTENT
-        headers, body = preproc.event(made)
+        headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(made))
         return web.Response(body, type=headers["content-type"])
 
     async def make(request: web.Request) -> web.Response:
         await asyncio.wrap_future(preproc.request())
-        return web.json(products.listing(preproc.config), 201)
+        return web.json(products.listing(preproc.layout), 201)
 
     def listing(request: web.Request) -> web.Response:
-        return web.json(products.listing(preproc.config))
+        return web.json(products.listing(preproc.layout))
 
     def product(request: web.Request) -> web.Response:
-        media, content = products.read(preproc.config, request.path.removeprefix("/products/"))
+        media, content = products.read(preproc.layout, request.path.removeprefix("/products/"))
         return web.Response(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
 
     return {
@@ -57,8 +58,9 @@ def routes(preproc: PreprocRunner) -> web.Routes:
 
 def build() -> web.App:
     """Preproc on its own: it reads the volume that the store writes, and puts its products there."""
-    preproc = PreprocRunner(settings := config.store_from_env())
-    return web.App(routes(preproc), lambda: products.batch_status(settings))
+    settings = config.store_from_env()
+    preproc = PreprocRunner(settings, EventSink.from_config(settings).publish)
+    return web.App(routes(preproc), lambda: products.batch_status(preproc.layout))
 
 
 preproc = functions_framework.aio.http(asgi.asgi_target("preproc", build))

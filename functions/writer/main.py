@@ -6,11 +6,13 @@ import functions_framework.aio
 import msgspec
 
 from shared import auth, config, events, metrics, web
+from shared.clients.event_sink import EventSink
 from shared.config import writer_limits
 from shared.domain.commit import CommitRequest
 from shared.domain.messages import status_update
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
+from shared.storage.outbox import Outbox
 from shared.storage.writer import Writer
 from shared.web import asgi
 
@@ -20,12 +22,12 @@ class _Commit(msgspec.Struct):
     type: str
 
 
-def routes(writer: Writer, keeper: Maintenance) -> web.Routes:
+def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     """What the writer serves: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
     @auth.requires(auth.OPEN)
     def ping(request: web.Request) -> web.Response:
-        keeper.wake()
+        maintenance.wake()
         return web.NO_CONTENT
 
     @auth.requires(auth.SERVICE)
@@ -58,9 +60,10 @@ def build() -> web.App:
     settings = config.store_from_env()
     writer = Writer(settings, policy=config.policy_from_env())
     metrics.expose_state(lambda: writer.last_state)
-    keeper = Maintenance(writer)
-    keeper.start()
-    return web.App(routes(writer, keeper), writer.check, writer_limits())
+    outbox = Outbox(settings, writer, EventSink.from_config(settings).publish)
+    maintenance = Maintenance(writer, [outbox.deliver])
+    maintenance.start()
+    return web.App(routes(writer, maintenance), writer.check, writer_limits())
 
 
 writer = functions_framework.aio.http(asgi.asgi_target("writer", build))

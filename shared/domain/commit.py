@@ -1,9 +1,14 @@
-"""Commit requests and their results: what ingest sends to the writer, as JSON where it crosses HTTP."""
+"""Requests to the writer and their results, as JSON where they cross HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import msgspec
 from msgspec import field
+
+from shared.domain.state import FROZEN
 
 
 class CommitRequest(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
@@ -35,3 +40,16 @@ class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     size: int = 0
     is_new: bool = field(name="fresh", default=False)
     code: str = ""
+
+
+class WriterAPI(Protocol):
+    """A writer, in this process or across HTTP. Every call may raise any `errors.Unavailable`."""
+
+    def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
+        """Decide about a group of segments; on return the new ones are durable, counted and visible."""
+
+    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> object:
+        """Freeze the batch, or set its state explicitly; a repeated `key` changes nothing."""
+
+    def archive_batch(self, key: str = "") -> object:
+        """Archive the batch and open the next one; a repeated `key` changes nothing."""

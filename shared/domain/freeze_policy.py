@@ -1,4 +1,4 @@
-"""The policy of freezing: may this batch freeze? Pure; the figures are the caller's."""
+"""The freeze policy: when a batch may freeze."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""A strain segment as clients post it: what is accepted, and what is read from it."""
+"""Strain segments: as clients post them, and as the store keeps them."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +11,7 @@ from shared.errors import BadSegment
 
 
 class Segment(msgspec.Struct, gc=False):
-    """One stretch of strain.
+    """A posted segment: contiguous strain of one channel.
 
     Attributes:
         h: strain samples, dimensionless, in time order.
@@ -38,11 +39,31 @@ class Segment(msgspec.Struct, gc=False):
         return (self.t[-1] - self.t[0]) / max(len(self.t) - 1, 1)
 
 
+class StoredSegment(NamedTuple):
+    """A segment of the batch: its file, and where its samples lie in time.
+
+    Attributes:
+        name: of the file in `data/`.
+        detector: such as "L1"; empty where the client did not say.
+        channel: such as "L1:GWOSC-4KHZ_R1_STRAIN", or empty.
+        t0: GPS time of the first sample, seconds.
+        dt: sampling interval, seconds.
+        n: number of samples.
+    """
+
+    name: str
+    detector: str
+    channel: str
+    t0: float
+    dt: float
+    n: int
+
+
 _decoder = msgspec.json.Decoder(Segment)
 
 
 def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
-    """Read and check a segment; keys it does not know are ignored here and kept in the stored file.
+    """Read and check a segment; unknown keys are ignored here and kept in the stored file.
 
     Args:
         body: JSON.

@@ -1,4 +1,8 @@
-"""The intake: requests that arrive while a group is being stored form the next group, and share its syncs."""
+"""Group commit: segments that arrive while a group is being stored form the next group, and share its syncs.
+
+A group is spooled (`spool_writer.SpoolWriter.store`: the first `fdatasync`), decided by the writer
+(`storage.writer.Writer.commit`: the second), and then every member is answered.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,14 @@ from shared import metrics
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult
 from shared.domain.segment import parse
-from shared.errors import BufferFrozen, Busy, DatastoreError, Recovering
-from shared.ingest.spool_writer import SpoolPosition, SpoolWriter
-from shared.volume.layout import Layout, Volume
+from shared.errors import BufferFrozen, Busy, DatastoreError, OutcomeUnknown, Recovering
+from shared.ingest.spool_writer import SpoolWriter
+from shared.volume.layout import Layout
+from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 log = logging.getLogger(__name__)
 
-GROUP_BYTES = 4 << 20  # a group this large gains nothing more from sharing its syncs, and others wait for it
+GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its syncs, and delays the next one
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
 
@@ -43,31 +48,32 @@ class GroupCommitter:
     def __init__(self, config: StoreConfig, commit: Commit) -> None:
         self._config = config
         self._commit = commit
-        self._volume = Volume(config)
-        self._spool = SpoolWriter(self._volume)
+        self._directory = SpoolDirectory(Layout(config))
+        self._spool = SpoolWriter.from_config(config)
         self._queue: queue.SimpleQueue[_PendingSegment | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
     def submit(self, payload: bytes, key: str = "") -> Awaitable[CommitResult]:
-        """Store one segment; when what this returns has been awaited it is durable, counted and visible.
+        """Store one segment; when the returned future is done, the segment is durable, counted and visible.
 
-        Not a coroutine, which would hold on to the samples while it waits: they take four times the payload's room.
+        Not a coroutine, because that would keep the decoded samples, four times the payload, while it waits.
 
         Args:
             payload: the body as received; it becomes the file.
             key: idempotency key; the same key again is answered like the first time.
 
         Raises:
-            BadSegment: it is not a segment.
+            BadSegment: the payload is not a segment.
             BufferFrozen, StorageFailed: it is not stored.
-            Busy: the queue is full (not stored), or the writer did not answer in time (stored once, or not).
+            Busy: the queue is full, or the writer is busy; it is not stored.
+            OutcomeUnknown: the writer did not answer in time; it is stored once, or not.
             Recovering, JournalDamaged: it is not stored.
         """
         segment = parse(payload, self._config.max_samples)
         if self._queue.qsize() >= self._config.queue_length:
-            raise Busy(f"{self._config.queue_length} segments are waiting already.")
+            raise Busy(f"{self._config.queue_length} segments are waiting already; send it again.")
         if self._thread is None:
             self._start()
         loop = asyncio.get_running_loop()
@@ -77,12 +83,12 @@ class GroupCommitter:
         return future
 
     def check(self) -> None:
-        """Raise Recovering unless there is a spool to write to: the writer makes it on a new volume."""
-        if not os.access(Layout(self._config).spool, os.W_OK):
-            raise Recovering(f"{Layout(self._config).spool} is not there, or not writable.")
+        """Raise Recovering unless the spool's folder, which the writer creates on a new volume, can be written."""
+        if not os.access(self._directory.path, os.W_OK):
+            raise Recovering(f"{self._directory.path} is not there, or not writable.")
 
     def close(self) -> None:
-        """Finish what is queued and give the spool up."""
+        """Store what is queued, and release the spool file."""
         with self._starting:
             if self._thread is not None:
                 self._queue.put(None)
@@ -93,7 +99,7 @@ class GroupCommitter:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -111,49 +117,49 @@ class GroupCommitter:
                     break
                 group.append(item)
                 size += len(item.payload)
-            self._resolve_group(group, self._store_group(group))
+            self._answer(group, self._store(group))
             if last:
                 return
 
-    def _store_group(self, group: Sequence[_PendingSegment]) -> list[CommitResult | Exception]:
-        """Spool a group, have it decided, and pair every member with its outcome."""
+    def _store(self, group: Sequence[_PendingSegment]) -> list[CommitResult | Exception]:
+        """Spool a group, have it decided, and return each member's outcome."""
         metrics.GROUP_SIZE.observe(len(group))
         try:
             with metrics.SPOOL_SECONDS.time():
-                places = self._spool.store([item.payload for item in group])
-            submissions = [
-                _submission(item, place)
-                for item, place in zip(group, places, strict=True)
-                if isinstance(place, SpoolPosition)
+                positions = self._spool.store([item.payload for item in group])
+            requests = [
+                _commit_request(item, position)
+                for item, position in zip(group, positions, strict=True)
+                if isinstance(position, SpoolPosition)
             ]
-            verdicts = iter(self._decide(submissions))
+            results = iter(self._decide(requests))
         except DatastoreError as error:
             return [error] * len(group)
-        except Exception as error:  # a bug must not stop the intake
+        except Exception as error:  # a bug must not stop the thread
             log.exception("storing a group of %d segments failed", len(group))
             return [error] * len(group)
-        return [place if isinstance(place, Exception) else _outcome(next(verdicts)) for place in places]
+        return [p if isinstance(p, Exception) else _outcome(next(results)) for p in positions]
 
-    def _decide(self, submissions: Sequence[CommitRequest]) -> list[CommitResult]:
+    def _decide(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
         try:
             with metrics.COMMIT_SECONDS.time():
-                verdicts = self._commit(submissions) if submissions else []
-        except Busy:
-            # Perhaps it was decided: then the writer needs what is staged. Or the question still waits in a writer that
-            # is held up, to be decided when the clients' keys are forgotten: from this spool it must not be.
+                results = self._commit(requests) if requests else []
+        except OutcomeUnknown:
+            # If committed, the writer needs the staged files. If still queued in a stalled writer, the group must never
+            # commit after the keys have expired: closing the spool file makes the writer refuse it.
             self._spool.abandon()
             raise
         except DatastoreError:
-            for s in submissions:
-                self._volume.discard(s.spool, s.offset)
+            for r in requests:
+                self._directory.discard(r.spool, r.offset)
             raise
-        for s, verdict in zip(submissions, verdicts, strict=True):
-            if not verdict.is_new:
-                self._volume.discard(s.spool, s.offset)
-        return verdicts
+        for r, result in zip(requests, results, strict=True):
+            if not result.is_new:
+                self._directory.discard(r.spool, r.offset)
+        return results
 
     @staticmethod
-    def _resolve_group(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
+    def _answer(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
         stored = [outcome.size for outcome in outcomes if isinstance(outcome, CommitResult)]
         metrics.SEGMENTS.inc(len(stored))
         metrics.BYTES.inc(sum(stored))
@@ -173,11 +179,11 @@ def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult |
             item.future.set_result(outcome)
 
 
-def _submission(item: _PendingSegment, place: SpoolPosition) -> CommitRequest:
-    return CommitRequest(place.spool, place.offset, place.size, place.crc32, item.key, *item.about)
+def _commit_request(item: _PendingSegment, p: SpoolPosition) -> CommitRequest:
+    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.key, *item.about)
 
 
-def _outcome(verdict: CommitResult) -> CommitResult | Exception:
-    if verdict.code == "FROZEN":
+def _outcome(result: CommitResult) -> CommitResult | Exception:
+    if result.code == "FROZEN":
         return BufferFrozen()
-    return Busy("The segment was given up.") if verdict.code else verdict
+    return OutcomeUnknown("The segment was given up; send it again with its key.") if result.code else result

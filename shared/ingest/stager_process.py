@@ -1,9 +1,9 @@
-"""The stager's process: makes files of what lies in a spool. It imports next to nothing, to start soon and stay small.
+"""The stager process: makes files of payloads in a spool. It imports next to nothing, to start soon and stay small.
 
 A request on standard input: the lengths of two paths and the number of payloads, as three 32-bit numbers; the path of
 the spool, and what the name of each file begins with; then the offset of the first payload and the length of each, as
-64-bit numbers. A file's name ends in its payload's offset. The answer on standard output is a byte for each payload: 0,
-or the `errno` of what came in the way; nothing is left of that file. The process ends with its input.
+64-bit numbers. A file's name ends in its payload's offset. The reply on standard output is a byte for each payload: 0,
+or the `errno` of the failure; nothing is left of that file. The process ends with its input.
 """
 
 import errno
@@ -14,7 +14,7 @@ import struct
 
 def main() -> None:
     """Answer requests until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the intake finishes first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: ingest finishes first
     path, spool = b"", -1
     while head := _read(12):
         lengths = struct.unpack("<III", head)
@@ -24,15 +24,15 @@ def main() -> None:
             if spool >= 0:
                 os.close(spool)
             path, spool = wanted, os.open(wanted, os.O_RDONLY | os.O_NOFOLLOW)
-        answer = bytearray()
+        reply = bytearray()
         for size in sizes:
             try:
                 _make(b"%s%d" % (stem, at), spool, at, size)
-                answer.append(0)
+                reply.append(0)
             except OSError as error:
-                answer.append(min(error.errno or errno.EIO, 255))
+                reply.append(min(error.errno or errno.EIO, 255))
             at += size
-        os.write(1, answer)
+        os.write(1, reply)
 
 
 def _make(name: bytes, spool: int, at: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The preproc job, `python -m shared.preproc.job`: makes the products of the frozen batch once, and ends.
+"""The preproc job, `python -m shared.preproc.job`: makes the products of the frozen batch, and ends.
 
 It prints nothing when the products are in place, and otherwise one line of JSON with the error's code and text.
 """
@@ -25,40 +25,42 @@ from shared.preproc.products import File, Manifest
 from shared.storage import frozen_batch
 from shared.strain import joining
 from shared.strain.joining import ChannelStrain, ContiguousStrain
+from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, file_lock, storage_errors
 
 log = logging.getLogger(__name__)
 
-MAX_SPECTROGRAMS = 128  # spectrograms of one batch: a batch in shreds must not take the night
+MAX_SPECTROGRAMS = 128  # spectrograms of one batch: bounds the run time of a fragmented batch
 
 
 def make(settings: StoreConfig) -> None:
     """Make the products of the frozen batch and put them in place; nothing is done if they are there already.
 
     Raises:
-        NotFrozen: there is no frozen batch, or it was filed away or opened meanwhile.
-        Busy: another process is at it.
+        NotFrozen: there is no frozen batch, or it was archived or opened meanwhile.
+        Busy: another process makes them.
         Recovering, JournalDamaged, StorageFailed: the batch cannot be read or the products not be written.
     """
+    layout = Layout(settings)
     with storage_errors("opening the lock of preproc"):
-        fd = os.open(os.path.join(settings.volume_root, ".products.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        fd = os.open(layout.products_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
         with file_lock(fd, timeout=5.0):
-            frozen = frozen_batch.read(settings)
-            if products.manifest_for(settings, frozen.state.batch, frozen.state.segments) is None:
-                folder = products.staging_folder(settings)
+            frozen = frozen_batch.read(layout)
+            if products.manifest_for(layout, frozen.state.batch, frozen.state.segments) is None:
+                folder = products.staging_folder(layout)
                 with storage_errors("writing the products"):
-                    _fill(settings, frozen, folder)
-                products.publish(settings, frozen, folder)
+                    _fill(layout, frozen, folder)
+                products.publish(layout, frozen, folder)
     finally:
         os.close(fd)
 
 
-def _fill(settings: StoreConfig, frozen: frozen_batch.FrozenBatch, folder: str) -> None:
+def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None:
     from shared.preproc import spectrogram  # gwpy takes seconds to import: only where there is something to do
 
     found, unusable = joining.streams(frozen.segments)
-    work = _SpectrogramBatch(settings, folder)
+    work = _SpectrogramBatch(layout, folder)
     streams = [_report(stream, [work.do(stream, stretch) for stretch in stream.stretches]) for stream in found]
     manifest = Manifest(
         batch=frozen.state.batch,
@@ -82,17 +84,17 @@ def _fill(settings: StoreConfig, frozen: frozen_batch.FrozenBatch, folder: str) 
 
 
 class _SpectrogramBatch:
-    """Makes spectrograms one by one, and remembers what came of them."""
+    """Makes spectrograms one by one, and keeps their verdicts."""
 
-    def __init__(self, settings: StoreConfig, folder: str) -> None:
-        self._config = settings
+    def __init__(self, layout: Layout, folder: str) -> None:
+        self._data = layout.data
         self._folder = folder
         self._verdicts: set[str] = set()
         self.files: list[File] = []
 
     @property
     def verdict(self) -> str:
-        """Of the whole batch: the best that can be said."""
+        """The batch's verdict: the best of its spectrograms'."""
         return next((v for v in ("done", "failed", "too short") if v in self._verdicts), "empty")
 
     def do(self, stream: ChannelStrain, stretch: ContiguousStrain) -> list[dict[str, object]]:
@@ -112,7 +114,7 @@ class _SpectrogramBatch:
             return self._report(report, "failed", f"sampled at under {spectrogram.MIN_SAMPLE_RATE} Hz")
         if len(self.files) >= 2 * MAX_SPECTROGRAMS:
             return self._report(report, "left out", f"the batch is in more than {MAX_SPECTROGRAMS} pieces")
-        samples = joining.samples(self._config, piece)
+        samples = joining.samples(self._data, piece)
         name = self._name(stream, piece)
         folder = os.path.join(self._folder, name)
         os.mkdir(folder)

@@ -1,7 +1,7 @@
-"""Preproc as the functions use it: has the frozen batch's products made, once, and tells the world about them.
+"""Running preproc: has the products of the frozen batch made, once, and announces them.
 
-The work is done by `shared.preproc.job` in a process of its own: ingest does not stall, a crash or a runaway
-allocation of the science libraries takes nothing with it, and their licence (GPL-3) ends at the process boundary.
+`shared.preproc.job` does the work in a process of its own. So ingest does not stall, a crash or a runaway allocation of
+the science libraries takes nothing with it, and their licence (GPL-3) ends at the process boundary.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import atexit
 import contextlib
 import importlib.util
 import logging
-import os
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from typing import Any
 import msgspec
 
 from shared import events
-from shared.clients import http
 from shared.config import StoreConfig, child_environment
 from shared.errors import Busy, DatastoreError, NotFrozen, PreprocUnavailable, Recovering, retryable_error_from_code
 from shared.preproc import products
@@ -33,8 +31,11 @@ from shared.volume.posix import atomic_replace, storage_errors
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 3  # at one batch on our own account; a request is always another attempt
-_WAITING = 16  # requests
+_ATTEMPTS = 3  # at one batch without a request; a request is always another attempt
+_MAX_WAITING = 16  # requests
+
+
+Publish = Callable[[str, str, Mapping[str, object]], object]
 
 
 class _Refusal(msgspec.Struct):
@@ -48,14 +49,21 @@ class _Announced(msgspec.Struct):
 
 
 class PreprocRunner:
-    """Makes the products of the frozen batch, one process at a time. Safe to use from several threads."""
+    """Makes the products of the frozen batch, one process at a time. Safe to use from several threads.
 
-    def __init__(self, config: StoreConfig) -> None:
+    Args:
+        config: the configuration.
+        publish: sends an event to K_SINK: type, id and data.
+    """
+
+    def __init__(self, config: StoreConfig, publish: Publish) -> None:
         self.config = config
+        self.layout = Layout(config)
+        self._publish = publish
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], object]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._slots = threading.BoundedSemaphore(_WAITING)
+        self._slots = threading.BoundedSemaphore(_MAX_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._polling: Future[Any] | None = None
@@ -64,47 +72,47 @@ class PreprocRunner:
 
     @staticmethod
     def present() -> bool:
-        """Whether products can be made here."""
+        """Whether gwpy, which makes the products, is installed."""
         return importlib.util.find_spec("gwpy") is not None
 
     def request(self, batch: int | None = None) -> Future[Manifest | None]:
-        """Have the products of the frozen batch made; where they are made already nothing is done.
+        """Have the products of the frozen batch made; nothing is done where they are in place already.
 
         Args:
-            batch: its number, where a `frozen` fact named it.
+            batch: its number, where a `frozen` event named it.
 
         Returns:
-            A future: the manifest, or None where the named batch is not there any more.
+            A future of the manifest, or of None where the named batch is not open any more.
             It may raise NotFrozen, NoPreproc, Recovering, Busy, JournalDamaged or StorageFailed.
 
         Raises:
             Busy: too many requests are waiting already.
         """
         if not self._slots.acquire(blocking=False):
-            raise Busy(f"{_WAITING} requests are waiting for preproc already.")
+            raise Busy(f"{_MAX_WAITING} requests are waiting for preproc already.")
         future = self._submit(lambda: self._answer(batch))
         future.add_done_callback(lambda _: self._slots.release())
         return future
 
     def poll(self) -> None:
-        """See on our own account whether there is something to make or to announce; a chore that does not block."""
+        """Start whatever is due: products to make or to announce. Does not block; a task of `Maintenance`."""
         if self._polling is None or self._polling.done():
             self._polling = self._submit(self._poll_once)
 
-    def event(self, made: Manifest) -> tuple[dict[str, str], bytes]:
-        """Headers and body of the fact `spectrogram`; its id is the same however often it is sent."""
+    def event(self, made: Manifest) -> tuple[str, dict[str, object]]:
+        """Id and data of the event `spectrogram`; the id is the same however often it is sent."""
         data: dict[str, object] = {
             "batch": made.batch,
             "n_itm": made.n_itm,
             "verdict": made.verdict,
             "products": [file.name for file in made.files],
-            "data": Layout(self.config).products,
+            "data": self.layout.products,
             "time": made.time,
         }
-        return events.encode(events.SPECTROGRAM, self.config.source, f"spectrogram-{made.batch}-{made.n_itm}", data)
+        return f"spectrogram-{made.batch}-{made.n_itm}", data
 
     def stop(self) -> None:
-        """End the work under way; what it had not put in place is made anew later."""
+        """End the work under way; products not yet in place are made anew later."""
         self._stopping = True
         process = self._process
         if process is not None:
@@ -132,7 +140,7 @@ class PreprocRunner:
                     future.set_exception(error)
 
     def _answer(self, batch: int | None) -> Manifest | None:
-        now = products.batch_status(self.config)
+        now = products.batch_status(self.layout)
         if batch is not None and now.batch < batch:
             raise Recovering("The batch is not visible here yet.")
         if batch is not None and (now.batch > batch or not now.frozen):
@@ -147,20 +155,22 @@ class PreprocRunner:
     def _make(self, now: products.BatchStatus) -> Manifest:
         if not now.frozen:
             raise NotFrozen("The batch is not frozen.")
-        if (made := products.manifest_for(self.config, now.batch, now.n_itm)) is None:
+        if (made := products.manifest_for(self.layout, now.batch, now.n_itm)) is None:
             self._run()
-            if (made := products.manifest(self.config)) is None:
-                raise NotFrozen("The batch was filed away just after its products were made.")
+            if (made := products.manifest(self.layout)) is None:
+                raise NotFrozen("The batch was archived just after its products were made.")
         return made
 
     def _run(self) -> None:
         if not self.present():
-            raise PreprocUnavailable("gwpy is not installed here: pip install 'dt-datastore[preproc]'")
+            raise PreprocUnavailable(
+                "gwpy is not installed here: run `make .venv/.extras`, or use the image with preproc"
+            )
         root = Path(__file__).resolve().parents[2]
         # One thread: ingest and the writer share these cores.
         env = child_environment(str(root), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         command = [sys.executable, "-m", "shared.preproc.job"]
-        # A session of its own: an operator's Ctrl-C is for us, and we end it.
+        # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
         with subprocess.Popen(  # noqa: S603
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -184,12 +194,12 @@ class PreprocRunner:
 
     def _poll_once(self) -> None:
         with contextlib.suppress(NotFrozen, Recovering):
-            now = products.batch_status(self.config)
+            now = products.batch_status(self.layout)
             if not now.frozen:
                 return
             key = now.batch, now.n_itm
             try:
-                if (made := products.manifest_for(self.config, *key)) is None:
+                if (made := products.manifest_for(self.layout, *key)) is None:
                     attempts = self._tried.get(key, 0)
                     if attempts >= _ATTEMPTS:
                         return
@@ -205,16 +215,14 @@ class PreprocRunner:
                 log.exception("preproc of batch %d failed", now.batch)
 
     def _announce(self, made: Manifest) -> None:
-        """Send the fact to K_SINK, at least once; where it does not arrive, `look` tries again."""
+        """Send the event to K_SINK, at least once; where it does not arrive, `poll` tries again."""
         if not self.config.sink or made.verdict != "done":
             return
-        path = os.path.join(self.config.adm_root, "announced.json")
+        path = self.layout.announced
         this = _Announced(made.batch, made.n_itm)
         with contextlib.suppress(OSError, msgspec.DecodeError), open(path, "rb") as file:
             if msgspec.json.decode(file.read(), type=_Announced) == this:
                 return
-        status, _ = http.post(self.config.sink, *self.event(made), timeout=10)
-        if not 200 <= status < 300:
-            raise Busy(f"{self.config.sink} answers {status}")
-        with storage_errors("noting what was announced"):
+        self._publish(events.SPECTROGRAM, *self.event(made))
+        with storage_errors("recording the announced batch"):
             atomic_replace(path, msgspec.json.encode(this))

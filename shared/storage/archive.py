@@ -1,13 +1,16 @@
-"""Filing a batch away: the steps that follow a durable CLEAN record, each safe to repeat after a crash.
+"""Archiving a batch: plan-execute, where the durable CLEAN record is the plan.
 
-The record is the plan. Whoever next holds the lock and finds it at the journal's end (the process that wrote it,
-another one, or the same after a restart) takes the steps from the beginning; the last one, replacing the journal
-by the next batch's, removes the plan with it.
+Each step is safe to repeat. The next process that holds the lock and finds the record at the journal's end executes
+the plan from its beginning: the process that wrote the record, another one, or the same after a restart. The last
+step replaces the journal by the next batch's, and removes the plan with it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import os
+from collections.abc import Iterator
 
 import msgspec
 
@@ -17,11 +20,12 @@ from shared.domain.state import State
 from shared.errors import JournalDamaged
 from shared.failpoints import failpoint
 from shared.storage import journal
-from shared.volume.layout import Layout, Volume
+from shared.volume.data_files import DataFiles
+from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, fsync_directory, link_or_copy, storage_errors
 
 
-def archive_batch(volume: Volume, state: State, opening: Record) -> None:
+def archive_batch(layout: Layout, state: State, opening: Record) -> None:
     """Move the batch of `state` to its archive and open the next one with the record `opening`.
 
     Must be called with the writer's lock held, all files of the batch published and synced.
@@ -29,43 +33,71 @@ def archive_batch(volume: Volume, state: State, opening: Record) -> None:
     Raises:
         StorageFailed: a step failed; call again to go on from there.
     """
-    config = volume.config
-    target = volume.archive(state.closing)
+    target = layout.archive(state.closing)
     with storage_errors(f"archiving the batch to {state.closing!r}"):
         if not os.path.isdir(target):
-            volume.fs.mv(config.data_root, target)
+            os.rename(layout.data, target)
         failpoint("clean.moved")
-        if os.path.isdir(Layout(config).products):  # nothing can be put there until the next batch is open
-            volume.fs.mv(Layout(config).products, os.path.join(target, PRODUCTS))
+        if os.path.isdir(layout.products):  # nothing can be put there until the next batch is open
+            os.rename(layout.products, os.path.join(target, PRODUCTS))
         failpoint("clean.products")
-        volume.fs.makedirs(config.data_root, exist_ok=True)
-        atomic_replace(os.path.join(target, config.stat_name), msgspec.json.encode(state.stat))
+        os.makedirs(layout.data, exist_ok=True)
+        atomic_replace(os.path.join(target, layout.stat_name), msgspec.json.encode(state.stat))
         failpoint("clean.summary")
-        link_or_copy(Layout(config).journal, os.path.join(target, config.log_name))
+        link_or_copy(layout.journal, os.path.join(target, layout.journal_name))
         fsync_directory(target)
-        fsync_directory(config.volume_root)
+        fsync_directory(layout.root)
         failpoint("clean.archived")
-        atomic_replace(Layout(config).journal, journal.encode(opening), before_rename="clean.swap")
+        atomic_replace(layout.journal, journal.encode(opening), before_rename="clean.swap")
     failpoint("clean.opened")
 
 
-def open_first_batch(volume: Volume, opening: Record) -> None:
-    """Open the first batch on an empty volume.
+def open_first_batch(layout: Layout, data: DataFiles, opening: Record) -> None:
+    """Open the first batch on an empty volume; nothing is done where there is a journal.
+
+    Must be called with the writer's lock held.
 
     Raises:
         StorageFailed: a folder or file could not be made.
-        JournalDamaged: see `refuse_orphans`.
+        JournalDamaged: `data/` holds segments, so the journal was lost or is not mounted.
     """
-    refuse_orphans(volume)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.getsize(layout.journal):
+            return
+    if data.holds_segments():
+        raise JournalDamaged(f"{layout.journal}: missing or empty, while {layout.data} holds segments")
+    data.create()
     with storage_errors("opening the first batch"):
-        volume.fs.makedirs(volume.data, exist_ok=True)
-        fsync_directory(volume.config.volume_root)
-        atomic_replace(Layout(volume.config).journal, journal.encode(opening))
+        fsync_directory(layout.root)
+        atomic_replace(layout.journal, journal.encode(opening))
 
 
-def refuse_orphans(volume: Volume) -> None:
-    """Refuse to begin with data files but without their journal: it was lost or not mounted, not never written."""
-    if volume.fs.isdir(volume.data) and any(
-        name.startswith("gwb") for name in map(os.path.basename, volume.fs.ls(volume.data, detail=False))
-    ):
-        raise JournalDamaged(f"{Layout(volume.config).journal}: missing or empty, while {volume.data} holds segments")
+def newest_archives(layout: Layout, limit: int) -> list[tuple[str, str]]:
+    """The newest archives, newest first: name, and path of the final counts.
+
+    Raises:
+        StorageFailed: the volume cannot be listed.
+    """
+    found = []
+    with storage_errors("listing the archives"):
+        for name in os.listdir(layout.root):
+            folder = layout.archive(name)
+            path = os.path.join(folder, layout.stat_name)
+            if os.path.islink(folder):
+                continue
+            with contextlib.suppress(OSError):
+                found.append((os.lstat(path).st_mtime_ns, name, path))
+    return [(name, path) for _, name, path in heapq.nlargest(limit, found)]
+
+
+def free_archive_name(layout: Layout, wanted: str) -> str:
+    """`wanted`, or with the first suffix that is not taken: `13 31 22`, `13 31 22-2`, `13 31 22-3` ..."""
+    return next(name for name in _suffixed(wanted) if not os.path.lexists(layout.archive(name)))
+
+
+def _suffixed(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1

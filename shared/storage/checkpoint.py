@@ -1,9 +1,10 @@
-"""The checkpoint: what the journal comes to up to some offset, so that a start need not fold all of it again.
+"""A checkpoint: the journal replayed up to an offset, so that recovery replays only what follows.
 
-It is a shortcut and never the truth. It says by their checksum which bytes of the journal it stands for, and a start
-compares that with the journal itself: where they differ, or the checkpoint is damaged, outdated or missing, the whole
-journal is folded, and damage is found where it is. The segments it stands for are durable as files, so no spool is
-needed for them.
+It is a shortcut and never the truth. It holds the checksum of the journal's bytes that it stands for. A start
+compares it with the journal itself. Where they differ, or the checkpoint is damaged, outdated or missing, the whole
+journal is replayed, and damage is found where it is. The segments it stands for are durable as files and need no spool.
+
+Format: CRC-32 of the rest (4 bytes, big-endian), then a `Checkpoint` as MessagePack.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
-_SUM = 4  # bytes of the file's own CRC-32, which stands first
+_CRC32 = 4  # bytes of the file's own CRC-32, which stands first
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """What is known of a batch's journal up to `end`.
+    """A batch's journal, replayed up to `end`.
 
     Attributes:
         batch: the batch's number.
         end: an offset at a line's end.
-        sum: CRC-32 of the journal's bytes before `end`.
-        state: what these fold to.
-        known: what they hold of decided records and keys.
-        stretches: the strain in them; None where it was not measured.
+        crc32: CRC-32 of the journal's bytes before `end`.
+        state: these bytes, folded.
+        dedup: the index over them.
+        spans: the livetime in them; None where it was not measured.
     """
 
     batch: int
@@ -59,36 +60,36 @@ def save(path: str, checkpoint: Checkpoint) -> None:
     """
     content = msgspec.msgpack.encode(checkpoint)
     with storage_errors("writing the checkpoint"):
-        atomic_replace(path, zlib.crc32(content).to_bytes(_SUM) + content, before_rename="checkpoint.swap")
+        atomic_replace(path, zlib.crc32(content).to_bytes(_CRC32) + content, before_rename="checkpoint.swap")
 
 
 def load(path: str, file: journal.Readable, batch: int) -> Checkpoint | None:
-    """The checkpoint, if it stands for the beginning of this journal, which is that of `batch`."""
+    """The checkpoint, if it stands for the beginning of this journal of `batch`; else None."""
     try:
         found = parse(PosixFileSystem().cat_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning("%s is of no use: %s", path, error)
+        log.warning("%s cannot be used, the whole journal is replayed: %s", path, error)
         return None
     if found.batch != batch:
         return None
     if os.fstat(file.fileno()).st_size < found.end or journal.checksum(file, 0, found.end) != found.crc32:
-        log.warning("%s is not of this journal, which is read from its beginning", path)
+        log.warning("%s does not match the journal, the whole journal is replayed", path)
         return None
     return found
 
 
 def parse(content: bytes) -> Checkpoint:
-    """The checkpoint in a file's content.
+    """Decode a checkpoint file.
 
     Raises:
-        ValueError: there is none, or none of this version's.
+        ValueError: it is damaged, or of another version.
     """
-    body = memoryview(content)[_SUM:]
-    if content[:_SUM] != zlib.crc32(body).to_bytes(_SUM):
+    body = memoryview(content)[_CRC32:]
+    if content[:_CRC32] != zlib.crc32(body).to_bytes(_CRC32):
         raise ValueError("its checksum does not match")
     found = _decode(body)  # msgspec's errors are ValueErrors
     if found.format != _FORMAT:
-        raise ValueError("it is another version's")
+        raise ValueError("it has the format of another version")
     return found

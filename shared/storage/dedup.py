@@ -1,10 +1,10 @@
-"""What has been decided already: the memory that makes a repeated record count once.
+"""The dedup index: decisions by position and by idempotency key, so that a repeated request counts once.
 
-Two kinds of repetition. A *record* delivered again by our own ingest (a lost answer, a proxy's retry) is known by
-its place: within one spool, decisions only move forward, so everything below the spool's mark is decided, and of
-the last group the verdicts are kept. A *segment or request* sent again by a client is known by its idempotency
-key, for the open batch and the one before it; in memory a key is one hash and one offset (about 110 bytes), and
-the journal line at that offset has the last word.
+Two kinds of repetition. Ingest may deliver a *commit request* again, after a lost answer or a retry. It is known
+by its position: within one spool, decisions only move forward, so everything below the spool's watermark is decided,
+and the results of its last group are kept. A client may send a *segment or request* again. It is known by its
+idempotency key, for the open batch and the one before it. In memory a key is one hash and one offset (about 110
+bytes); the journal line at that offset has the last word.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from msgspec import field
 from shared.domain.records import OPEN, WRITE, Record
 from shared.storage import journal
 from shared.volume.posix import AppendFile
+
+LastGroups = dict[str, tuple[int, dict[int, tuple[str, int]]]]
+"""Spool -> the newest group committed from it: its number, and offset -> (name, size) of its segments."""
 
 
 class _Keys(NamedTuple):
@@ -40,11 +43,11 @@ class _Keys(NamedTuple):
 
 
 class DedupSnapshot(msgspec.Struct, frozen=True):
-    """All that a `Seen` has learned from journals, as it is kept in a checkpoint."""
+    """The content of a `DedupIndex`, as a checkpoint keeps it; keys as `_Keys.pack` writes them."""
 
     watermarks: dict[str, int] = field(name="marks")
-    last_group: dict[str, tuple[int, dict[int, tuple[str, int]]]]
-    keys: bytes  # of the open batch, and of the one before it, as `_Keys.pack` has them
+    last_group: LastGroups
+    keys: bytes
     previous: bytes
 
 
@@ -57,11 +60,14 @@ class DedupIndex:
     """An index over the journals of the open batch and of the last one before it that holds keys.
 
     It owns both files and closes them.
+
+    Attributes:
+        watermarks: spool -> offset up to which it has been decided.
     """
 
     def __init__(self) -> None:
         self.watermarks: dict[str, int] = {}
-        self._last_group: dict[str, tuple[int, dict[int, tuple[str, int]]]] = {}
+        self._last_group: LastGroups = {}
         self._open: _Keys | None = None
         self._previous: _Keys | None = None
 
@@ -71,7 +77,7 @@ class DedupIndex:
         return self._open is not None and bool(self._open.offsets)
 
     def begin(self, file: AppendFile) -> None:
-        """Index `file` from now on; what was indexed so far becomes the previous batch, if it holds any key."""
+        """Index `file` from now on; the batch indexed so far becomes the previous one, if it holds any key."""
         older = self._open
         if self.has_keys:
             older, self._previous = self._previous, older
@@ -80,15 +86,15 @@ class DedupIndex:
         self._open = _Keys(file, {})
 
     def snapshot(self) -> DedupSnapshot:
-        """What has been noted so far."""
+        """The index's content."""
         keys, previous = (each.pack() if each is not None else b"" for each in (self._open, self._previous))
         return DedupSnapshot(dict(self.watermarks), dict(self._last_group), keys, previous)
 
-    def resume(self, known: DedupSnapshot, file: AppendFile, previous: AppendFile | None) -> None:
-        """Go on from `known`, learned from `file` and from the journal of the batch before, if that is still there."""
-        self.watermarks, self._last_group = dict(known.watermarks), dict(known.last_group)
-        self._open = _Keys.unpack(file, known.keys)
-        self._previous = _Keys.unpack(previous, known.previous) if previous is not None else None
+    def resume(self, snapshot: DedupSnapshot, file: AppendFile, previous: AppendFile | None) -> None:
+        """Restore a snapshot of `file` and of the journal of the batch before, if that is still there."""
+        self.watermarks, self._last_group = dict(snapshot.watermarks), dict(snapshot.last_group)
+        self._open = _Keys.unpack(file, snapshot.keys)
+        self._previous = _Keys.unpack(previous, snapshot.previous) if previous is not None else None
 
     def close(self) -> None:
         """Close both journals."""
@@ -97,29 +103,28 @@ class DedupIndex:
                 keys.file.close()
         self._open = self._previous = None
 
-    def add(self, entry: journal.JournalEntry) -> None:
-        """Take a decided record into the index."""
-        record = entry.record
+    def add(self, offset: int, record: Record) -> None:
+        """Add a decided record, whose line begins at `offset` in the open batch's journal."""
         if record.key and self._open is not None:
-            self._open.offsets[_hash(record.key)] = entry.offset
+            self._open.offsets[_hash(record.key)] = offset
         if record.kind == WRITE:
             self.watermarks[record.spool] = record.offset + record.size
-            group, verdicts = self._last_group.get(record.spool, (-1, {}))
+            group, results = self._last_group.get(record.spool, (-1, {}))
             if group != record.group:
-                verdicts = {}
-                self._last_group[record.spool] = (record.group, verdicts)
-            verdicts[record.offset] = (record.name, record.size)
+                results = {}
+                self._last_group[record.spool] = (record.group, results)
+            results[record.offset] = (record.name, record.size)
         elif record.kind == OPEN:
             self.watermarks.update(record.watermarks)
 
     def forget_spools(self, alive: set[str]) -> None:
-        """Drop the marks of spools that no longer exist: nothing can be committed from them any more."""
+        """Drop spools that no longer exist: nothing can be committed from them any more."""
         for spool in self.watermarks.keys() - alive:
             del self.watermarks[spool]
             self._last_group.pop(spool, None)
 
     def by_key(self, key: str, kind: str) -> Record | None:
-        """The record of this kind decided under this idempotency key, if there is one."""
+        """The record of this kind decided under this idempotency key."""
         for keys in filter(None, (self._open, self._previous)):
             offset = keys.offsets.get(_hash(key))
             if offset is not None:
@@ -128,6 +133,6 @@ class DedupIndex:
                     return record
         return None
 
-    def by_position(self, spool: str, at: int) -> tuple[str, int] | None:
-        """Name and size of the segment stored from this place, if it belongs to its spool's last group."""
-        return self._last_group.get(spool, (-1, {}))[1].get(at)
+    def by_position(self, spool: str, offset: int) -> tuple[str, int] | None:
+        """Name and size of the segment stored from this position, if it belongs to its spool's last group."""
+        return self._last_group.get(spool, (-1, {}))[1].get(offset)

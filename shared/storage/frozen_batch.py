@@ -1,4 +1,4 @@
-"""The frozen batch as preproc sees it: read once from the journal, and held while products are put beside it."""
+"""The frozen batch as preproc sees it: read once from the journal, held while products are put beside it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.config import StoreConfig
 from shared.domain.records import WRITE
+from shared.domain.segment import StoredSegment
 from shared.domain.state import FROZEN, State, apply
 from shared.errors import NotFrozen, Recovering, StorageFailed
 from shared.storage import journal
@@ -18,43 +18,23 @@ from shared.volume.layout import Layout
 from shared.volume.posix import file_lock, storage_errors
 
 
-class StoredSegment(NamedTuple):
-    """A segment of the batch: its file, and where its samples lie in time.
-
-    Attributes:
-        name: of the file in `data/`.
-        detector: such as "L1"; empty where the client did not say.
-        channel: such as "L1:GWOSC-4KHZ_R1_STRAIN", or empty.
-        t0: GPS time of the first sample, seconds.
-        dt: sampling interval, seconds.
-        n: number of samples.
-    """
-
-    name: str
-    detector: str
-    channel: str
-    t0: float
-    dt: float
-    n: int
-
-
 class FrozenBatch(NamedTuple):
-    """A frozen batch, in order of arrival; `end` is how far the journal was read."""
+    """A frozen batch: its state, its segments in order of arrival, and the journal's offset behind the last record."""
 
     state: State
     segments: list[StoredSegment]
     end: int
 
 
-def read(config: StoreConfig) -> FrozenBatch:
+def read(layout: Layout) -> FrozenBatch:
     """Read the frozen batch.
 
     Raises:
-        NotFrozen: it takes segments, or is being filed away.
+        NotFrozen: the batch takes segments, or is being archived.
         Recovering, JournalDamaged, StorageFailed: it cannot be read.
     """
     state, segments, end = State(), [], 0
-    for entry in _entries(config, 0):
+    for entry in _entries(layout, 0):
         record = entry.record
         state, end = apply(state, record), entry.end
         if record.kind == WRITE:
@@ -65,29 +45,29 @@ def read(config: StoreConfig) -> FrozenBatch:
 
 
 @contextlib.contextmanager
-def hold_unchanged(config: StoreConfig, batch: FrozenBatch, patience: float = 10.0) -> Iterator[None]:
-    """Keep the batch as it was read: no freeze, thaw, segment or cleanall is decided while the context lasts.
+def hold_unchanged(layout: Layout, batch: FrozenBatch, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the writer's lock: no freeze, thaw, segment or cleanall is decided while the context lasts.
 
-    The writer's lock does it. The caller is quick: ingest waits for it.
+    The caller must be quick, because ingest waits for it.
 
     Raises:
-        NotFrozen: it is not that batch any more, or has been open since.
-        Busy: the writer held its lock for `patience` seconds.
+        NotFrozen: the batch has been archived, or opened again, since it was read.
+        Busy: the writer held its lock for `timeout` seconds.
     """
     with storage_errors("opening the lock"):
         try:
-            fd = os.open(Layout(config).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise
-            fd = os.open(Layout(config).lock, os.O_RDONLY | os.O_CLOEXEC)  # enough for flock, except over NFS
+            fd = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)  # enough for flock, except over NFS
     try:
-        with file_lock(fd, patience):
+        with file_lock(fd, timeout):
             state = batch.state
-            first = next(_entries(config, 0), None)
+            first = next(_entries(layout, 0), None)
             if first is None or first.record.batch != state.batch:
-                raise NotFrozen("The batch has been filed away meanwhile.")
-            for entry in _entries(config, batch.end):
+                raise NotFrozen("The batch has been archived meanwhile.")
+            for entry in _entries(layout, batch.end):
                 state = apply(state, entry.record)
             _require_frozen(state)
             if state.segments != batch.state.segments:
@@ -99,18 +79,18 @@ def hold_unchanged(config: StoreConfig, batch: FrozenBatch, patience: float = 10
 
 def _require_frozen(state: State) -> None:
     if state.closing:
-        raise NotFrozen("The batch is being filed away.")
+        raise NotFrozen("The batch is being archived.")
     if state.status != FROZEN:
         raise NotFrozen("The batch is not frozen.")
 
 
-def _entries(config: StoreConfig, start: int) -> Iterator[JournalEntry]:
-    """The journal's records from `start` on; a group that is being appended at this moment is not there yet."""
+def _entries(layout: Layout, start: int) -> Iterator[JournalEntry]:
+    """The journal's records from `start` on, without a group that is being appended at this moment."""
     try:
-        file = open(Layout(config).journal, "rb", buffering=0)
+        file = open(layout.journal, "rb", buffering=0)
     except FileNotFoundError:
         raise Recovering("The store has no journal yet.") from None
     except OSError as error:
-        raise StorageFailed(f"{config.log_name}: {error.strerror}") from error
+        raise StorageFailed(f"{layout.journal}: {error.strerror}") from error
     with file, contextlib.suppress(journal.TornTail):
         yield from journal.scan(file, start)

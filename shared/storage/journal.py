@@ -1,10 +1,12 @@
-"""The journal: JSON lines, each with its own checksum, appended in groups and read back with every byte checked.
+"""The journal: the store's commit log, JSON lines appended in groups and read back with every byte checked.
 
-A line is a `Record` and ends in `,"crc":"xxxxxxxx"}`: CRC-32 (zlib's) of all that stands before it. Groups are
-synced one after another, so all bytes before the last group are known to be durable; only the last group can be
-torn by a crash, and then it was never acknowledged. That is the rule `scan` goes by: a line cut short, or one with
-the NULs of a page that never reached the disk, is a torn tail as long as no later group follows. Anything else
-that does not check is damage, and nobody may write after damage.
+A line is a `Record` and ends in `,"crc":"xxxxxxxx"}`: the CRC-32 (zlib's) of all bytes before that suffix. `group` in a
+record is the offset at which its group begins. Groups are synced one after another, so all bytes before the last group
+are durable. Only the last group can be torn by a crash, and then it was never acknowledged.
+
+`scan` goes by that rule. A line is part of a torn tail if it was cut short, or has the NUL bytes of a page that never
+reached the disk, and if no later group follows. Everything else that does not check is damage, and nothing may be
+written after damage.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from shared.domain.records import WRITE, Record, file_number
 from shared.errors import JournalDamaged
 
 _SUFFIX = len(',"crc":"00000000"}')
-_CHUNK = 1 << 20  # bytes read at once,
-_FIRST_CHUNK = 1 << 12  # and at first: many readers want a few lines only
+_CHUNK = 1 << 20  # bytes in one read
+_FIRST_CHUNK = 1 << 12  # bytes in the first read, because many readers want a few lines only
 _WRITE_MARK = f'"message":"{WRITE}"'.encode()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
@@ -39,7 +41,7 @@ class Readable(Protocol):
 
 
 class TornTail(Exception):
-    """The journal ends in a group that was never acknowledged; `offset` is where it must be cut."""
+    """The journal ends in a group that was never acknowledged; it must be cut at `offset`."""
 
     def __init__(self, offset: int) -> None:
         super().__init__(offset)
@@ -61,7 +63,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record in `line` (without its newline), or None where the line does not check."""
+    """The record in `line` (without its newline); None where the line does not check."""
     body = line[:-_SUFFIX]
     if line[-_SUFFIX:] != b',"crc":"%08x"}' % zlib.crc32(body):
         return None
@@ -113,12 +115,12 @@ def _is_torn_tail(file: Readable, offset: int, line: bytes, terminated: bool) ->
     )
 
 
-def checksum(file: Readable, start: int, end: int, before: int = 0) -> int:
-    """CRC-32 of the bytes from `start` to `end`, continuing from `before`, that of the bytes up to `start`."""
+def checksum(file: Readable, start: int, end: int, crc32: int = 0) -> int:
+    """CRC-32 of the bytes from `start` to `end`, continued from `crc32`, that of the bytes before `start`."""
     while start < end and (chunk := os.pread(file.fileno(), min(_CHUNK, end - start), start)):
-        before = zlib.crc32(chunk, before)
+        crc32 = zlib.crc32(chunk, crc32)
         start += len(chunk)
-    return before
+    return crc32
 
 
 def read_record(file: Readable, offset: int) -> Record | None:
@@ -139,7 +141,7 @@ def stored_segments(
 
     Args:
         file: the journal.
-        count: how many segments the batch is known to hold; lines past that are not durable yet and not shown.
+        count: how many segments of the batch are acknowledged; later lines are not shown.
         after: start behind this file name, which need not exist.
         limit: how many to yield at the most.
 

@@ -1,4 +1,4 @@
-"""The writer's background work, on one thread: recovery at the start, then views, trims and the delivery of facts."""
+"""The writer's background work, on one thread: recovery at the start, then views, trims and further tasks."""
 
 from __future__ import annotations
 
@@ -11,42 +11,40 @@ from collections.abc import Callable, Sequence
 
 from shared import metrics
 from shared.errors import DatastoreError
-from shared.storage.outbox import Outbox
 from shared.storage.writer import Writer
 
-VIEWS_LAG = 0.5  # seconds by which the views may be behind the counts; to show them takes the lock for a millisecond
+VIEWS_LAG = 0.5  # seconds by which the views may be behind the counts; publishing them takes the lock for a millisecond
 
 log = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Opens a writer, keeps trying where that fails, and does its chores every `housekeeping` seconds.
+    """Opens a writer, retries where that fails, and runs its tasks every `housekeeping` seconds.
 
     Closed at the interpreter's exit at the latest.
 
     Args:
         writer: the writer.
-        chores: further work to look after each time; it must not block.
+        tasks: further tasks to run each time.
     """
 
     def __init__(self, writer: Writer, tasks: Sequence[Callable[[], object]] = ()) -> None:
         self._writer = writer
-        self._tasks = tasks
-        self._outbox = Outbox(writer.config, writer.state, lambda: writer.durable_end)
+        self._tasks = (writer.trim, writer.checkpoint_if_due, *tasks)
         self._wake = threading.Event()
         self._opened = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     def start(self, wait: float = 1.0) -> None:
-        """Begin; wait a moment for recovery, which is usually done at once. `Writer.check` tells how it went."""
+        """Begin; wait a moment for recovery, which usually takes less. `Writer.check` raises what went wrong."""
         atexit.register(self.stop)
-        self._writer.notify = self.wake
+        self._writer.on_change = self.wake
         self._thread.start()
         self._opened.wait(wait)
 
     def wake(self) -> None:
-        """Do the chores soon: there may be something to trim or to deliver."""
+        """Run the tasks soon: there may be something to trim or to deliver."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -68,7 +66,7 @@ class Maintenance:
                 log.log(logging.WARNING if failures else logging.ERROR, "%s: %s", type(error).__name__, error)
                 failures += 1
             except Exception:
-                log.exception("housekeeping failed")
+                log.exception("maintenance failed")
                 failures += 1
             self._opened.set()
             pause = min(0.5 * 2**failures, self._writer.config.housekeeping) if failures else None
@@ -76,10 +74,10 @@ class Maintenance:
             self._wake.clear()
 
     def _wait_publishing_views(self, seconds: float) -> None:
-        """Until there is something to do; meanwhile the views follow what is decided."""
+        """Wait until there is something to do; meanwhile the views follow the decisions."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, VIEWS_LAG)):
-            with contextlib.suppress(DatastoreError):  # the chores will meet it again, and report it
+            with contextlib.suppress(DatastoreError):  # the tasks will meet it again, and log it
                 self._writer.publish_views()
 
     def _open_if_needed(self) -> None:
@@ -87,13 +85,17 @@ class Maintenance:
             self._writer.check()
         except DatastoreError:
             self._writer.open()
-            metrics.MISSING.set(self._writer.publisher.missing_segments)
-            log.info("store open: %s", self._writer.state())
+            metrics.MISSING.set(self._writer.missing_segments)
+            state = self._writer.state()
+            log.info(
+                "store open: batch %d, %s, %d segments, %d bytes",
+                state.batch,
+                state.status,
+                state.segments,
+                state.bytes,
+            )
 
     def _run_tasks(self) -> None:
         self._opened.set()
-        self._writer.trim()
-        self._writer.checkpoint_if_due()
-        for chore in self._tasks:
-            chore()
-        self._outbox.deliver()
+        for task in self._tasks:
+            task()

@@ -1,4 +1,4 @@
-"""Making decisions visible: files under their names in `data/`, tally and views; and putting any of them back."""
+"""Publishing decisions: files under their names in `data/`, counters and views; and restoring any of them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,54 @@ from shared.domain.records import Record
 from shared.domain.state import State
 from shared.errors import StorageFailed
 from shared.failpoints import failpoint
-from shared.ingest.spool_writer import read_payload
-from shared.volume.layout import Volume
+from shared.volume import counters
+from shared.volume.counters import Counters
+from shared.volume.data_files import DataFiles
+from shared.volume.layout import Layout
+from shared.volume.spool import SpoolDirectory, read_payload
+from shared.volume.views import Views
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes what the journal says. What the volume does not take now is kept and tried again.
+    """Publishes what the journal holds. What the volume refuses now is kept and tried again.
 
     A segment in the journal is stored, whatever happens here: its payload is durable in the spool, which is not
     trimmed before the file is in place.
+
+    Attributes:
+        missing_segments: acknowledged segments found neither as a file nor in a spool.
     """
 
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
+    def __init__(self, layout: Layout, spool: SpoolDirectory) -> None:
+        self._counters = layout.counters
+        self._spool = spool
+        self._views = Views(layout)
+        self.data = DataFiles(layout, spool)
         self._pending: list[Record] = []
-        self.views_due = True  # of the two views: nothing is known yet of what they say
-        self.missing_segments = 0  # acknowledged segments found neither as a file nor in a spool
+        self._views_due = True  # at the start nothing is known of what the views say
+        self.missing_segments = 0
 
     @property
     def done(self) -> bool:
         """Whether every stored segment is visible."""
         return not self._pending
 
+    @property
+    def views_due(self) -> bool:
+        """Whether decisions have been made since the views were published."""
+        return self._views_due
+
+    def invalidate_views(self) -> None:
+        """Note that the views are outdated."""
+        self._views_due = True
+
     def publish_files(self, records: Iterable[Record]) -> None:
         """Rename each segment's staged payload to its final name."""
         for position, record in enumerate(records):
             try:
-                self._volume.publish(record.spool, record.offset, record.name)
+                self.data.publish(record.spool, record.offset, record.name)
             except FileNotFoundError:
                 self.restore([record])
             except OSError as error:
@@ -48,21 +67,21 @@ class Publisher:
                 failpoint("publish.some")
 
     def retry(self) -> None:
-        """Try again what could not be made visible earlier."""
+        """Publish the files that the volume refused earlier."""
         if self._pending:
             records, self._pending = self._pending, []
             self.publish_files(records)
 
     def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
-        """Make sure that each segment's file is in place, from its spool; `deep` compares the file's content."""
+        """Restore each segment's file from its spool if it is not in place; `deep` compares the file's content."""
         spools: dict[str, str] | None = None  # listed once, and only if something is to be restored
         for record in records:
-            path = os.path.join(self._volume.data, record.name)
+            path = self.data.path(record.name)
             if _has_size(path, record.size) and (
                 not deep or read_payload(path, 0, record.size, record.crc32) is not None
             ):
                 continue
-            spools = self._volume.spools() if spools is None else spools
+            spools = self._spool.files() if spools is None else spools
             payload = (
                 read_payload(spools[record.spool], record.offset, record.size, record.crc32)
                 if record.spool in spools
@@ -73,49 +92,48 @@ class Publisher:
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
                 continue
             try:
-                self._volume.restore(record.name, payload)
+                self.data.restore(record.name, payload)
             except StorageFailed as error:
                 log.error("%s: not visible yet: %s", record.name, error)
                 self._pending.append(record)
             else:
-                self._volume.discard(record.spool, record.offset)
+                self._spool.discard(record.spool, record.offset)
 
     def publish_counters(self, state: State) -> None:
-        """Show the counts to those who must be exact, before anything is acknowledged; the views are due."""
-        self.views_due = True
+        """Publish the counts, before anything is acknowledged; the views are due from now on."""
+        self._views_due = True
         try:
-            self._volume.publish_tally(state)
+            counters.write(self._counters, Counters(state.batch, state.segments, state.bytes))
         except StorageFailed as error:
             log.error("%s", error)
 
     def stage_views(self, state: State) -> None:
-        """Write the views that a decision will need, before it is made: a full disk is found out in time.
+        """Write the views that a decision will need, before it is made, so that a full disk is found in time.
 
         Raises:
             StorageFailed: they cannot be written; the decision must not be made.
         """
-        self._volume.stage_views(state)
+        self._views.stage(state)
 
-    def views(self, state: State) -> None:
-        """Show tally and staged views; where that fails they are due."""
-        self.views_due = True
+    def publish_staged_views(self, state: State) -> None:
+        """Publish counters and staged views; what the volume refuses stays due."""
+        self.publish_counters(state)
         try:
-            self._volume.publish_tally(state)
-            self._volume.publish_views()
-            self.views_due = False
+            self._views.publish()
+            self._views_due = False
         except StorageFailed as error:
             log.error("%s", error)
 
-    def views_if_due(self, state: State) -> None:
-        """Stage and show the views if they are outdated or missing.
+    def publish_views_if_due(self, state: State) -> None:
+        """Stage and publish the views if they are outdated or missing.
 
         Raises:
             StorageFailed: they cannot be written, and stay due.
         """
-        if self.views_due or not self._volume.views_present():
-            self.views_due = True
+        if self._views_due or not (self._views.present() and os.path.exists(self._counters)):
+            self._views_due = True
             self.stage_views(state)
-            self.views(state)
+            self.publish_staged_views(state)
 
 
 def _has_size(path: str, size: int) -> bool:

@@ -1,4 +1,4 @@
-"""Reading the batch without being its writer: counts and state, names and log, from what is published."""
+"""Reading a batch without being its writer: counts and state, names and log, from the published files."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from typing import BinaryIO
 from shared.config import StoreConfig
 from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, StorageFailed
 from shared.storage import journal
+from shared.storage.archive import newest_archives
 from shared.volume import counters
-from shared.volume.layout import Layout, Volume
+from shared.volume.data_files import DataFiles
+from shared.volume.layout import Layout
 from shared.volume.posix import same_file
+from shared.volume.spool import SpoolDirectory
+from shared.volume.views import Views, read_view
 
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 
 
 class BatchReader:
-    """A read-only look at a store's volume. Safe to use from several threads, and from any number of pods.
+    """Read-only access to a store's volume. Safe to use from several threads, and from any number of pods.
 
     Args:
         config: the configuration.
-        count: how many segments are known to be durable; by default what the tally says. Lists never
-            show more than that, so nobody sees a segment that a crash could still take back.
+        count: returns how many segments are durable; by default the counters are read. Lists never show more, so
+            no reader sees a segment that a crash could still take back.
     """
 
     def __init__(self, config: StoreConfig, count: Callable[[], int] | None = None) -> None:
         self.config = config
-        self._volume = Volume(config)
+        self._layout = layout = Layout(config)
+        self._data = DataFiles(layout, SpoolDirectory(layout))
+        self._views = Views(layout)
         self._count = count
 
     def check(self) -> None:
@@ -38,11 +44,11 @@ class BatchReader:
 
     def stat(self) -> dict[str, object]:
         """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
-        return counters.read(Layout(self.config).counters).stat
+        return counters.read(self._layout.counters).stat
 
     def dstat(self) -> dict[str, object]:
-        """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and who asked for that."""
-        return self._volume.read_view(Layout(self.config).dstat_view)
+        """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and the operator on record."""
+        return self._views.dstat()
 
     def names(self, after: str = "", limit: int | None = None) -> Iterator[str]:
         """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
@@ -56,7 +62,7 @@ class BatchReader:
             limit: end after so many.
 
         Raises:
-            BadRequest: `after` is not a file name of ours.
+            BadRequest: `after` is not a name as /dumpF lists them.
             Recovering: the store has not started yet.
             JournalDamaged: while iterating, at a line that does not check.
         """
@@ -66,13 +72,13 @@ class BatchReader:
         """A stored segment of the open batch, as it was received.
 
         Raises:
-            BadRequest: `name` is not a file name of ours.
+            BadRequest: `name` is not a name as /dumpF lists them.
             NoSuchFile: the batch holds no such segment.
             StorageFailed: it cannot be read.
         """
         _check_name(name, "name")
         try:
-            return self._volume.read(name)
+            return self._data.read(name)
         except FileNotFoundError:
             raise NoSuchFile(f"{name} is not in the batch") from None
         except OSError as error:
@@ -80,12 +86,12 @@ class BatchReader:
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
-        return [{"name": name, **self._volume.read_view(path)} for name, path in self._volume.archives(limit)]
+        return [{"name": name, **read_view(path)} for name, path in newest_archives(self._layout, limit)]
 
     def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
         if after:
             _check_name(after, "after")
-        path = Layout(self.config).journal
+        path = self._layout.journal
         for _ in itertools.repeat(None, 100):
             try:
                 file = open(path, "rb")
@@ -103,8 +109,8 @@ class BatchReader:
         first = journal.read_record(file, 0)
         if first is None:
             raise JournalDamaged(f"{file.name}: damaged at byte 0")
-        counted = counters.read(Layout(self.config).counters)
-        # The tally of the batch before: the journal has just been begun, and the next acknowledgement updates both.
+        counted = counters.read(self._layout.counters)
+        # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
         return counted.segments if counted.batch == first.batch else 0
 
 

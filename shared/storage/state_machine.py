@@ -1,87 +1,105 @@
 """The journal in use: followed as it grows and changes place, folded into the state, and appended to.
 
-Not thread-safe and not locked: the writer calls it with its lock held, `state_if_current` excepted.
+Not thread-safe and not locked: the writer calls it while it holds its lock, `try_state` excepted.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 import zlib
 from collections.abc import Sequence
 
 from shared.domain.livetime import Livetime
-from shared.domain.records import OPEN, WRITE, Record
+from shared.domain.records import OPEN, WRITE, Record, utc_now
 from shared.domain.state import State, apply
 from shared.errors import JournalDamaged
 from shared.storage import checkpoint, journal
-from shared.storage.archive import open_first_batch
 from shared.storage.checkpoint import Checkpoint
 from shared.storage.dedup import DedupIndex
-from shared.storage.journal import JournalEntry
-from shared.volume.layout import Layout, Volume
+from shared.volume.layout import Layout
 from shared.volume.posix import AppendFile, same_file, storage_errors
+from shared.volume.spool import SpoolDirectory
 
 log = logging.getLogger(__name__)
 
 
 class StateMachine:
-    """State and index as of the journal's durable end; with `measure`, also the strain in the batch."""
+    """State and dedup index as of the journal's durable end.
 
-    def __init__(self, volume: Volume, *, measure: bool = False) -> None:
-        self._volume = volume
+    Args:
+        layout: the store's paths.
+        spool: its spool files.
+        measure: also keep up the livetime of the batch.
+
+    Attributes:
+        state: the journal's records, folded.
+        dedup: index of what has been decided.
+        end: offset up to which the journal is folded and durable.
+    """
+
+    def __init__(self, layout: Layout, spool: SpoolDirectory, *, measure: bool = False) -> None:
+        self._layout = layout
+        self._spool = spool
         self._livetime = Livetime() if measure else None
         self._file: AppendFile | None = None
         self.state = State()
         self.dedup = DedupIndex()
-        self.end = 0  # the journal is folded and durable up to here
-        self._sum = 0  # CRC-32 of the journal's bytes up to there
+        self.end = 0
+        self._crc32 = 0  # of the journal's bytes up to `end`
         self._appending = 0  # where the group that is being written will end
 
     def catch_up(self) -> list[Record]:
         """Fold what has been appended since the last call; cut a torn tail.
 
         Returns:
-            The new segments whose spool still exists: their files may not be in place yet.
+            The new segments whose spool file still exists: their files may not be in place yet.
 
         Raises:
             JournalDamaged: the journal, or the volume it describes, cannot be trusted.
             StorageFailed: the volume refused a write.
         """
-        path = Layout(self._volume.config).journal
+        path = self._layout.journal
         if self._file is None or not same_file(self._file.fd, path):
             self._open_journal(path)
         return self._replay()
 
-    def append(self, lines: Sequence[bytes], entries: Sequence[JournalEntry], state: State) -> None:
-        """Make a decided group durable; `entries` begin at `end`, and `state` is what they lead to.
+    def append(self, records: Sequence[Record]) -> State:
+        """Make decided records durable, and fold them into the state, which is returned.
 
         Raises:
-            StorageFailed: the journal is as it was.
+            StorageFailed: the journal and the state are as they were.
         """
         assert self._file is not None
-        self._appending = entries[-1].end
+        lines = [journal.encode(record) for record in records]
+        state, start = self.state, self.end
+        for record in records:
+            state = apply(state, record)
+        content = b"".join(lines)
+        self._appending = start + len(content)
         try:
-            self._file.append(lines, "journal")
+            self._file.append((content,), "journal")
         finally:
-            self._appending = self.end
-        self._sum = zlib.crc32(b"".join(lines), self._sum)
+            self._appending, end = start, self._appending
+        self._crc32 = zlib.crc32(content, self._crc32)
         # In this order: a reader without the lock may briefly take the state for outdated, never for newer.
         self.state = state
-        self.end = self._appending = entries[-1].end
-        for entry in entries:
-            self.dedup.add(entry)
-            self._measure(entry.record)
+        self.end = self._appending = end
+        offset = start
+        for line, record in zip(lines, records, strict=True):
+            self.dedup.add(offset, record)
+            self._measure(record)
+            offset += len(line)
+        return state
 
     def checkpoint(self) -> Checkpoint:
-        """What is known now, for the next start; to be kept once all files of the batch are durable."""
-        stretches = self._livetime.spans() if self._livetime else None
-        return Checkpoint(self.state.batch, self.end, self._sum, self.state, self.dedup.snapshot(), stretches)
+        """The checkpoint for the next start; to be saved once all files of the batch are durable."""
+        spans = self._livetime.spans() if self._livetime else None
+        return Checkpoint(self.state.batch, self.end, self._crc32, self.state, self.dedup.snapshot(), spans)
 
     @property
     def longest_span(self) -> float:
-        """The longest stretch of strain in the batch, seconds; 0 if it is not measured."""
+        """The longest span of strain in the batch, in seconds; 0 if it is not measured."""
         return self._livetime.longest_span if self._livetime else 0.0
 
     def _measure(self, record: Record) -> None:
@@ -93,14 +111,14 @@ class StateMachine:
             self._livetime.add((record.detector, record.channel), record.t0, record.dt, record.samples)
 
     def record(self, kind: str, **fields: object) -> Record:
-        """A record of a decision other than about a segment: it carries the batch's counts at that moment."""
+        """A record of a decision that is not about a segment: it carries the batch's counts at that moment."""
         state = self.state
         return Record("info", state.segments, state.bytes, "", utc_now(), kind, self.end, **fields)  # type: ignore[arg-type]
 
     def first_record_of_next_batch(self) -> Record:
-        """The first record of the batch after this one."""
-        state, seen = self.state, self.dedup
-        spools = self._volume.spools()
+        """The OPEN record of the batch after this one."""
+        state, dedup = self.state, self.dedup
+        spools = self._spool.files()
         return Record(
             level="info",
             index=0,
@@ -111,20 +129,20 @@ class StateMachine:
             group=0,
             batch=state.batch + 1,
             last=state.last,
-            watermarks={spool: mark for spool, mark in seen.watermarks.items() if spool in spools},
-            previous=state.closing if seen.has_keys else state.previous,
+            watermarks={spool: mark for spool, mark in dedup.watermarks.items() if spool in spools},
+            previous=state.closing if dedup.has_keys else state.previous,
         )
 
     def try_state(self) -> State | None:
-        """The state, unless another process has appended since (then None). Needs no lock and never waits."""
+        """The state; None where another process has appended since. Needs no lock and never waits."""
         file, state, end = self._file, self.state, self.end
         try:
-            if file is None or not same_file(file.fd, Layout(self._volume.config).journal):
+            if file is None or not same_file(file.fd, self._layout.journal):
                 return None
             size = os.fstat(file.fd).st_size
         except OSError:  # closed at this moment, by a cleanall
             return None
-        # In between stands a group of ours that is being written: not acknowledged, so not counted yet.
+        # Between `end` and `_appending` lies a group of ours that is not acknowledged yet, so not counted.
         return state if end <= size <= max(end, self._appending) else None
 
     def close(self) -> None:
@@ -133,12 +151,12 @@ class StateMachine:
         self.dedup.close()
 
     def _open_journal(self, path: str) -> None:
-        """Open the journal now in place: at the start, and after another writer's or our own cleanall."""
+        """Open the journal now in place: at the start, and after a cleanall of this or another writer."""
         starting = self._file is None
         if not starting:
-            self._replay()  # what was added before the batch was filed away; its files went along
-        if not os.path.exists(path) or not os.path.getsize(path):
-            open_first_batch(self._volume, self.first_record_of_next_batch())
+            self._replay()  # what was added before the batch was archived; its files went along
+        if not os.path.exists(path):
+            raise JournalDamaged(f"{path}: missing; restore it from a backup, or restart on an empty volume")
         with storage_errors("opening the journal"):
             file = AppendFile(path)
         first = journal.read_record(file, 0)
@@ -148,31 +166,31 @@ class StateMachine:
             self.dedup.close()
             self.dedup = DedupIndex()
             previous = self._previous(first.previous) if first.previous else None
-            kept = checkpoint.load(Layout(self._volume.config).checkpoint, file, first.batch)
-            if kept is not None and (self._livetime is None or kept.spans is not None):
-                self._resume(kept, file, previous)
+            saved = checkpoint.load(self._layout.checkpoint, file, first.batch)
+            if saved is not None and (self._livetime is None or saved.spans is not None):
+                self._resume(saved, file, previous)
                 return
             if previous is not None:
                 self.dedup.begin(previous)
                 for entry in journal.scan(previous):
-                    self.dedup.add(entry)
+                    self.dedup.add(entry.offset, entry.record)
         self.dedup.begin(file)
         self._file = file
-        self.end = self._sum = self._appending = 0
+        self.end = self._crc32 = self._appending = 0
 
-    def _resume(self, kept: Checkpoint, file: AppendFile, previous: AppendFile | None) -> None:
-        log.info("going on from the checkpoint at byte %d of the journal", kept.end)
-        if self._livetime is not None and kept.spans is not None:
-            self._livetime = Livetime.from_spans(kept.spans)
-        self.dedup.resume(kept.dedup, file, previous)
+    def _resume(self, saved: Checkpoint, file: AppendFile, previous: AppendFile | None) -> None:
+        log.info("resuming from the checkpoint at byte %d of the journal", saved.end)
+        if self._livetime is not None and saved.spans is not None:
+            self._livetime = Livetime.from_spans(saved.spans)
+        self.dedup.resume(saved.dedup, file, previous)
         self._file = file
-        self.state = kept.state
-        self.end = self._appending = kept.end
-        self._sum = kept.crc32
+        self.state = saved.state
+        self.end = self._appending = saved.end
+        self._crc32 = saved.crc32
 
     def _previous(self, archive: str) -> AppendFile | None:
         """The journal of the batch before the open one, whose keys are still recognised."""
-        path = os.path.join(self._volume.archive(archive), self._volume.config.log_name)
+        path = self._layout.archived_journal(archive)
         try:
             return AppendFile(path)
         except FileNotFoundError:
@@ -184,13 +202,13 @@ class StateMachine:
         assert file is not None
         if os.fstat(file.fd).st_size == self.end:
             return []
-        spools = self._volume.spools()
+        spools = self._spool.files()
         spooled: list[Record] = []
-        state, end, note = self.state, self.end, self.dedup.add
+        state, end = self.state, self.end
         try:
             for entry in journal.scan(file, end):
                 state = apply(state, entry.record)
-                note(entry)
+                self.dedup.add(entry.offset, entry.record)
                 self._measure(entry.record)
                 end = entry.end
                 if entry.record.spool in spools:
@@ -199,13 +217,8 @@ class StateMachine:
             log.warning("%s: cut a torn tail at byte %d", file.path, torn.offset)
             file.truncate(torn.offset)
         with storage_errors("syncing the journal"):
-            os.fdatasync(file.fd)  # who wrote it may have died before the sync, and we are about to rely on it
-        self._sum = journal.checksum(file, self.end, end, self._sum)
+            os.fdatasync(file.fd)  # its author may have died before the sync, and we are about to rely on it
+        self._crc32 = journal.checksum(file, self.end, end, self._crc32)
         self.state = state
         self.end = self._appending = file.end = end
         return spooled
-
-
-def utc_now() -> str:
-    """The time as the log writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,6 +1,6 @@
-"""Segments joined to strain: which of them belong together, in order of GPS time, and where gaps and overlaps are.
+"""Joining segments to contiguous strain, in order of GPS time, with their gaps and overlaps.
 
-Only times are looked at here; samples are read when they are needed, one stretch at a time.
+Joining looks at times only. Samples are read when they are needed, one stretch at a time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.config import StoreConfig
+from shared.domain.segment import StoredSegment
 from shared.errors import NotFrozen, StorageFailed
-from shared.storage.frozen_batch import StoredSegment
 from shared.volume.posix import open_beneath
 
 
@@ -143,8 +142,12 @@ class _Samples(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Samples)
 
 
-def samples(config: StoreConfig, stretch: ContiguousStrain) -> array[float]:
+def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
     """The samples of a stretch, float64.
+
+    Args:
+        folder: where the segments' files are.
+        stretch: what to read.
 
     Raises:
         NotFrozen: the batch's files are not in `data/` any more.
@@ -153,10 +156,10 @@ def samples(config: StoreConfig, stretch: ContiguousStrain) -> array[float]:
     joined = array("d")
     for name, skip, n in stretch.parts:
         try:
-            with open(open_beneath(config.data_root, name), "rb") as file:
+            with open(open_beneath(folder, name), "rb") as file:
                 h = _decoder.decode(file.read()).h
         except FileNotFoundError:
-            raise NotFrozen(f"{name} is gone: the batch has been filed away.") from None
+            raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
         except (OSError, msgspec.DecodeError) as error:
             raise StorageFailed(f"{name}: {error}") from error
         joined.extend(h[skip : skip + n])

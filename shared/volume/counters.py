@@ -1,9 +1,11 @@
-"""The tally: how many segments of which batch are acknowledged, for those who read a store without being its writer.
+"""The counters: how many segments, and how many bytes, of which batch are acknowledged.
 
-It changes with every group, and is overwritten where it stands. To replace a file by renaming costs the file system as
-much as a sync does (ext4 writes the new one's content out first), and the views, which are replaced, would make that
-a third one in the way of every answer; so they follow a moment later, and who must be exact reads the tally. Nobody
-ever takes half of it for the whole: it carries its own checksum.
+Readers that are not the writer need exact counts. The writer overwrites this file in place with every group.
+Replacing it by a rename would cost as much as a sync, because ext4 writes the new file's content out first. The views,
+which are replaced, are therefore updated later; readers that need exact counts use this file. Its checksum exposes a
+half-written value.
+
+Format: batch, segments, bytes as 64-bit little-endian numbers, then the CRC-32 of these 24 bytes, little-endian.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from shared.errors import Recovering, StorageFailed
 from shared.volume.posix import PosixFileSystem, storage_errors
 
 _COUNTS = struct.Struct("<QQQ")
-_SUM = struct.Struct("<I")
+_CRC32 = struct.Struct("<I")
 _ATTEMPTS = 100
 _fs = PosixFileSystem()
 
@@ -31,27 +33,27 @@ class Counters(NamedTuple):
 
     @property
     def stat(self) -> dict[str, object]:
-        """What /stat says."""
+        """The counts as /stat shows them."""
         return {"n_itm": self.segments, "buff_size": self.bytes}
 
 
-def write(path: str, tally: Counters) -> None:
-    """Put the tally in place, unsynced: the writer writes it anew when it starts.
+def write(path: str, counters: Counters) -> None:
+    """Overwrite the counters; unsynced, because the writer writes them anew when it starts.
 
     Raises:
-        StorageFailed: the volume does not take it.
+        StorageFailed: the volume refuses.
     """
-    counts = _COUNTS.pack(*tally)
-    with storage_errors("writing the tally"):
-        _fs.overwrite(path, counts + _SUM.pack(zlib.crc32(counts)))
+    counts = _COUNTS.pack(*counters)
+    with storage_errors("writing the counters"):
+        _fs.overwrite(path, counts + _CRC32.pack(zlib.crc32(counts)))
 
 
 def read(path: str) -> Counters:
-    """The tally in place.
+    """The counters in place.
 
     Raises:
-        Recovering: there is none, or none that is whole: the store is starting.
-        StorageFailed: it cannot be read.
+        Recovering: there are none, or none that are whole: the store is starting.
+        StorageFailed: they cannot be read.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -59,9 +61,9 @@ def read(path: str) -> Counters:
         except FileNotFoundError:
             break
         except OSError as error:
-            raise StorageFailed(f"the tally: {error.strerror}") from error
-        counts, checksum = found[: _COUNTS.size], found[_COUNTS.size :]
-        if checksum == _SUM.pack(zlib.crc32(counts)) and len(counts) == _COUNTS.size:
+            raise StorageFailed(f"{path}: {error.strerror}") from error
+        counts, crc32 = found[: _COUNTS.size], found[_COUNTS.size :]
+        if crc32 == _CRC32.pack(zlib.crc32(counts)) and len(counts) == _COUNTS.size:
             return Counters(*_COUNTS.unpack(counts))
         time.sleep(0)  # it is being overwritten at this moment
     raise Recovering("The store has not published its counts yet.")

@@ -20,12 +20,12 @@ from shared.domain.records import OPEN, WRITE, Record
 from shared.domain.segment import parse
 from shared.domain.state import State
 from shared.errors import BadRequest, BadSegment, JournalDamaged
-from shared.ingest.spool_writer import read_payload
 from shared.storage import journal
 from shared.storage.checkpoint import Checkpoint
 from shared.storage.checkpoint import parse as parse_checkpoint
 from shared.storage.dedup import DedupSnapshot
 from shared.volume.posix import AppendFile
+from shared.volume.spool import read_payload
 
 _folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
