@@ -18,7 +18,7 @@ token: $(VENV)/.runtime
 
 # Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
 demo: $(VENV)/.extras
-	@exec $(BIN)/python -m client.demo
+	@exec $(BIN)/python -m scripts.demo
 
 test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 	$(BIN)/python -m pytest $(TESTS)

@@ -46,7 +46,7 @@ def gwclient(tmp_path):
         return {**clean, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT), **env}
 
     def command(*arguments):
-        return [sys.executable, "-m", "client", *map(str, arguments)]
+        return [sys.executable, "-m", "gwclient", *map(str, arguments)]
 
     def run(*arguments, **env):
         return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, env=environment(**env))
@@ -432,6 +432,23 @@ def test_freeze_by_policy_says_when_the_store_waits(gwclient):
 # -- what people see ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stream", "--inf", "0"), ("stream", "--sup", "x"), ("stream", "--timeout", "-1"), ("stream", "--chunk", "0"),
+        ("stream", "--in-flight", "1.5"), ("stream", "--rate", "nan"), ("stream", "--gps", "1/0"),
+        ("watch", "--interval", "0"), ("watch", "--until", "thawed"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_answered_with_what_is_right(arguments, gwclient):
+    done = gwclient(*arguments)
+    assert done.returncode == 2
+    assert f"argument {arguments[1]}" in done.stderr
+    assert "must be" in done.stderr
+    assert arguments[2] in done.stderr
+    assert "_" not in done.stderr.splitlines()[-1]
+
+
 def test_a_bar_on_a_terminal_and_plain_lines_in_a_pipe(store, gwclient, tmp_path):
     stream = ("stream", "--file", gwosc_file(tmp_path / "a.hdf5", [1.0] * 900), "--url", store.url("/sendF"))
     plain = gwclient(*stream).stderr
@@ -459,17 +476,51 @@ def test_help_names_every_default(gwclient):
     assert all(name in text for name in ("GWID", "DTCID", "INF", "SUP", "SRV"))
 
 
-def test_the_demo_runs_by_itself(gwclient, tmp_path):
+@pytest.fixture
+def demo(gwclient, tmp_path):
+    """Starts the demonstration as `make demo` does, without internet and in the test's folder."""
     pytest.importorskip("gwpy", reason="needs gwpy: make .venv/.extras", exc_type=ImportError)
-    env = gwclient.environment(
-        DEMO_EXIT="1", ROOT=str(tmp_path / "demo"), PORT=str(free_port()), GWOSC=f"http://127.0.0.1:{free_port()}"
-    )
-    command = [sys.executable, "-W", "ignore", "-m", "client.demo"]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no internet" in done.stdout
-    (picture,) = (word for word in done.stdout.split() if word.endswith(".png") and word.startswith("/"))
-    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+    command = [sys.executable, "-W", "ignore", "-m", "scripts.demo"]
+    nowhere = f"http://127.0.0.1:{free_port()}"
+
+    def start(**env):
+        env = gwclient.environment(ROOT=str(tmp_path / "demo"), GWOSC=nowhere, **env)
+        return subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    return start
+
+
+def test_the_demo_runs_twice_at_the_address_that_is_asked_for(demo):
+    """A second run while the first one is up ends at once; after it, the first one's batch is archived."""
+    address = f"127.0.0.1:{free_port()}"
+    with demo(SERVURL=address) as first:
+        said = []
+        while not said or "Ctrl-C" not in said[-1]:
+            said.append(first.stdout.readline())
+            assert said[-1], said
+        assert f"http://{address}/" in said[-1]
+        assert "no internet" in "".join(said)
+        (picture,) = (word for word in "".join(said).split() if word.endswith(".png") and word.startswith("/"))
+        assert Path(picture).read_bytes().startswith(b"\x89PNG")
+        with demo(SERVURL=address) as second:
+            refused = second.stdout.read()
+        assert second.returncode == 1
+        assert address in refused
+        assert "ROOT=" in refused
+        first.send_signal(signal.SIGINT)
+        first.stdout.read()
+    assert first.returncode == 0
+    with demo(SERVURL=address, DEMO_EXIT="1") as again:
+        said = again.stdout.read()
+    assert again.returncode == 0, said
+    assert "archived first" in said
+
+
+def test_the_demo_says_what_an_address_is(demo):
+    with demo(SERVURL="127.0.0.1") as process:
+        said = process.stdout.read()
+    assert process.returncode == 1
+    assert "host:port" in said
 
 
 def test_a_store_that_asks_for_credentials_is_given_them(new_store, gwclient, strain, tmp_path):

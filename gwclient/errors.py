@@ -1,13 +1,19 @@
-"""What can go wrong for a user of gwclient, each with the exit code of the command.
+"""The errors of gwclient, each with the exit code of the command.
 
-0 is success, 2 a wrong command line (argparse's), 130 an interruption.
+ClientError           1
+├── WrongState        3
+├── Unreachable       4
+├── Refused           5
+└── NoData            6
+
+0 is success, 2 a command line that argparse refuses, 130 an interruption.
 """
 
 from __future__ import annotations
 
 
 class ClientError(Exception):
-    """Base of every error whose text is all the user needs; there is no traceback."""
+    """Base of every error whose text tells the user what to do; it is printed without a traceback."""
 
     exit_code = 1
 
@@ -25,7 +31,7 @@ class Unreachable(ClientError):
 
 
 class Refused(ClientError):
-    """The store understood and said no; trying again cannot help."""
+    """The store refuses the request; sending it again cannot help."""
 
     exit_code = 5
 

@@ -1,4 +1,4 @@
-"""The state file: which segments of a stream the store has acknowledged, so that an interrupted stream goes on."""
+"""The resume file: which segments of a stream are acknowledged, so that an interrupted stream continues."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import time
 import uuid
 from pathlib import Path
 
-from client.errors import NoData
+from gwclient.errors import NoData
 
-_EVERY = 0.5  # seconds between two saves; what was acknowledged since is sent again with its key, and not stored again
+_SAVE_INTERVAL = 0.5  # seconds; segments acknowledged since the last save are sent again, with the same keys
 
 
-class StateFile:
-    """Progress of one stream, on disk before its first segment is sent and replaced in one step ever after.
+class ResumeFile:
+    """The progress of one stream, on disk before its first segment is sent, replaced atomically afterwards.
 
     Args:
-        path: of the file; it is removed when the stream is complete.
-        stream: names the stream: what is sent where, and in what pieces.
-        count: how many segments there are.
+        path: of the file; `finish` removes it.
+        stream: identifies the strain, its segments and the URL.
+        count: number of segments.
+
+    Attributes:
+        run: part of every idempotency key; a later stream of the same strain has another one.
+        resumed: the file existed.
 
     Raises:
-        NoData: the file is of another stream, or not a state file.
+        NoData: the file belongs to another stream, or is not a resume file.
     """
 
     def __init__(self, path: Path, stream: str, count: int) -> None:
         self._path = path
         self._stream = stream
-        self._next = 0  # all before this one are acknowledged,
+        self._next = 0  # all segments before this one are acknowledged,
         self._beyond: set[int] = set()  # and these
         self._saved = 0.0
         self.count = count
@@ -43,24 +47,24 @@ class StateFile:
 
     @property
     def done(self) -> int:
-        """How many segments are acknowledged."""
+        """The number of acknowledged segments."""
         return self._next + len(self._beyond)
 
     def missing(self) -> list[int]:
-        """The segments that are not, in order."""
+        """The segments that are not acknowledged, in order."""
         return [number for number in range(self._next, self.count) if number not in self._beyond]
 
     def acknowledge(self, number: int) -> None:
-        """Note that the store holds a segment."""
+        """Record that the store holds a segment."""
         self._beyond.add(number)
         while self._next in self._beyond:
             self._beyond.remove(self._next)
             self._next += 1
-        if time.monotonic() - self._saved > _EVERY:
+        if time.monotonic() - self._saved > _SAVE_INTERVAL:
             self.save()
 
     def save(self) -> None:
-        """Write the file so that it survives the machine: same-folder temp, sync, rename, sync folder."""
+        """Write the file so that it survives a power failure: temporary file, sync, rename, sync of the folder."""
         self._saved = time.monotonic()
         content = {"stream": self._stream, "run": self.run, "next": self._next, "beyond": sorted(self._beyond)}
         temp = self._path.with_name(f"{self._path.name}.next")
@@ -72,7 +76,7 @@ class StateFile:
         self._sync_folder()
 
     def finish(self) -> None:
-        """Remove the file: the next stream of the same strain is a new one."""
+        """Remove the file, so that the next stream of the same strain is a new one."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._sync_folder()
@@ -93,3 +97,8 @@ class StateFile:
             raise NoData(f"{self._path}: not a state file ({error}); remove it, or use --restart") from None
         if stream != self._stream:
             raise NoData(f"{self._path} belongs to another stream; name another --state, or use --restart")
+
+
+def default_folder() -> Path:
+    """The folder of resume files (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gwclient"

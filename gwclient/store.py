@@ -1,4 +1,4 @@
-"""What operators ask and tell a store, whichever of its services the URL names: it finds the route that is there."""
+"""Operations on a store, through whichever of its services the URL names."""
 
 from __future__ import annotations
 
@@ -10,45 +10,46 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from client import credentials
-from client.errors import Refused, Unreachable, WrongState
+from gwclient import bearer_token
+from gwclient.errors import Refused, Unreachable, WrongState
 
-# For every question the routes of the Data Buffer, GlitchflowAPI and Datastore Logic, in this order.
+# For each operation the routes of the Data Buffer, GlitchflowAPI and Datastore Logic, tried in this order.
 _STAT = ("/stat", "/stats", "/bufstat")
 _STATE = ("/dstat", "/desc", "/dsdesc")
 _FILES = ("/dumpF", "/dumpbuf", "/dumpf")
 _LOG = ("/dumpLogF", "/dumpflog")
-_TRAIN = ("/train", "/freezeds")  # these ask Datastore Logic whether there is enough
+_TRAIN = ("/train", "/freezeds")  # these freeze only if Datastore Logic's policy is met
 _FREEZE = ("/upddsc", *_TRAIN)
 _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
 _PAGE = 10_000  # names or log entries in one request
-_KNOWN = {*_STAT, *_STATE, *_FILES, *_LOG, *_FREEZE, *_TRAIN, *_CLEAN, "/streamdata", "/sendF", "/stream"}
+_ROUTES = {*_STAT, *_STATE, *_FILES, *_LOG, *_FREEZE, *_TRAIN, *_CLEAN, "/streamdata", "/sendF", "/stream"}
 
 
 def base_of(url: str) -> str:
-    """The URL without a route of the store, so that the URL people stream to serves for everything."""
+    """The URL without a route of the store, so that the URL for streaming serves for every operation."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     route = "/" + path.rpartition("/")[2]
-    return urlunsplit((parts.scheme, parts.netloc, path.removesuffix(route) if route in _KNOWN else path, "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, path.removesuffix(route) if route in _ROUTES else path, "", ""))
 
 
 class Store:
     """A store over HTTP.
 
-    Raises, from every method:
-        Unreachable: it does not answer, or cannot now.
-        Refused: it does not serve this.
+    Every method raises:
+        Unreachable: the store does not answer, or cannot serve at the moment.
+        Refused: the store refuses the request, or does not have the route.
     """
 
     def __init__(self, url: str) -> None:
         self._base = base_of(url)
-        self._http = httpx.Client(timeout=60.0, headers=credentials.headers())
+        self._http = httpx.Client(timeout=60.0, headers=bearer_token.authorization())
 
     def stat(self) -> dict[str, object]:
-        """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service tells."""
-        counts, state = self._ask("GET", _STAT), self._ask("GET", _STATE)
-        return {**counts, "dstatus": state.get("dstatus", state.get("resp")), **_without_token(state)}
+        """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service has them."""
+        counts, state = self._object("GET", _STAT), self._object("GET", _STATE)
+        user = {"user": state["user"]} if "user" in state else {}
+        return {**counts, "dstatus": state.get("dstatus", state.get("resp")), **user}
 
     def files(self, each: Callable[[str], None]) -> None:
         """Call `each` with every file name, in order of arrival."""
@@ -62,19 +63,19 @@ class Store:
         """Freeze the batch; with `policy` only if the store holds enough.
 
         Raises:
-            WrongState: it does not hold enough yet.
+            WrongState: the store does not hold enough yet.
         """
-        answer = self._ask("POST", _TRAIN if policy else _FREEZE, {"user": user, "token": token})
-        if answer.get("resp") == "WAITING" or "Waiting" in str(answer.get("text", "")):
+        content = self._object("POST", _TRAIN if policy else _FREEZE, {"user": user, "token": token})
+        if content.get("resp") == "WAITING" or "Waiting" in str(content.get("text", "")):
             raise WrongState("the store waits for more data before it freezes")
-        return answer
+        return content
 
     def clean(self) -> object:
-        """File the batch away and open the next one."""
-        answer = self._ask("POST", _CLEAN, {"msg": "gwclient"})
-        if answer.get("resp") == "FS ERR":
-            raise Unreachable(str(answer.get("body")))
-        return answer
+        """Archive the batch and open the next one."""
+        content = self._object("POST", _CLEAN, {"msg": "gwclient"})
+        if content.get("resp") == "FS ERR":
+            raise Unreachable(str(content.get("body")))
+        return content
 
     def _pages(
         self, routes: tuple[str, ...], items: Callable[[object], list[Any]], each: Callable[[Any], object]
@@ -84,12 +85,12 @@ class Store:
             page = items(self._request("GET", routes, query=query))
             for item in page:
                 each(item)
-            # A service that knows no pages sends everything at once.
+            # A service without pages sends everything at once.
             if len(page) != _PAGE:
                 return
             query["after"] = page[-1] if isinstance(page[-1], str) else page[-1]["name"]
 
-    def _ask(self, method: str, routes: tuple[str, ...], body: object = None) -> dict[str, object]:
+    def _object(self, method: str, routes: tuple[str, ...], body: object = None) -> dict[str, object]:
         content = self._request(method, routes, body)
         return content if isinstance(content, dict) else {"text": content}
 
@@ -98,23 +99,23 @@ class Store:
     ) -> object:
         for route in routes:
             try:
-                answer = self._http.request(method, self._base + route, json=body, params=query)
+                response = self._http.request(method, self._base + route, json=body, params=query)
             except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise Unreachable(f"{self._base} does not answer: {error or type(error).__name__}") from None
-            if answer.status_code == 404:
+            if response.status_code == 404:
                 continue
-            if answer.is_success:
-                return _content(answer)
-            kind = Unreachable if answer.status_code >= 500 or answer.status_code == 429 else Refused
-            raise kind(f"{self._base}{route}: {answer.status_code} {answer.text[:300]}")
+            if response.is_success:
+                return _content(response)
+            kind = Unreachable if response.status_code >= 500 or response.status_code == 429 else Refused
+            raise kind(f"{self._base}{route}: {response.status_code} {response.text[:300]}")
         raise Refused(f"{self._base} serves none of {', '.join(routes)}")
 
 
-def _content(answer: httpx.Response) -> object:
+def _content(response: httpx.Response) -> object:
     try:
-        return json.loads(answer.content) if answer.content else []
+        return json.loads(response.content) if response.content else []
     except ValueError:
-        return answer.text
+        return response.text
 
 
 def _names(page: object) -> list[str]:
@@ -125,17 +126,13 @@ def _entries(page: object) -> list[dict[str, object]]:
     return page if isinstance(page, list) else []
 
 
-def _without_token(state: dict[str, object]) -> dict[str, object]:
-    return {"user": state["user"]} if "user" in state else {}
-
-
-def watch(store: Store, say: Callable[[dict[str, object]], None], interval: float, until: str) -> None:
-    """Say what the store holds whenever that changes, until it is `frozen` or `open`, or holds so many bytes."""
+def watch(store: Store, report: Callable[[dict[str, object]], None], interval: float, until: str) -> None:
+    """Report counts and state whenever they change, until the store is `frozen`, `open`, or holds `until` bytes."""
     before: dict[str, object] | None = None
     while True:
         now = store.stat()
         if now != before:
-            say(now)
+            report(now)
             before = now
         frozen = now.get("dstatus") == "FROZEN"
         if (until == "frozen" and frozen) or (until == "open" and not frozen):

@@ -1,23 +1,26 @@
-"""The command `gwclient`: its arguments, its output and its exit codes (see `client.errors`)."""
+"""The command `gwclient`: its arguments, its output and its exit codes (see `gwclient.errors`)."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from client.errors import ClientError, NoData
+from gwclient.errors import ClientError, NoData
 
 if TYPE_CHECKING:
-    from client.operate import Store
-    from client.sources import Strain
+    from gwclient.sources import Strain
+    from gwclient.store import Store
+
+T = TypeVar("T")
 
 _URL = "http://127.0.0.1:8080/streamdata"
 
@@ -55,10 +58,10 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     stream.add_argument("--detector", default=env.get("DTCID") or "", help="such as L1 (DTCID)")
     stream.add_argument("--channel", default="", help="its name, or which one of a file")
     stream.add_argument(
-        "--inf", type=_positive, default=env.get("INF") or "13", help="seconds before the event (INF; 13)"
+        "--inf", type=_seconds, default=env.get("INF") or "13", help="seconds before the event (INF; 13)"
     )
-    stream.add_argument("--sup", type=_positive, default=env.get("SUP") or "16", help="seconds after it (SUP; 16)")
-    stream.add_argument("--gps", type=Fraction, help="of a file, take only INF seconds before this time to SUP after")
+    stream.add_argument("--sup", type=_seconds, default=env.get("SUP") or "16", help="seconds after it (SUP; 16)")
+    stream.add_argument("--gps", type=_gps, help="of a file, take only INF seconds before this time to SUP after")
     stream.add_argument("--t0", default="", help="GPS time of the first sample, for text files that do not say")
     stream.add_argument("--sample-rate", default="", help="samples per second: of open data 4096 or 16384; of text")
     stream.add_argument("--gwosc", default="https://gwosc.org", help="where open data is (%(default)s)")
@@ -70,7 +73,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     stream.add_argument("--in-flight", type=_count, default=8, help="requests at once (%(default)s)")
     stream.add_argument("--wait", action="store_true", help="while the store is frozen, wait")
     stream.add_argument(
-        "--patience", type=_positive, default=300.0, help="seconds without success to give up (%(default)s)"
+        "--timeout", "--patience", type=_seconds, default=300.0, help="seconds without success to give up (%(default)s)"
     )
     stream.add_argument(
         "--state", type=Path, help="state file; by default one for this stream in ~/.local/state/gwclient"
@@ -94,42 +97,41 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     command("clean", _clean, "file the batch away and open the next one")
     watch = command("watch", _watch, "print counts and state whenever they change")
-    watch.add_argument("--interval", type=_positive, default=1.0, help="seconds between two looks (%(default)s)")
+    watch.add_argument("--interval", type=_seconds, default=1.0, help="seconds between two looks (%(default)s)")
     watch.add_argument("--until", type=_until, default="", help="frozen, open, or a number of bytes; then end")
     return parser
 
 
 def _stream(options: argparse.Namespace) -> None:
-    from client.show import progress
-    from client.sources import state_folder
-    from client.state import StateFile
-    from client.upload import Manner, Segments, upload
+    from gwclient.progress import progress
+    from gwclient.resume_file import ResumeFile, default_folder
+    from gwclient.upload import Segments, UploadOptions, upload
 
     strain = _source(options)
     segments = Segments(strain, options.chunk)
     url = options.url if options.url.rstrip("/").count("/") > 2 else options.url.rstrip("/") + "/sendF"
-    name = segments.name(url)
-    path: Path = options.state or state_folder() / f"{name[:32]}.json"
+    stream_id = segments.stream_id(url)
+    path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
         path.unlink(missing_ok=True)
-    state = StateFile(path, name, segments.count)
-    what = strain.detector or "strain"
+    resume = ResumeFile(path, stream_id, segments.count)
+    name = strain.detector or "strain"
     begin, end = strain.time_of(0), strain.time_of(len(strain.samples))
-    _say(f"{what}: {len(strain.samples)} samples at {float(strain.rate):g} Hz, GPS {begin:.6f} to {end:.6f}, to {url}")
-    if state.resumed:
-        _say(f"going on after {state.done} of {state.count} segments (state in {path})")
-    manner = Manner(in_flight=options.in_flight, rate=options.rate, wait=options.wait, patience=options.patience)
+    _say(f"{name}: {len(strain.samples)} samples at {float(strain.rate):g} Hz, GPS {begin:.6f} to {end:.6f}, to {url}")
+    if resume.resumed:
+        _say(f"going on after {resume.done} of {resume.count} segments (state in {path})")
+    how = UploadOptions(in_flight=options.in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
     began = time.monotonic()
-    sent = state.count - state.done
-    with progress(what, state.done, state.count) as show:
-        upload(segments, url, state, manner, show)
-    state.finish()
+    sent = resume.count - resume.done
+    with progress(name, resume.done, resume.count) as display:
+        upload(segments, url, resume, how, display)
+    resume.finish()
     seconds = max(time.monotonic() - began, 1e-3)
-    _say(f"{what}: all {state.count} segments stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
+    _say(f"{name}: all {resume.count} segments stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
 
 
 def _source(options: argparse.Namespace) -> Strain:
-    from client import sources
+    from gwclient import sources
 
     if options.file:
         strain = sources.from_file(options.file, options.detector, options.channel, options.t0, options.sample_rate)
@@ -145,7 +147,7 @@ def _source(options: argparse.Namespace) -> Strain:
 
 
 def _store(options: argparse.Namespace) -> Store:
-    from client.operate import Store
+    from gwclient.store import Store
 
     return Store(options.url)
 
@@ -171,7 +173,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> None:
-    from client.operate import watch
+    from gwclient.store import watch
 
     def say(now: dict[str, object]) -> None:
         print(time.strftime("%H:%M:%S"), json.dumps(now), flush=True)
@@ -190,13 +192,31 @@ def _user() -> str:
         return "gwclient"
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise ValueError
-    return number
+def _argument(expected: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Decorate a converter of arguments: whatever it raises becomes "must be <expected>".
+
+    argparse would print the converter's name instead.
+    """
+
+    def decorate(convert: Callable[[str], T]) -> Callable[[str], T]:
+        @functools.wraps(convert)
+        def checked(text: str) -> T:
+            try:
+                return convert(text)
+            except (ValueError, ArithmeticError):
+                raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}") from None
+
+        return checked
+
+    return decorate
 
 
+@_argument("a positive number of seconds")
+def _seconds(text: str) -> float:
+    return _positive(text)
+
+
+@_argument("a whole number of 1 or more")
 def _count(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -204,14 +224,28 @@ def _count(text: str) -> int:
     return number
 
 
+@_argument("a positive number, `real` or `max`")
 def _rate(text: str) -> float:
     return 0.0 if text == "max" else _positive("1" if text == "real" else text)
 
 
+@_argument("`frozen`, `open` or a number of bytes")
 def _until(text: str) -> str:
-    if text not in ("frozen", "open") and not text.isdecimal():
+    if text not in ("frozen", "open") and not (text.isascii() and text.isdecimal()):
         raise ValueError
     return text
+
+
+@_argument("a GPS time in seconds")
+def _gps(text: str) -> Fraction:
+    return Fraction(text)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ValueError
+    return number
 
 
 if __name__ == "__main__":

@@ -1,0 +1,36 @@
+"""Sources of strain: open data of an event, files, and the sample in gwpy's wheel. All give exact float64 samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gwclient.errors import NoData
+from gwclient.sources import gwf, hdf5, text
+from gwclient.sources.gwosc import GWOSC, from_event
+from gwclient.sources.hdf5 import from_sample
+from gwclient.sources.strain import Strain
+
+__all__ = ["GWOSC", "Strain", "from_event", "from_file", "from_sample"]
+
+
+def from_file(path: Path, detector: str = "", channel: str = "", t0: str = "", rate: str = "") -> Strain:
+    """Read strain from a file in the format of its suffix: HDF5 (.hdf5 .hdf .h5), GWF (.gwf), otherwise text.
+
+    Args:
+        path: the file.
+        detector: selects one of several, or names that of a file without names.
+        channel: likewise; required for GWF.
+        t0: GPS time of the first sample, for text without times.
+        rate: samples per second, for text without times.
+
+    Raises:
+        NoData: the file cannot be read, or holds no such strain.
+    """
+    if not path.is_file():
+        raise NoData(f"{path}: no such file")
+    suffix = path.suffix.lower()
+    if suffix in (".hdf5", ".hdf", ".h5"):
+        return hdf5.read(path, detector, channel)
+    if suffix == ".gwf":
+        return gwf.read(path, detector, channel)
+    return text.read(path, detector, channel, t0, rate)

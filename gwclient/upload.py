@@ -1,0 +1,221 @@
+"""Streaming: strain is cut into segments; several are posted at once, each until the store has acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import httpx
+
+from gwclient import bearer_token
+from gwclient.errors import ClientError, Refused, Unreachable, WrongState
+from gwclient.progress import Progress
+from gwclient.resume_file import ResumeFile
+from gwclient.sources import Strain
+
+_MAX_PAUSE = 15.0  # seconds between two attempts at one segment
+_FROZEN_PAUSE = 5.0  # seconds between two attempts while the store is frozen
+
+
+class Response(NamedTuple):
+    """The meaning of a response to a segment, a text for the user, and the seconds to wait (None: not said)."""
+
+    meaning: Literal["stored", "frozen", "retry", "refused"]
+    text: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Strain in segments of `chunk` samples; the last one may be shorter."""
+
+    strain: Strain
+    chunk: int
+
+    @property
+    def count(self) -> int:
+        """The number of segments."""
+        return -(-len(self.strain.samples) // self.chunk)
+
+    def start(self, number: int) -> float:
+        """GPS time of the first sample of a segment."""
+        return self.strain.time_of(number * self.chunk)
+
+    def body(self, number: int) -> bytes:
+        """The JSON to post. Python writes the shortest digits that read back as the same float64."""
+        first = number * self.chunk
+        segment: dict[str, object] = {
+            "h": self.strain.samples[first : first + self.chunk].tolist(),
+            "t": [self.start(number), float(1 / self.strain.rate)],
+        }
+        if self.strain.detector:
+            segment["detector"] = self.strain.detector
+        if self.strain.channel:
+            segment["channel"] = self.strain.channel
+        return json.dumps(segment, allow_nan=False).encode()
+
+    def key(self, number: int, run: str) -> str:
+        """The idempotency key of a segment: the same in every attempt of one run, different in another run."""
+        return f"{self.strain.detector or 'strain'}-{self.start(number)!r}-{number}-{run}"
+
+    def stream_id(self, url: str) -> str:
+        """A digest of the strain, the size of the segments, and the URL."""
+        return hashlib.sha256(f"{self.strain.digest()} {self.chunk} {url}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadOptions:
+    """Options of an upload.
+
+    Attributes:
+        in_flight: requests at once; with 1 the segments arrive in order of time.
+        rate: 1 is real time, 10 is ten times as fast; 0 is as fast as the store accepts.
+        wait: wait while the store is frozen.
+        timeout: seconds without an acknowledgement after which the upload gives up.
+    """
+
+    in_flight: int = 8
+    rate: float = 0.0
+    wait: bool = False
+    timeout: float = 300.0
+
+
+def upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
+    """Send every segment that is not acknowledged yet.
+
+    Args:
+        segments: the strain to send.
+        url: a /streamdata or a /sendF.
+        resume: the acknowledged segments; updated and saved.
+        options: see `UploadOptions`.
+        progress: advanced with every acknowledgement.
+
+    Raises:
+        WrongState: the store is frozen, and `options.wait` is false.
+        Unreachable: the store did not accept a segment for `options.timeout` seconds.
+        Refused: the store refuses a segment.
+    """
+    try:
+        asyncio.run(_upload(segments, url, resume, options, progress))
+    finally:
+        resume.save()
+
+
+async def _upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
+    missing = resume.missing()
+    pacer = _Pacer(segments, options.rate, missing[0] if missing else 0)
+    remaining = iter(missing)
+    limits = httpx.Limits(max_connections=options.in_flight, max_keepalive_connections=options.in_flight)
+    async with httpx.AsyncClient(timeout=30.0, limits=limits, headers=bearer_token.authorization()) as client:
+        sender = _Sender(client, url, options, progress)
+
+        async def worker(numbers: Iterator[int]) -> None:
+            for number in numbers:
+                await pacer.wait(number)
+                await sender.send(segments.body(number), segments.key(number, resume.run))
+                resume.acknowledge(number)
+                progress.advance()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(options.in_flight):
+                    group.create_task(worker(remaining))
+        except* ClientError as errors:
+            raise errors.exceptions[0] from None
+
+
+class _Pacer:
+    """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time."""
+
+    def __init__(self, segments: Segments, rate: float, first: int) -> None:
+        self._rate = rate
+        self._per_segment = float(segments.chunk / segments.strain.rate)
+        self._first = first
+        self._began = time.monotonic()
+
+    async def wait(self, number: int) -> None:
+        if self._rate > 0:
+            due = self._began + (number - self._first + 1) * self._per_segment / self._rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+class _Sender:
+    def __init__(self, client: httpx.AsyncClient, url: str, options: UploadOptions, progress: Progress) -> None:
+        self._client = client
+        self._url = url
+        self._options = options
+        self._progress = progress
+        self._last_message = ""
+
+    async def send(self, body: bytes, key: str) -> None:
+        """Post a segment until it is acknowledged. The key makes repetitions harmless."""
+        pause, failing_since = 0.1, 0.0
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        while True:
+            response = await self._post(body, headers)
+            if response.meaning == "stored":
+                self._show("")
+                return
+            if response.meaning == "refused":
+                raise Refused(f"{self._url}: {response.text}")
+            if response.meaning == "frozen":
+                if not self._options.wait:
+                    raise WrongState(
+                        "the store is frozen; repeat the command after cleanall to continue, or add --wait"
+                    )
+                failing_since = 0.0
+            else:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since >= self._options.timeout:
+                    raise Unreachable(f"gave up after {self._options.timeout:g} s: {response.text}")
+            self._show(response.text)
+            jitter = pause * random.uniform(0.5, 1)  # noqa: S311
+            await asyncio.sleep(response.retry_after if response.retry_after is not None else jitter)
+            pause = min(pause * 2, _MAX_PAUSE)
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> Response:
+        try:
+            return classify(await self._client.post(self._url, content=body, headers=headers))
+        except httpx.TransportError as error:
+            return Response("retry", f"{self._url} does not answer: {error or type(error).__name__}")
+        except httpx.InvalidURL as error:
+            raise Refused(f"{self._url}: {error}") from None
+
+    def _show(self, text: str) -> None:
+        """Show a message once, although all requests in flight receive it at the same time."""
+        if text != self._last_message:
+            self._last_message = text
+            if text:
+                self._progress.message(text)
+
+
+def classify(response: httpx.Response) -> Response:
+    """The meaning of a response of /sendF (201, 503 ...) or /streamdata (200 with `resp`) to a segment."""
+    try:
+        content = response.json()
+    except ValueError:
+        content = None
+    content = content if isinstance(content, dict) else {}
+    text = f"{response.status_code} {content.get('body') or content.get('detail') or response.text[:200]}"
+    retry_after = _seconds(response.headers.get("Retry-After"))
+    code = content.get("resp") or content.get("code")
+    if code == "FROZEN" or (response.status_code == 503 and "frozen" in response.text.lower()):
+        return Response("frozen", "the store is frozen; waiting", _FROZEN_PAUSE if retry_after is None else retry_after)
+    if response.status_code == 201 or (response.status_code == 200 and code == "CREATED"):
+        return Response("stored")
+    if response.status_code == 200 and "resp" not in content:
+        return Response("refused", f"{text}: this URL is neither a /streamdata nor a /sendF")
+    if response.status_code in (200, 408, 425, 429) or response.status_code >= 500:
+        return Response("retry", text, retry_after)
+    return Response("refused", text)
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After in seconds; None for a date, which is rare, so that the own pauses apply."""
+    return float(header) if header and header.isascii() and header.isdecimal() else None
