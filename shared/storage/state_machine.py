@@ -131,6 +131,7 @@ class StateMachine:
             last=state.last,
             watermarks={spool: mark for spool, mark in dedup.watermarks.items() if spool in spools},
             previous=state.closing if dedup.has_keys else state.previous,
+            decisions=dedup.decisions,
         )
 
     def try_state(self) -> State | None:

@@ -17,12 +17,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from shared.config import StoreConfig
-from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
 from shared.domain.records import CLEAN, UPDATE, Record, utc_now
+from shared.domain.request_key import RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
 from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
@@ -38,13 +38,6 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"  # user and token of a batch that froze by itself
 _NEVER = FreezePolicy()
-
-
-class Committed(NamedTuple):
-    """A decided request: the state after it, and the archive's name for cleanall."""
-
-    state: State
-    archive: str = ""
 
 
 class Writer:
@@ -138,7 +131,7 @@ class Writer:
             open_spools = {spool for spool in {r.spool for r in requests} if self._spool.accepts(spool)}
             results, records = decide(
                 requests, machine.state, machine.dedup, open_spools,
-                group=machine.end, now=utc_now(), clock=time.time_ns(),
+                room_for_keys=self.config.max_keys - machine.dedup.key_count, group=machine.end, now=utc_now(), clock=time.time_ns(),
             )  # fmt: skip
             if records:
                 state = machine.append(records)
@@ -149,45 +142,62 @@ class Writer:
         failpoint("commit.reply")
         return results
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> Committed:
-        """Freeze the batch, or set its state explicitly, with the operator on record; a repeated `key` changes nothing.
+    def set_status(
+        self, user: str, token: str, status: str = FROZEN, key: RequestKey | None = None, by: str = ""
+    ) -> Committed:
+        """Freeze the batch, or set its state explicitly, with the operator on record.
+
+        A repeated `key` of the same principal changes nothing: the first decision is returned, with the state now.
 
         Raises:
             StorageFailed, Busy, Recovering, JournalDamaged: the state is as before.
         """
         self.check()
         with self._transaction():
-            if not (key and self._machine.dedup.by_key(key, UPDATE)):
-                self._append_one(self._machine.record(UPDATE, key=key, status=status, user=user, token=token))
-                failpoint("freeze.synced")
-                self._publisher.publish_staged_views(self._machine.state)
-            done = Committed(self._machine.state)
+            if key and (earlier := self._machine.dedup.decision_by_key(UPDATE, by, key)):
+                return self._committed(earlier.batch)
+            self._append_one(self._machine.record(UPDATE, key=key, by=by, status=status, user=user, token=token))
+            failpoint("freeze.synced")
+            self._publisher.publish_staged_views(self._machine.state)
+            done = self._committed(self._machine.state.batch)
         self.on_change()
         return done
 
-    def archive_batch(self, key: str = "") -> Committed:
-        """Archive the batch under the time of day and open the next one; a repeated `key` changes nothing.
+    def archive_batch(self, key: RequestKey | None = None, by: str = "") -> Committed:
+        """Archive the batch under the time of day and open the next one.
+
+        A repeated `key` of the same principal changes nothing: the first decision is returned, with the state now.
 
         Raises:
-            StorageFailed: undecided, or decided and finished by the next decision or restart.
+            StorageFailed: undecided; nothing has changed.
             Busy, Recovering, JournalDamaged: nothing has changed.
         """
         self.check()
         sync_filesystem(self.layout.root)  # most of the work, before anyone has to wait for it
         with self._transaction():
-            if key and (earlier := self._machine.dedup.by_key(key, CLEAN)):
-                return Committed(self._machine.state, earlier.archive)
+            if key and (earlier := self._machine.dedup.decision_by_key(CLEAN, by, key)):
+                return self._committed(earlier.batch, earlier.archive)
             if not self._publisher.done:
                 raise StorageFailed("The volume does not take the batch's last files; nothing was archived.")
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
             name = archive.free_archive_name(self.layout, time.strftime("%H %M %d"))
-            self._append_one(self._machine.record(CLEAN, key=key, archive=name))
+            batch = self._machine.state.batch
+            self._append_one(self._machine.record(CLEAN, key=key, by=by, archive=name))
             failpoint("clean.planned")
-            self._catch_up()
-            self._publisher.publish_views_if_due(self._machine.state)
-            done = Committed(self._machine.state, name)
+            try:
+                self._catch_up()
+                self._publisher.publish_views_if_due(self._machine.state)
+            except StorageFailed as error:
+                # Decided: the batch is archived, and whoever takes the lock next finishes it. A refusal would have the
+                # operator send again, and archive the next batch too.
+                log.error("the archive %r is decided and not finished; the next request finishes it: %s", name, error)
+            done = self._committed(batch, name)
         self.on_change()
         return done
+
+    def _committed(self, batch: int, archive: str = "") -> Committed:
+        state = self._machine.state
+        return Committed(state.segments, state.bytes, state.status, batch, archive)
 
     # -- maintenance ------------------------------------------------------------------------------------------
 
