@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import hashlib
+import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -31,42 +33,57 @@ class Response(NamedTuple):
     retry_after: float | None = None
 
 
-@dataclass(frozen=True)
 class Segments:
-    """Strain in segments of `chunk` samples; the last one may be shorter."""
+    """Strain in segments of `chunk` samples; the last one of each contiguous part may be shorter.
 
-    strain: Strain
-    chunk: int
+    Args:
+        parts: contiguous strain of one channel, in order of time.
+        chunk: samples in a segment.
+    """
+
+    def __init__(self, parts: Sequence[Strain], chunk: int) -> None:
+        self.parts = parts
+        self._chunk = chunk
+        counts = (-(-len(part.samples) // chunk) for part in parts)
+        self._ends = list(itertools.accumulate(counts))  # number of the segment behind the last one of each part
 
     @property
     def count(self) -> int:
         """The number of segments."""
-        return -(-len(self.strain.samples) // self.chunk)
+        return self._ends[-1]
 
-    def start(self, number: int) -> float:
-        """GPS time of the first sample of a segment."""
-        return self.strain.time_of(number * self.chunk)
+    @property
+    def duration(self) -> float:
+        """Seconds in a full segment."""
+        return float(self._chunk / self.parts[0].rate)
 
     def body(self, number: int) -> bytes:
         """The JSON to post. Python writes the shortest digits that read back as the same float64."""
-        first = number * self.chunk
+        part, first = self._locate(number)
         segment: dict[str, object] = {
-            "h": self.strain.samples[first : first + self.chunk].tolist(),
-            "t": [self.start(number), float(1 / self.strain.rate)],
+            "h": part.samples[first : first + self._chunk].tolist(),
+            "t": [part.time_of(first), float(1 / part.rate)],
         }
-        if self.strain.detector:
-            segment["detector"] = self.strain.detector
-        if self.strain.channel:
-            segment["channel"] = self.strain.channel
+        if part.detector:
+            segment["detector"] = part.detector
+        if part.channel:
+            segment["channel"] = part.channel
         return json.dumps(segment, allow_nan=False).encode()
 
     def key(self, number: int, run: str) -> str:
         """The idempotency key of a segment: the same in every attempt of one run, different in another run."""
-        return f"{self.strain.detector or 'strain'}-{self.start(number)!r}-{number}-{run}"
+        part, first = self._locate(number)
+        return f"{part.detector or 'strain'}-{part.time_of(first)!r}-{number}-{run}"
 
     def stream_id(self, url: str) -> str:
         """A digest of the strain, the size of the segments, and the URL."""
-        return hashlib.sha256(f"{self.strain.digest()} {self.chunk} {url}".encode()).hexdigest()
+        digests = " ".join(part.digest() for part in self.parts)
+        return hashlib.sha256(f"{digests} {self._chunk} {url}".encode()).hexdigest()
+
+    def _locate(self, number: int) -> tuple[Strain, int]:
+        """The part that holds a segment, and the index of the segment's first sample in it."""
+        index = bisect.bisect_right(self._ends, number)
+        return self.parts[index], (number - (self._ends[index - 1] if index else 0)) * self._chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +148,14 @@ async def _upload(segments: Segments, url: str, resume: ResumeFile, options: Upl
 
 
 class _Pacer:
-    """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time."""
+    """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time.
+
+    Gaps take no time.
+    """
 
     def __init__(self, segments: Segments, rate: float, first: int) -> None:
         self._rate = rate
-        self._per_segment = float(segments.chunk / segments.strain.rate)
+        self._per_segment = segments.duration
         self._first = first
         self._began = time.monotonic()
 

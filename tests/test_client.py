@@ -312,6 +312,25 @@ def test_a_detector_that_was_not_observing_is_named(gwclient, tmp_path):
         assert "L1 was not observing between GPS 1126259456.0 and 1126259457.0" in done.stderr
 
 
+def test_what_lies_between_gaps_is_sent_when_asked_for(store, gwclient, tmp_path):
+    samples = [1.0] * 640 + [float("nan")] * 64 + [2.0] * 1344
+    path = gwosc_file(tmp_path / "a.hdf5", samples, rate=64)
+    stream = ("stream", "--file", path, "--url", store.url("/sendF"))
+    refused = gwclient(*stream)
+    assert refused.returncode == 6
+    assert "between GPS 1126259456.0 and 1126259457.0" in refused.stderr
+    assert "--gaps skip" in refused.stderr
+    assert store.stat()["n_itm"] == 0
+    done = gwclient(*stream, "--gaps", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "with 1 gap" in done.stderr
+    segments, back = read_back(store)
+    assert back == [1.0] * 640 + [2.0] * 1344
+    assert [s["t"][0] for s in segments] == [
+        *(T0 + i * 300 / 64 for i in range(3)), *(T0 + 11 + i * 300 / 64 for i in range(5)),
+    ]  # fmt: skip
+
+
 def test_without_internet_it_says_so(gwclient):
     done = gwclient("stream", "--event", "GW150914", "--gwosc", f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 4

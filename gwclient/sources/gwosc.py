@@ -18,7 +18,9 @@ GWOSC = "https://gwosc.org"
 _TIMEOUT = 5.0  # seconds after which the internet counts as absent
 
 
-def from_event(event: str, detector: str, window: tuple[float, float], rate: int = 4096, host: str = GWOSC) -> Strain:
+def from_event(
+    event: str, detector: str, window: tuple[Fraction, Fraction], rate: int = 4096, host: str = GWOSC
+) -> Strain:
     """Open data of an event, from `window[0]` seconds before its GPS time to `window[1]` seconds after.
 
     Raises:
@@ -34,7 +36,7 @@ def from_event(event: str, detector: str, window: tuple[float, float], rate: int
         httpx.get(f"{host}/api/v2/", timeout=_TIMEOUT)  # because gwosc itself would try for minutes
         # GWOSC answers 404 for an unknown event and for one that is not public.
         gps = Fraction(str(v2.fetch_event_version(event, host=host)["gps"]))
-        begin, end = float(gps) - window[0], float(gps) + window[1]
+        begin, end = float(gps - window[0]), float(gps + window[1])
         urls = get_event_urls(event, detector=detector, start=int(begin), end=ceil(end), sample_rate=rate, host=host)
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code == 404:
@@ -48,7 +50,7 @@ def from_event(event: str, detector: str, window: tuple[float, float], rate: int
         raise NoData(f"{detector} has no open data for {event}: it was not observing")
     # An event has files of 32 s and of 4096 s; the longer ones are 100 MB and rarely needed.
     shortest = next((url for url in sorted(urls, key=_duration) if _covers(url, begin, end)), max(urls, key=_duration))
-    return _download(shortest, detector).around(gps, *window).checked()
+    return _download(shortest, detector).around(gps, *window)
 
 
 def _covers(url: str, begin: float, end: float) -> bool:
