@@ -49,6 +49,7 @@ class StoredSegment(NamedTuple):
         t0: GPS time of the first sample, seconds.
         dt: sampling interval, seconds.
         n: number of samples.
+        crc32: CRC-32 of the file; -1 where it is not known.
     """
 
     name: str
@@ -57,6 +58,7 @@ class StoredSegment(NamedTuple):
     t0: float
     dt: float
     n: int
+    crc32: int = -1
 
 
 _decoder = msgspec.json.Decoder(Segment)

@@ -27,7 +27,7 @@ class Publisher:
     trimmed before the file is in place.
 
     Attributes:
-        missing_segments: acknowledged segments found neither as a file nor in a spool.
+        missing: names of acknowledged segments found neither as a file nor in a spool.
     """
 
     def __init__(self, layout: Layout, spool: SpoolDirectory) -> None:
@@ -37,7 +37,7 @@ class Publisher:
         self.data = DataFiles(layout, spool)
         self._pending: list[Record] = []
         self._views_due = True  # at the start nothing is known of what the views say
-        self.missing_segments = 0
+        self.missing: set[str] = set()
 
     @property
     def done(self) -> bool:
@@ -88,7 +88,7 @@ class Publisher:
                 else None
             )
             if payload is None:
-                self.missing_segments += 1
+                self.missing.add(record.name)
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
                 continue
             try:

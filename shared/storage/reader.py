@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from shared.config import StoreConfig
-from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, StorageFailed
+from shared.domain.records import Record, file_name, file_number
+from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, SegmentDamaged, StorageFailed
 from shared.storage import journal
 from shared.storage.archive import newest_archives
+from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
@@ -75,14 +77,23 @@ class BatchReader:
             BadRequest: `name` is not a name as /dumpF lists them.
             NoSuchFile: the batch holds no such segment.
             StorageFailed: it cannot be read.
+            SegmentDamaged: it is not what was stored.
         """
         _check_name(name, "name")
         try:
-            return self._data.read(name)
+            content = self._data.read(name)
         except FileNotFoundError:
             raise NoSuchFile(f"{name} is not in the batch") from None
         except OSError as error:
             raise StorageFailed(f"{name}: {error.strerror}") from error
+        record = self._record(name)
+        if record is not None and (reason := differs(content, record.size, record.crc32)):
+            raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
+        return content
+
+    def _record(self, name: str) -> Record | None:
+        before = file_name(max(file_number(name) - 1, 0))
+        return next((journal.decode(line) for line, found in self._segments(before, 1) if found == name), None)
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""

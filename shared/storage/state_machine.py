@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shared.domain.livetime import Livetime
 from shared.domain.records import OPEN, WRITE, Record, utc_now
@@ -133,6 +133,15 @@ class StateMachine:
             previous=state.closing if dedup.has_keys else state.previous,
             decisions=dedup.decisions,
         )
+
+    def stored_records(self) -> Iterator[Record]:
+        """The records of the batch's segments, read from the journal.
+
+        Raises:
+            JournalDamaged: a line does not check.
+        """
+        assert self._file is not None
+        return (entry.record for entry in journal.scan(self._file) if entry.record.kind == WRITE)
 
     def try_state(self) -> State | None:
         """The state; None where another process has appended since. Needs no lock and never waits."""

@@ -21,15 +21,16 @@ from collections.abc import Callable, Iterator, Sequence
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
-from shared.domain.records import CLEAN, UPDATE, Record, utc_now
+from shared.domain.records import CLEAN, UPDATE, Record, file_number, utc_now
 from shared.domain.request_key import RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
 from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
-from shared.storage import archive, checkpoint
+from shared.storage import archive, checkpoint, verification
 from shared.storage.decide import decide
 from shared.storage.publisher import Publisher
 from shared.storage.state_machine import StateMachine
+from shared.storage.verification import Missing
 from shared.volume.layout import Layout, create_folders
 from shared.volume.posix import file_lock, storage_errors, sync_filesystem
 from shared.volume.spool import SpoolDirectory
@@ -173,6 +174,7 @@ class Writer:
             Busy, Recovering, JournalDamaged: nothing has changed.
         """
         self.check()
+        self.verify_files()  # so that what is missing is named in the archive
         sync_filesystem(self.layout.root)  # most of the work, before anyone has to wait for it
         with self._transaction():
             if key and (earlier := self._machine.dedup.decision_by_key(CLEAN, by, key)):
@@ -204,7 +206,35 @@ class Writer:
     @property
     def missing_segments(self) -> int:
         """Acknowledged segments found neither as a file nor in a spool."""
-        return self._publisher.missing_segments
+        return len(self._publisher.missing)
+
+    def verify_files(self) -> None:
+        """Compare the batch's files with the journal, by name and size; restore what a spool holds, and name the rest.
+
+        The files are listed without the lock, which is taken again only where the list differs.
+
+        Raises:
+            StorageFailed, Busy, Recovering, JournalDamaged: the files cannot be compared now.
+        """
+        self.check()
+        with self._transaction():
+            state = self._machine.state
+        if self._publisher.data.inventory(state.last) == state.inventory and not self._publisher.missing:
+            return
+        with self._transaction():
+            state, data = self._machine.state, self._publisher.data
+            sizes = dict(data.sizes())
+            different = [
+                record
+                for record in self._machine.stored_records()
+                if sizes.get(file_number(record.name)) != record.size
+            ]
+            self._publisher.missing.clear()
+            self._publisher.restore(different)
+            names = sorted(self._publisher.missing)
+            verification.publish(self.layout, Missing(state.batch, len(names), names))
+        if names:
+            log.error("%d stored segments are missing; %s names them", len(names), self.layout.missing)
 
     def publish_views(self) -> None:
         """Publish the views if decisions have been made since the last time.

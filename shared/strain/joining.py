@@ -6,6 +6,7 @@ Joining looks at times only. Samples are read when they are needed, one stretch 
 from __future__ import annotations
 
 import itertools
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from math import ceil
@@ -14,16 +15,17 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.segment import StoredSegment
-from shared.errors import NotFrozen, StorageFailed
+from shared.errors import NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import open_beneath
 
 
 class FileSlice(NamedTuple):
-    """Samples of one file: `n` of them from number `skip` on."""
+    """Samples of one file: `n` of them from number `skip` on; `crc32` is the file's, -1 where it is not known."""
 
     name: str
     skip: int
     n: int
+    crc32: int = -1
 
 
 class ContiguousStrain(NamedTuple):
@@ -103,7 +105,7 @@ def _join(stream: ChannelStrain, segments: list[StoredSegment]) -> None:
         if late >= 0.5:
             parts = []
             stream.stretches.append(ContiguousStrain(segment.t0, 0, parts))
-        parts.append(FileSlice(segment.name, skip, segment.n - skip))
+        parts.append(FileSlice(segment.name, skip, segment.n - skip, segment.crc32))
         stretch = stream.stretches[-1]
         stream.stretches[-1] = stretch._replace(n=stretch.n + segment.n - skip)
         end = segment.t0 + segment.n / stream.rate
@@ -130,7 +132,7 @@ def _slice(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int)
         skip = max(0, first - position)
         take = min(part.n, first + n - position) - skip
         if take > 0:
-            parts.append(FileSlice(part.name, part.skip + skip, take))
+            parts.append(FileSlice(part.name, part.skip + skip, take, part.crc32))
         position += part.n
     return ContiguousStrain(stretch.t0 + first / stream.rate, n, parts)
 
@@ -151,13 +153,17 @@ def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
 
     Raises:
         NotFrozen: the batch's files are not in `data/` any more.
-        StorageFailed: a file cannot be read, or is not what was stored.
+        StorageFailed: a file cannot be read.
+        SegmentDamaged: a file is not what was stored.
     """
     joined = array("d")
-    for name, skip, n in stretch.parts:
+    for name, skip, n, crc32 in stretch.parts:
         try:
             with open(open_beneath(folder, name), "rb") as file:
-                h = _decoder.decode(file.read()).h
+                content = file.read()
+            if crc32 >= 0 and zlib.crc32(content) != crc32:
+                raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
+            h = _decoder.decode(content).h
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
         except (OSError, msgspec.DecodeError) as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
+from shared.domain.records import file_number
+from shared.domain.state import Inventory, fingerprint
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, open_beneath, storage_errors
 from shared.volume.spool import SpoolDirectory
@@ -49,6 +53,32 @@ class DataFiles:
         with storage_errors(f"restoring {name}"):
             self._fs.pipe_file(temp, payload)
             self._fs.mv(temp, self.path(name))
+
+    def inventory(self, last: int) -> Inventory:
+        """The inventory of the segments' files with a number up to `last`; later ones may be on their way.
+
+        Raises:
+            StorageFailed: the folder cannot be read.
+        """
+        files = size = total = 0
+        for number, length in self.sizes():
+            if number <= last:
+                files += 1
+                size += length
+                total += fingerprint(number, length)
+        return Inventory(files, size, total & (1 << 64) - 1)
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Number and size of every segment's file.
+
+        Raises:
+            StorageFailed: the folder cannot be read.
+        """
+        with storage_errors("listing the batch's files"), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("gwb") and entry.name.endswith(".json"):
+                    with contextlib.suppress(FileNotFoundError, ValueError):  # archived at this moment; no name of ours
+                        yield file_number(entry.name), entry.stat(follow_symlinks=False).st_size
 
     def exists(self) -> bool:
         """Whether the folder is there."""
