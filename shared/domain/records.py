@@ -77,8 +77,12 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     by: str = ""
 
 
+# Names sort by time while their numbers have 19 digits: from 2001 to 2286.
+MIN_FILE_NUMBER, MAX_FILE_NUMBER = 10**18, 10**19
+
+
 def file_name(number: int) -> str:
-    """The file name with this number: nanoseconds since 1970, 19 digits from 2001 to 2286, so names sort by time."""
+    """The file name with this number: nanoseconds since 1970."""
     return f"gwb{number}.json"
 
 

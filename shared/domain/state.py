@@ -14,8 +14,8 @@ _MASK = (1 << 64) - 1
 class Inventory(NamedTuple):
     """A set of files: how many, their bytes, and a sum of hashes of their numbers and sizes, modulo 2^64.
 
-    Two sets with the same inventory have the same names and sizes. The sum does not depend on the order, so a folder can
-    be compared with the journal in one pass over either.
+    Two sets with the same inventory have the same names and sizes. The sum does not depend on the order, so a
+    folder can be compared with the journal in one pass over either.
     """
 
     files: int = 0

@@ -6,8 +6,8 @@ and the results of its last group are kept. A client may send a *request* again.
 unique together with the kind of the request and the principal that sent it.
 
 Segments' keys are known for the open batch and the last one before it that holds any. In memory such a key is one hash
-and one offset (about 110 bytes); the journal line at that offset has the last word. Keys of freezes and cleanalls are few:
-the newest `MAX_DECISIONS` are kept whole, and each journal begins with them.
+and one offset (about 110 bytes); the journal line at that offset has the last word. Keys of freezes and cleanalls are
+few: the newest `MAX_DECISIONS` are kept whole, and each journal begins with them.
 """
 
 from __future__ import annotations

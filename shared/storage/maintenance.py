@@ -102,5 +102,7 @@ class Maintenance:
             self._writer.verify_files()
             self._unverified = False
         metrics.MISSING.set(self._writer.missing_segments)
+        metrics.PENDING.set(self._writer.pending_segments)
+        metrics.KEYS.set(self._writer.key_count)
         for task in self._tasks:
             task()

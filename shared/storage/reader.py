@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from shared.config import StoreConfig
 from shared.domain.records import Record, file_name, file_number
-from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, SegmentDamaged, StorageFailed
+from shared.errors import (
+    BadRequest,
+    BatchChanged,
+    DatastoreError,
+    JournalDamaged,
+    NoSuchFile,
+    Recovering,
+    SegmentDamaged,
+    StorageFailed,
+)
 from shared.storage import journal
 from shared.storage.archive import newest_archives
 from shared.storage.verification import differs
@@ -52,23 +62,29 @@ class BatchReader:
         """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and the operator on record."""
         return self._views.dstat()
 
-    def names(self, after: str = "", limit: int | None = None) -> Iterator[str]:
+    def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[str]:
         """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
-        return (name for _, name in self._segments(after, limit))
+        return (name for _, name in self._segments(after, limit, batch))
 
-    def log(self, after: str = "", limit: int | None = None) -> Iterator[bytes]:
+    def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[bytes]:
         """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
 
         Args:
             after: begin behind this file name.
             limit: end after so many.
+            batch: number of the batch that must be open, so that pages of two batches are never mixed.
 
         Raises:
+            BatchChanged: another batch is open.
             BadRequest: `after` is not a name as /dumpF lists them.
             Recovering: the store has not started yet.
             JournalDamaged: while iterating, at a line that does not check.
         """
-        return (line for line, _ in self._segments(after, limit))
+        return (line for line, _ in self._segments(after, limit, batch))
+
+    def batch(self) -> int:
+        """Number of the open batch. Errors as `stat`."""
+        return counters.read(self._layout.counters).batch
 
     def segment(self, name: str) -> bytes:
         """A stored segment of the open batch, as it was received.
@@ -97,9 +113,9 @@ class BatchReader:
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
-        return [{"name": name, **read_view(path)} for name, path in newest_archives(self._layout, limit)]
+        return [{"name": name, **_counts(path)} for name, path in newest_archives(self._layout, limit)]
 
-    def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
+    def _segments(self, after: str, limit: int | None, batch: int | None = None) -> Iterator[tuple[bytes, str]]:
         if after:
             _check_name(after, "after")
         path = self._layout.journal
@@ -111,6 +127,11 @@ class BatchReader:
             except OSError as error:
                 raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
             count = self._count() if self._count else self._acknowledged(file)
+            if batch is not None and (first := journal.read_record(file, 0)) is not None and first.batch != batch:
+                file.close()
+                raise BatchChanged(
+                    f"batch {batch} is not open any more, batch {first.batch} is; begin again without `after`"
+                )
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
                 return _closing(file, journal.stored_segments(file, count=count, after=after, limit=limit))
             file.close()
@@ -123,6 +144,14 @@ class BatchReader:
         counted = counters.read(self._layout.counters)
         # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
         return counted.segments if counted.batch == first.batch else 0
+
+
+def _counts(path: str) -> dict[str, object]:
+    """The final counts of an archive, or the reason why they cannot be read: one bad archive must not hide the others."""
+    try:
+        return read_view(path)
+    except DatastoreError:
+        return {"error": f"{os.path.basename(path)} cannot be read"}
 
 
 def _check_name(name: str, parameter: str) -> None:

@@ -120,14 +120,16 @@ def main() -> int:
         layout = Layout(store_from_env())
         batches = [(layout.journal, layout.data)]
         with storage_errors(layout.root):
-            for name in sorted(os.listdir(layout.root)):
-                if os.path.isfile(layout.archived_journal(name)):
-                    batches.append((layout.archived_journal(name), layout.archive(name)))
+            batches += [
+                (layout.archived_journal(name), layout.archive(name))
+                for name in sorted(os.listdir(layout.root))
+                if os.path.isfile(layout.archived_journal(name))
+            ]
         found = 0
-        for path, folder in batches:
-            for each in differences(path, folder):
+        for journal_path, folder in batches:
+            for path, reason in differences(journal_path, folder):
                 found += 1
-                print(f"{each.path}: {each.reason}")
+                print(f"{path}: {reason}")
         print(f"{len(batches)} batches verified, {found} files differ")
     except (ConfigError, DatastoreError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)

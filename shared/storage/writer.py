@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
-from shared.domain.records import CLEAN, UPDATE, Record, file_number, utc_now
+from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, file_number, utc_now
 from shared.domain.request_key import RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
-from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFailed
+from shared.errors import ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
 from shared.storage import archive, checkpoint, verification
 from shared.storage.decide import decide
@@ -37,6 +37,7 @@ from shared.volume.spool import SpoolDirectory
 
 log = logging.getLogger(__name__)
 
+PENDING_TOLERANCE = 10.0  # seconds for which stored segments may be invisible before readiness says so
 AUTO = "auto"  # user and token of a batch that froze by itself
 _NEVER = FreezePolicy()
 
@@ -91,6 +92,7 @@ class Writer:
                     if state.segments:
                         raise JournalDamaged(f"{data.folder}: missing, the journal counts {state.segments} files")
                     data.create()
+                data.require_file_system_of(self.layout.spool)
                 self._publisher.publish_views_if_due(state)
                 self._freeze_if_due()
         except DatastoreError as error:
@@ -117,6 +119,14 @@ class Writer:
         if self._not_ready is not None:
             raise self._not_ready
 
+    def check_ready(self) -> None:
+        """Raise what keeps the store from being ready: as `check`, or stored segments that stay invisible."""
+        self.check()
+        if self._publisher.pending_seconds > PENDING_TOLERANCE:
+            raise StorageFailed(
+                f"{self._publisher.pending} stored segments are not visible: {self.layout.data} does not take their files."
+            )
+
     # -- decisions --------------------------------------------------------------------------------------------
 
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
@@ -129,10 +139,13 @@ class Writer:
         self.check()
         with self._transaction():
             machine = self._machine
+            clock = time.time_ns()
+            if not MIN_FILE_NUMBER <= max(clock, machine.state.last) < MAX_FILE_NUMBER - len(requests):
+                raise ClockWrong(f"The store's clock says {clock} ns since 1970; set it right.")
             open_spools = {spool for spool in {r.spool for r in requests} if self._spool.accepts(spool)}
             results, records = decide(
                 requests, machine.state, machine.dedup, open_spools,
-                room_for_keys=self.config.max_keys - machine.dedup.key_count, group=machine.end, now=utc_now(), clock=time.time_ns(),
+                room_for_keys=self.config.max_keys - machine.dedup.key_count, group=machine.end, now=utc_now(), clock=clock,
             )  # fmt: skip
             if records:
                 state = machine.append(records)
@@ -202,6 +215,16 @@ class Writer:
         return Committed(state.segments, state.bytes, state.status, batch, archive)
 
     # -- maintenance ------------------------------------------------------------------------------------------
+
+    @property
+    def pending_segments(self) -> int:
+        """Stored segments whose files the volume does not take now."""
+        return self._publisher.pending
+
+    @property
+    def key_count(self) -> int:
+        """Idempotency keys of segments in memory."""
+        return self._machine.dedup.key_count
 
     @property
     def missing_segments(self) -> int:

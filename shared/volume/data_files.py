@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from shared.domain.records import file_number
 from shared.domain.state import Inventory, fingerprint
+from shared.errors import StorageFailed
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, open_beneath, storage_errors
 from shared.volume.spool import SpoolDirectory
@@ -92,6 +93,19 @@ class DataFiles:
         """
         with storage_errors("creating the folder of the batch"):
             os.makedirs(self.folder, exist_ok=True)
+
+    def require_file_system_of(self, path: str) -> None:
+        """Check that files can be renamed from `path` into the folder.
+
+        Raises:
+            StorageFailed: the two are on different file systems.
+        """
+        with storage_errors(self.folder):
+            if os.stat(self.folder).st_dev != os.stat(path).st_dev:
+                raise StorageFailed(
+                    f"{self.folder} and {path} are on different file systems, but files are renamed from one to the other; "
+                    "mount one volume for both."
+                )
 
     def holds_segments(self) -> bool:
         """Whether any segment's file is in the folder."""
