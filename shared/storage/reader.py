@@ -147,7 +147,7 @@ class BatchReader:
 
 
 def _counts(path: str) -> dict[str, object]:
-    """The final counts of an archive, or the reason why they cannot be read: one bad archive must not hide the others."""
+    """The final counts of an archive, or why they cannot be read: one bad archive must not hide the others."""
     try:
         return read_view(path)
     except DatastoreError:

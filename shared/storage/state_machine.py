@@ -108,7 +108,7 @@ class StateMachine:
         if record.kind == OPEN:
             self._livetime = Livetime()
         elif record.kind == WRITE and record.t0 is not None and record.dt:
-            self._livetime.add((record.detector, record.channel), record.t0, record.dt, record.samples)
+            self._livetime.add(record.detector, record.channel, record.t0, record.dt, record.samples)
 
     def record(self, kind: str, **fields: object) -> Record:
         """A record of a decision that is not about a segment: it carries the batch's counts at that moment."""

@@ -124,7 +124,7 @@ class Writer:
         self.check()
         if self._publisher.pending_seconds > PENDING_TOLERANCE:
             raise StorageFailed(
-                f"{self._publisher.pending} stored segments are not visible: {self.layout.data} does not take their files."
+                f"{self._publisher.pending} stored segments are not visible; see why {self.layout.data} takes no files."
             )
 
     # -- decisions --------------------------------------------------------------------------------------------
@@ -145,7 +145,8 @@ class Writer:
             open_spools = {spool for spool in {r.spool for r in requests} if self._spool.accepts(spool)}
             results, records = decide(
                 requests, machine.state, machine.dedup, open_spools,
-                room_for_keys=self.config.max_keys - machine.dedup.key_count, group=machine.end, now=utc_now(), clock=clock,
+                room_for_keys=self.config.max_keys - machine.dedup.key_count,
+                group=machine.end, now=utc_now(), clock=clock,
             )  # fmt: skip
             if records:
                 state = machine.append(records)

@@ -6,17 +6,22 @@ Joining looks at times only. Samples are read when they are needed, one stretch 
 from __future__ import annotations
 
 import itertools
+import statistics
 import zlib
 from array import array
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import NamedTuple
 
 import msgspec
 
+from shared.domain.sampling import GRID_TOLERANCE, sample_rate
 from shared.domain.segment import StoredSegment
 from shared.errors import NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import open_beneath
+
+_MEASURABLE = 1e-5  # relative; a double holds GPS time to 0.1 µs, so that short segments measure no better
 
 
 class FileSlice(NamedTuple):
@@ -42,13 +47,15 @@ class ChannelStrain(msgspec.Struct):
     Attributes:
         rate: samples per second.
         stretches: contiguous strain, in time order.
-        overlaps: samples dropped because an earlier segment holds the same times.
+        measured_rate: samples per second by the segments' times, where it contradicts `rate`.
+        overlaps: samples dropped because a segment stored earlier holds the same times.
     """
 
     detector: str
     channel: str
     rate: float
     stretches: list[ContiguousStrain] = []
+    measured_rate: float | None = None
     overlaps: int = 0
 
     def span(self, stretch: ContiguousStrain) -> tuple[float, float]:
@@ -65,8 +72,12 @@ class ChannelStrain(msgspec.Struct):
 def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], list[str]]:
     """Sort segments into channels and join what is contiguous.
 
-    A segment continues a stretch if it begins within half a sampling interval of where the stretch ends; earlier,
-    it overlaps, and the samples that are there already are dropped; later, there is a gap.
+    A segment continues a stretch if it begins where the stretch ends, on the stretch's own grid of sample times, to a
+    quarter of a sample. So small errors of the times cannot add up. Otherwise a new stretch begins. Where segments
+    overlap, the samples that were stored first are kept.
+
+    Args:
+        segments: in order of arrival.
 
     Returns:
         The streams, and the names of files without usable times.
@@ -75,47 +86,85 @@ def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], lis
     unusable = []
     for segment in segments:
         if segment.dt > 0:
-            sorted_out.setdefault((segment.detector, segment.channel, _rate(segment.dt)), []).append(segment)
+            key = segment.detector, segment.channel, sample_rate(segment.dt)
+            sorted_out.setdefault(key, []).append(segment)
         else:
             unusable.append(segment.name)
     found = []
     for key in sorted(sorted_out):
         stream = ChannelStrain(*key)
-        _join(stream, sorted(sorted_out[key], key=lambda segment: segment.t0))
+        stream.measured_rate = _measured_rate(stream.rate, sorted_out[key])
+        _join(stream, _first_stored(stream, sorted_out[key]))
         found.append(stream)
     return found, unusable
 
 
-def _rate(dt: float) -> float:
-    """Samples per second; clients round dt, and detectors sample at whole rates."""
-    rate = 1 / dt
-    return float(round(rate)) if rate >= 0.5 and abs(rate - round(rate)) <= 1e-4 * rate else rate
+class _Piece(NamedTuple):
+    """Samples that no earlier segment holds: GPS times of the first, and of the one after the last."""
+
+    begin: float
+    end: float
+    part: FileSlice
 
 
-def _join(stream: ChannelStrain, segments: list[StoredSegment]) -> None:
-    end = 0.0
-    parts: list[FileSlice] = []
+def _first_stored(stream: ChannelStrain, segments: Iterable[StoredSegment]) -> list[_Piece]:
+    """The samples of each segment whose times no segment stored before it holds, in time order."""
+    pieces: list[_Piece] = []
     for segment in segments:
-        late = (segment.t0 - end) * stream.rate if parts else 1.0  # samples
-        skip = max(0, round(-late))
-        if skip >= segment.n:
-            stream.overlaps += segment.n
-            continue
-        stream.overlaps += skip
-        if late >= 0.5:
+        t0, rate = segment.t0, stream.rate
+        end = t0 + segment.n / rate
+        near = bisect_right(pieces, t0, key=lambda piece: piece.end)
+        covered: list[tuple[int, int]] = []  # of the segment's samples
+        while near < len(pieces) and pieces[near].begin < end:
+            first, last = (round((time - t0) * rate) for time in (pieces[near].begin, pieces[near].end))
+            covered.append((max(first, 0), min(last, segment.n)))
+            near += 1
+        first = 0
+        for begin, stop in [*covered, (segment.n, segment.n)]:
+            if begin > first:
+                part = FileSlice(segment.name, first, begin - first, segment.crc32)
+                insort(pieces, _Piece(t0 + first / rate, t0 + begin / rate, part), key=lambda piece: piece.begin)
+            stream.overlaps += max(stop - max(begin, first), 0)
+            first = max(first, stop)
+    return pieces
+
+
+def _join(stream: ChannelStrain, pieces: list[_Piece]) -> None:
+    parts: list[FileSlice] = []
+    for piece in pieces:
+        if stream.stretches:
+            stretch = stream.stretches[-1]
+            late = (piece.begin - stretch.t0) * stream.rate - stretch.n  # samples
+        if not stream.stretches or abs(late) > GRID_TOLERANCE:
             parts = []
-            stream.stretches.append(ContiguousStrain(segment.t0, 0, parts))
-        parts.append(FileSlice(segment.name, skip, segment.n - skip, segment.crc32))
-        stretch = stream.stretches[-1]
-        stream.stretches[-1] = stretch._replace(n=stretch.n + segment.n - skip)
-        end = segment.t0 + segment.n / stream.rate
+            stretch = ContiguousStrain(piece.begin, 0, parts)
+            stream.stretches.append(stretch)
+        parts.append(piece.part)
+        stream.stretches[-1] = stretch._replace(n=stretch.n + piece.part.n)
+
+
+def _measured_rate(rate: float, segments: list[StoredSegment]) -> float | None:
+    """Samples per second by the times of segments that follow one another; None where it agrees with `rate`.
+
+    A client that rounds its sampling interval sends times that contradict it.
+    """
+    measured = []
+    for before, after in itertools.pairwise(segments):
+        elapsed = after.t0 - before.t0
+        if elapsed > 0 and abs(elapsed * rate / before.n - 1) < 0.01:  # else there is a gap, or an overlap
+            measured.append(before.n / elapsed)
+    if len(measured) < 3:
+        return None
+    middle = statistics.median(measured)
+    return middle if abs(middle / rate - 1) > _MEASURABLE else None
 
 
 def split(
     stream: ChannelStrain, stretch: ContiguousStrain, longest: float, overlap: float
 ) -> Iterator[ContiguousStrain]:
     """Cut a stretch into equal pieces of at most `longest` seconds that overlap by `overlap` seconds."""
-    most, shared = int(longest * stream.rate), int(overlap * stream.rate)
+    shared = int(overlap * stream.rate)
+    most = max(int(longest * stream.rate), shared + 1)
     if stretch.n <= most:
         yield stretch
         return
@@ -123,10 +172,11 @@ def split(
     step = ceil((stretch.n - shared) / count)
     for number in range(count):
         first = number * step
-        yield _slice(stream, stretch, first, min(step + shared, stretch.n - first))
+        yield part_of(stream, stretch, first, min(step + shared, stretch.n - first))
 
 
-def _slice(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int) -> ContiguousStrain:
+def part_of(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int) -> ContiguousStrain:
+    """`n` samples of a stretch, from number `first` on."""
     parts, position = [], 0
     for part in stretch.parts:
         skip = max(0, first - position)

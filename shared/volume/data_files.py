@@ -103,7 +103,7 @@ class DataFiles:
         with storage_errors(self.folder):
             if os.stat(self.folder).st_dev != os.stat(path).st_dev:
                 raise StorageFailed(
-                    f"{self.folder} and {path} are on different file systems, but files are renamed from one to the other; "
+                    f"{self.folder} and {path} are on different file systems, and files are renamed between them; "
                     "mount one volume for both."
                 )
 
