@@ -1,204 +1,220 @@
-"""What can go wrong, named for the domain, and the one table that says how each error is answered over HTTP.
+"""Errors, named for the domain, each with the code that clients read. `web/error_responses.py` has their statuses.
 
 DatastoreError
-├── Rejected            the request is wrong and stays wrong: never retried
+├── Rejected            the request is wrong and stays wrong: clients do not retry
 │   ├── BadSegment      not a segment: malformed JSON, wrong types, NaN, empty h, dt <= 0 ...
-│   ├── BadRequest      anything else about the request that cannot be read
+│   ├── BadRequest      any other part of the request that cannot be read
+│   ├── Unprocessable   a BadRequest or BadSegment as GlitchflowAPI answers it
 │   ├── BodyTooLarge
-│   ├── Unprocessable   as BadRequest, in the words of GlitchflowAPI's clients
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
-│   ├── Unauthenticated nobody we know is asking
-│   ├── Forbidden       somebody we know is, who may not do this
+│   ├── Unauthenticated no valid credentials
+│   ├── Forbidden       valid credentials without the scope
 │   ├── TooSlow         the request did not arrive in time
 │   └── HeaderTooLarge
 └── Unavailable         the same request may succeed later: clients retry
     ├── BufferFrozen    the batch is frozen; cleanall opens the next one
-    ├── Busy            the queue is full, or the writer is away or slow
-    ├── Recovering      the store is starting and not ready yet
-    ├── NotFrozen       the batch takes segments, or is not there any more: nothing to preprocess
-    ├── NoPreproc       this process cannot make spectrograms: gwpy is missing
-    ├── JournalDamaged  the journal cannot be trusted; an operator must look
+    ├── Busy            nothing was done: a queue is full, or a lock was not free in time
+    ├── OutcomeUnknown  no answer in time: the request took effect once, or not at all
+    ├── Recovering      the store is starting
+    ├── NotFrozen       the batch is open or archived: nothing to preprocess
+    ├── PreprocUnavailable      gwpy is not installed in this process
+    ├── JournalDamaged  the journal fails its checks; an operator must look
     ├── StorageFailed   the volume refused a write: full, read-only, broken
-    │   └── FlushFailed the same, met by Datastore Logic while it flushes
-    ├── KeysMissing     the keys that JWTs are checked with have not been read yet
-    └── UpstreamFailed  the service behind this one is away, or answers what it should not
+    │   └── FlushFailed the same, in Datastore Logic's flush
+    ├── SigningKeysUnavailable  the keys that verify JWTs are not loaded yet
+    └── UpstreamFailed  the service behind does not answer, or not as it should
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 
 class DatastoreError(Exception):
-    """Base of every error this library raises on purpose; its text is fit to be shown to a client.
+    """Base of every error that this library raises on purpose. Its text may be shown to clients.
 
-    `headers` are the answer's, where one error of a kind has others than the next.
+    Attributes:
+        code: names the kind of error to clients and in metrics.
+        headers: further headers of the response, where an error has its own.
     """
 
+    code: ClassVar[str] = "ERRINTERNAL"
     headers: Mapping[str, str] = {}
 
 
 class Rejected(DatastoreError):
-    """The request itself is at fault; sending it again cannot help."""
+    """The request itself is wrong; sending it again cannot help."""
 
 
 class BadSegment(Rejected):
     """The body is not a strain segment; the text names the field."""
 
+    code = "ERRFMT"
+
 
 class BadRequest(Rejected):
-    """A parameter, header or event that cannot be understood."""
+    """A parameter, header, body or event cannot be read; the text names it."""
 
-
-class BodyTooLarge(Rejected):
-    """The body is longer than the store accepts."""
+    code = "ERRFMT"
 
 
 class Unprocessable(Rejected):
-    """A body that GlitchflowAPI's clients got wrong."""
+    """A bad body, as GlitchflowAPI answers it."""
+
+    code = "ERRFMT"
+
+
+class BodyTooLarge(Rejected):
+    """The body is longer than MAX_BODY."""
+
+    code = "ERRSIZE"
 
 
 class NoSuchFile(Rejected):
     """The batch holds no segment of this name."""
 
+    code = "ERRFILE"
+
 
 class NoSuchRoute(Rejected):
-    """Nothing is served at this path."""
+    """This path is not served."""
+
+    code = "ERRPATH"
 
 
 class WrongMethod(Rejected):
-    """The path exists, for another method."""
+    """The path exists for another method."""
+
+    code = "ERRMETHOD"
 
 
 class Unauthenticated(Rejected):
-    """No credentials, or none that are known here; the text never repeats them."""
+    """No credentials, or unknown ones; the text never repeats them."""
 
+    code = "ERRAUTH"
     headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 - never changed
 
 
 class Forbidden(Rejected):
-    """Whoever asks is known, and may not do this; the text says which scope it takes."""
+    """The principal lacks the scope; the text names it."""
+
+    code = "ERRSCOPE"
 
 
 class TooSlow(Rejected):
-    """The request did not arrive in time."""
+    """The request did not arrive within REQUEST_TIMEOUT."""
+
+    code = "ERRSLOW"
 
 
 class HeaderTooLarge(Rejected):
-    """The request line and headers are longer than the store accepts."""
+    """The request line and headers are longer than MAX_HEADER."""
+
+    code = "ERRHEADER"
 
 
 class Unavailable(DatastoreError):
-    """The store cannot do this now; the same request may succeed later."""
+    """The request cannot be served now; the same one may succeed later."""
 
 
 class BufferFrozen(Unavailable):
     """The batch is frozen and takes no segment until cleanall."""
+
+    code = "FROZEN"
 
     def __init__(self, message: str = "Datastore frozen.") -> None:
         super().__init__(message)
 
 
 class Busy(Unavailable):
-    """The queue is full, or the writer did not answer in time."""
+    """Nothing was done: a queue is full, or a lock was not free in time."""
+
+    code = "BUSY"
 
 
 class OutcomeUnknown(Unavailable):
-    """The writer did not answer in time: the request took effect once, or not at all."""
+    """No answer in time, or none that can be read: the request took effect once, or not at all.
+
+    Clients treat it as `Busy`: they send the request again, under its idempotency key.
+    """
+
+    code = "BUSY"
 
 
 class Recovering(Unavailable):
     """The store is replaying its journal and not ready yet."""
 
+    code = "RECOVERING"
+
 
 class NotFrozen(Unavailable):
-    """Products are made of a frozen batch only; it is open, was opened again, or has been filed away."""
+    """Products need a frozen batch; this one is open, was opened again, or is archived."""
+
+    code = "OPEN"
 
 
 class PreprocUnavailable(Unavailable):
     """gwpy, which makes the products, is not installed here."""
 
+    code = "NOPREPROC"
+
 
 class JournalDamaged(Unavailable):
     """The journal is damaged before its tail; the text names the file and the byte offset."""
+
+    code = "DAMAGED"
 
 
 class StorageFailed(Unavailable):
     """The volume refused a write; nothing of the request was kept."""
 
+    code = "ERRIO"
+
 
 class FlushFailed(StorageFailed):
-    """The volume refused to file the batch away."""
+    """The volume refused to archive the batch."""
 
 
 class SigningKeysUnavailable(Unavailable):
-    """The keys of an issuer of JWTs cannot be had at the moment."""
+    """The keys of a JWT issuer are not loaded."""
+
+    code = "ERRKEYS"
 
 
 class UpstreamFailed(Unavailable):
-    """The service behind this one does not answer, or not in a way that can be understood."""
+    """The service behind this one does not answer, or its answer cannot be read."""
+
+    code = "UPSTREAM"
 
 
-class ErrorResponse(NamedTuple):
-    """How an error is answered: HTTP status, machine-readable code, seconds to wait before a retry."""
+def _with_code(base: type[DatastoreError]) -> Iterator[type[DatastoreError]]:
+    for error in base.__subclasses__():
+        if "code" in vars(error):
+            yield error
+        yield from _with_code(error)
 
-    status: int
-    code: str
-    retry_after: int | None = None
-
-
-ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
-    BadSegment: ErrorResponse(400, "ERRFMT"),
-    BadRequest: ErrorResponse(400, "ERRFMT"),
-    Unprocessable: ErrorResponse(422, "ERRFMT"),  # what FastAPI, in the original, answers
-    Unauthenticated: ErrorResponse(401, "ERRAUTH"),
-    Forbidden: ErrorResponse(403, "ERRSCOPE"),
-    NoSuchRoute: ErrorResponse(404, "ERRPATH"),
-    NoSuchFile: ErrorResponse(404, "ERRFILE"),
-    WrongMethod: ErrorResponse(405, "ERRMETHOD"),
-    TooSlow: ErrorResponse(408, "ERRSLOW"),
-    BodyTooLarge: ErrorResponse(413, "ERRSIZE"),
-    HeaderTooLarge: ErrorResponse(431, "ERRHEADER"),
-    BufferFrozen: ErrorResponse(503, "FROZEN", 10),
-    Busy: ErrorResponse(503, "BUSY", 1),
-    OutcomeUnknown: ErrorResponse(503, "BUSY", 1),
-    Recovering: ErrorResponse(503, "RECOVERING", 1),
-    NotFrozen: ErrorResponse(409, "OPEN"),
-    PreprocUnavailable: ErrorResponse(503, "NOPREPROC", 60),
-    JournalDamaged: ErrorResponse(503, "DAMAGED", 60),
-    StorageFailed: ErrorResponse(507, "ERRIO", 10),
-    FlushFailed: ErrorResponse(500, "ERRIO", 10),  # the original's `Broken FS`
-    SigningKeysUnavailable: ErrorResponse(503, "ERRKEYS", 5),
-    UpstreamFailed: ErrorResponse(502, "UPSTREAM", 1),
-    Exception: ErrorResponse(500, "ERRINTERNAL"),
-}
-"""The only place that pairs an error with a status; a subclass is answered as its nearest listed ancestor."""
 
 _BY_CODE: dict[str, type[DatastoreError]] = {}
-for _error, _answer in ERROR_RESPONSES.items():
-    if issubclass(_error, DatastoreError):
-        _BY_CODE.setdefault(_answer.code, _error)
-
-
-def error_response_for(error: Exception) -> ErrorResponse:
-    """The HTTP answer for `error`, found along its class's ancestry."""
-    return next(ERROR_RESPONSES[cls] for cls in type(error).__mro__ if cls in ERROR_RESPONSES)
-
-
-def retryable_error_from_code(code: str, message: str) -> DatastoreError:
-    """The error another function reported as `code`: what crossed HTTP is raised again as what it was.
-
-    A code that is not a retryable one of ours becomes `Busy`: between our own functions every other answer
-    (a proxy's, a crash's) means that the outcome is unknown and the caller may try again.
-    """
-    found = _BY_CODE.get(code, Busy)
-    return (found if issubclass(found, Unavailable) else Busy)(message)
+for _error in _with_code(DatastoreError):
+    _BY_CODE.setdefault(_error.code, _error)  # a code that several share stands for the first of them
 
 
 def error_from_code(code: str, message: str) -> DatastoreError | None:
-    """The error of this code, whichever it is; None if the table has no such code."""
+    """The error with this code; None if there is no such code."""
     found = _BY_CODE.get(code)
     return found(message) if found else None
+
+
+def retryable_error_from_code(code: str, message: str) -> Unavailable:
+    """The error that another process reported by its code, as one that the caller may retry.
+
+    A `Rejected` becomes `Busy`: our own processes agree on their requests, so the peer is another release and did
+    nothing. An unknown code becomes `OutcomeUnknown`: it comes from a proxy or a crash.
+    """
+    error = error_from_code(code, message)
+    if isinstance(error, Unavailable):
+        return error
+    return OutcomeUnknown(message) if error is None else Busy(message)

@@ -1,7 +1,7 @@
-"""CloudEvents: the types we use, reading them from HTTP in every mode, and writing them. The only user of the SDK.
+"""CloudEvents: our types, decoding from HTTP in every mode, and encoding. The only module that knows the SDK.
 
-Imperative types are requests, past-tense types are facts. Consumers accept duplicates: `Event.key` names an event
-by source and id, as the specification does.
+Imperative types are requests, past-tense types report what has happened. Consumers accept duplicates: source and id
+identify an event, as the specification says.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STRUCTURED = "application/cloudevents+json"
 
 
 class Event(msgspec.Struct, gc=False):
-    """A received event; `data` is the payload's bytes exactly as sent, for JSON payloads the JSON text."""
+    """A received event; `data` holds the payload exactly as sent, of JSON payloads the text."""
 
     id: str
     source: str
@@ -37,12 +37,12 @@ class Event(msgspec.Struct, gc=False):
 
     @property
     def key(self) -> str:
-        """Names the event among all events, so that a second delivery is recognised."""
+        """Identifies the event among all events, so that a second delivery is recognised."""
         return f"{self.source} {self.id}"
 
 
 class _Envelope(msgspec.Struct):
-    """The JSON format of an event; `data` stays unread, so that numbers keep every digit they were sent with."""
+    """The JSON format of an event; `data` is not decoded, so that numbers keep all their digits."""
 
     specversion: str
     id: str
@@ -51,12 +51,12 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str = ""
 
-    def open(self) -> Event:
+    def event(self) -> Event:
         _check(self.specversion, self.id, self.source, self.type)
         try:
             data = base64.b64decode(self.data_base64, validate=True) if self.data_base64 else bytes(self.data)
         except ValueError:
-            raise BadRequest("CloudEvent: data_base64 is not base64") from None
+            raise BadRequest("CloudEvent: data_base64 must be base64") from None
         return Event(self.id, self.source, self.type, data)
 
 
@@ -65,27 +65,27 @@ _envelopes = msgspec.json.Decoder(list[_Envelope])
 
 
 def is_event(headers: Mapping[str, str]) -> bool:
-    """Whether a request carries CloudEvents, in any mode; header names are in lower case."""
+    """True if a request carries CloudEvents, in any mode; header names are in lower case."""
     return "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> list[Event]:
-    """The events in a request for which `is_event` holds: one, or any number in batch mode.
+    """Decode the events of a request for which `is_event` is true: one, or any number in batch mode.
 
     Raises:
-        BadRequest: not a CloudEvent of specversion 1.0; the text says why.
+        BadRequest: not a CloudEvent of specversion 1.0; the text names the fault.
     """
     content = headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if content == BATCH:
-            return [envelope.open() for envelope in _envelopes.decode(body)]
+            return [envelope.event() for envelope in _envelopes.decode(body)]
         if content.startswith("application/cloudevents"):
-            return [_envelope.decode(body).open()]
+            return [_envelope.decode(body).event()]
         event = from_http(dict(headers), body, data_unmarshaller=lambda data: data)
     except msgspec.DecodeError as error:
         raise BadRequest(f"CloudEvent: {error}") from None
     except RecursionError:
-        raise BadRequest("CloudEvent: JSON is nested too deeply") from None
+        raise BadRequest("CloudEvent: JSON must be nested less deeply") from None
     except (GenericException, ValueError, TypeError) as error:
         raise BadRequest(f"CloudEvent: {error}") from None
     _check(event["specversion"], event["id"], event["source"], event["type"])
@@ -98,12 +98,12 @@ def _check(specversion: str, *required: str) -> None:
     if not all(required):
         raise BadRequest("CloudEvent: id, source and type must not be empty")
     if sum(map(len, required)) > 1024:
-        raise BadRequest("CloudEvent: id, source and type are too long")
+        raise BadRequest("CloudEvent: id, source and type must have at most 1024 characters together")
 
 
-def encode(type: str, source: str, id: str, data: Mapping[str, object], **extra: str) -> tuple[dict[str, str], bytes]:
-    """Headers and body of one event in structured mode."""
-    attributes = {"type": type, "source": source, "id": id, "datacontenttype": "application/json", **extra}
+def encode(type: str, source: str, id: str, data: Mapping[str, object]) -> tuple[dict[str, str], bytes]:
+    """Encode one event in structured mode; return headers and body."""
+    attributes = {"type": type, "source": source, "id": id, "datacontenttype": "application/json"}
     headers, body = to_structured(CloudEvent(attributes, dict(data)))
     return headers, body
 
@@ -119,6 +119,6 @@ class _Outgoing(msgspec.Struct):
 def encode_batch(
     type: str, source: str, ids: Sequence[str], data: Sequence[msgspec.Struct]
 ) -> tuple[dict[str, str], bytes]:
-    """Headers and body of events in batch mode, which the SDK does not have."""
+    """Encode events in batch mode, which the SDK lacks; return headers and body."""
     events = [_Outgoing("1.0", id, source, type, item) for id, item in zip(ids, data, strict=True)]
     return {"content-type": BATCH}, msgspec.json.encode(events)

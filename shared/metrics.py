@@ -1,4 +1,4 @@
-"""The metrics every function exposes at /metrics, in Prometheus's text format."""
+"""Metrics of a process, as /metrics exposes them in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUP_SIZE = Histogram(
     "datastore_group_size", "Segments that shared one sync", buckets=[1, 2, 4, 8, 16, 32, 64, 128, 256]
 )
 SPOOL_SECONDS = Histogram("datastore_spool_seconds", "Staging and syncing one group's payloads", buckets=_SECONDS)
-COMMIT_SECONDS = Histogram("datastore_commit_seconds", "Reaching the verdicts of one group", buckets=_SECONDS)
+COMMIT_SECONDS = Histogram("datastore_commit_seconds", "Deciding one group", buckets=_SECONDS)
 QUEUE = Gauge("datastore_queue_length", "Segments waiting for the next group")
 KEYS = Gauge("datastore_keys", "Idempotency keys of segments in memory")
 PENDING = Gauge("datastore_segments_pending", "Stored segments whose files the volume does not take now")
@@ -30,12 +30,12 @@ _FROZEN = Gauge("datastore_frozen", "1 while the batch is frozen")
 
 
 def expose_state(state: Callable[[], State]) -> None:
-    """Have the state gauges ask `state` whenever they are scraped."""
+    """Read the gauges of the batch from `state()` at every scrape."""
     _ITEMS.set_function(lambda: state().segments)
     _SIZE.set_function(lambda: state().bytes)
     _FROZEN.set_function(lambda: state().status == FROZEN)
 
 
 def text() -> bytes:
-    """Everything, as a scrape sees it."""
+    """All metrics, as a scrape reads them."""
     return generate_latest(REGISTRY)

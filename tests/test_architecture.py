@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import failpoints
+from shared import errors, failpoints
+from shared.web.error_responses import ERROR_RESPONSES
 from tests.harness import ROOT
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
@@ -42,14 +43,19 @@ def users(module: str) -> set[str]:
     return {name for name in SHARED if module in top(imported(ROOT / "shared" / name))}
 
 
-def modules_of(name: str) -> set[str]:
-    """Top-level modules in an interpreter that has imported a function."""
-    code = f"import functions.{name}.main, sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
+def loaded_by(name: str) -> set[str]:
+    """Modules in an interpreter that has imported a function."""
+    code = f"import functions.{name}.main, sys; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     modules = set(found.stdout.split())
-    assert "functions" in modules
+    assert f"functions.{name}.main" in modules
     return modules
+
+
+def modules_of(name: str) -> set[str]:
+    """Top-level modules in an interpreter that has imported a function."""
+    return top(loaded_by(name))
 
 
 @pytest.mark.parametrize("name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "datastore"])
@@ -60,6 +66,19 @@ def test_a_storage_function_starts_without_scientific_packages(name):
 @pytest.mark.parametrize("name", ["stats", "files", "logdump"])
 def test_a_function_that_asks_nobody_starts_without_an_http_client(name):
     assert not modules_of(name) & {"pyreqwest", "urllib3", "httpx", "aiohttp"}
+
+
+def packages_of(name: str) -> set[str]:
+    """Packages of the library in an interpreter that has imported a function."""
+    return {".".join(module.split(".")[:2]) for module in loaded_by(name) if module.startswith("shared.")}
+
+
+@pytest.mark.parametrize("name", ["logic", "glitchflow"])
+def test_a_function_in_front_of_the_store_loads_no_storage_code(name):
+    packages = packages_of(name)
+    assert "shared.clients" in packages
+    assert not packages & {"shared.storage", "shared.ingest", "shared.volume", "shared.strain", "shared.preproc"}
+    assert "shared.storage" in packages_of("writer")  # the rule does see such code
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -80,14 +99,10 @@ def test_a_function_is_small_and_its_target_has_its_name(name):
     assert name in assigned
 
 
-def test_one_module_knows_web_frameworks():
+def test_one_module_knows_each_web_framework():
     # serve, which launches their servers, is no part of what a function is made of.
-    assert users("flask") | users("starlette") == {
-        "web/asgi.py",
-        "serve/__main__.py",
-        "serve/uvicorn_server.py",
-        "serve/gunicorn_server.py",
-    }
+    assert users("flask") == {"web/wsgi.py", "serve/__main__.py", "serve/gunicorn_server.py"}
+    assert users("starlette") == {"web/asgi.py", "serve/uvicorn_server.py"}
     assert users("uvicorn") == {"serve/uvicorn_server.py"}
     assert users("gunicorn") == {"serve/gunicorn_server.py"}
     for name in FUNCTIONS:
@@ -115,6 +130,17 @@ def test_the_environment_is_read_by_the_configuration_alone():
     readers = {name for name in SHARED if "os.environ" in (ROOT / "shared" / name).read_text()}
     # serve picks the function before there is a configuration; failpoints are for tests.
     assert {name for name in readers if not name.startswith("config/")} == {"serve/__main__.py", "failpoints.py"}
+
+
+def test_every_error_has_a_code_and_a_status_of_its_own():
+    declared = {error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, Exception)}
+    kinds = {errors.DatastoreError, errors.Rejected, errors.Unavailable}
+    assert set(ERROR_RESPONSES) == declared - kinds | {Exception}
+    assert all(error.code != errors.DatastoreError.code for error in declared - kinds)
+    for error in declared - kinds:  # a code that crosses HTTP comes back as an error with this code
+        assert errors.error_from_code(error.code, "").code == error.code
+    assert errors.error_from_code("BUSY", "").__class__ is errors.Busy  # and not OutcomeUnknown
+    assert errors.error_from_code(errors.DatastoreError.code, "") is None
 
 
 def test_failpoints_are_those_that_stand_in_the_code():

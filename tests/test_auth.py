@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.auth import issue_token
-from shared.auth.guard import read_tokens
 from shared.auth.jwt_verifier import scopes_in
+from shared.auth.tokens import read_tokens
 from shared.config import AuthConfig, ConfigError, auth_from_env
 from tests.harness import FUNCTION_OF, ROOT, Process, Store, http, segment
 

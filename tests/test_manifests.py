@@ -21,7 +21,7 @@ from functions.preproc import main as preproc
 from functions.stats import main as stats
 from shared import events
 from shared.auth import issue_token
-from shared.auth.guard import read_tokens
+from shared.auth.tokens import read_tokens
 from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, policy_from_env, store_from_env
 from tests import manifests
 from tests.harness import ROOT

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import errors, metrics
+from shared import metrics
+from shared.errors import DatastoreError, error_from_code
 from tests.harness import ROOT
 from tests.manifests import KNATIVE
 
@@ -39,8 +40,8 @@ def test_a_query_is_valid_and_asks_for_metrics_that_there_are(query):
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_asks_for_codes_that_there_are(query):
-    codes = {answer.code for answer in errors.ERROR_RESPONSES.values()}
-    assert set(re.findall(r'code="([A-Z]+)"', query)) <= codes
+    for code in re.findall(r'code="([A-Z]+)"', query):
+        assert code == DatastoreError.code or error_from_code(code, ""), code
 
 
 def test_every_alert_is_explained_in_the_handbook():

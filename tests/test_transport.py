@@ -18,7 +18,7 @@ from shared.clients import http as transport
 from shared.clients.writer import RemoteWriter
 from shared.config.limits import CLIENT_IDLE_TIMEOUT, KEEP_ALIVE
 from shared.domain.commit import CommitRequest
-from shared.errors import Busy, DatastoreError, StorageFailed
+from shared.errors import Busy, DatastoreError, OutcomeUnknown, StorageFailed
 from tests.harness import ROOT, Process, http, segment, wait_for
 
 CREATED = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok"
@@ -133,7 +133,7 @@ def test_a_request_whose_answer_is_lost_is_not_sent_again(peer, post, last):
 
     behind = peer(hang_up)
     assert post(behind.url).status == 201
-    with pytest.raises(Busy, match="does not answer"):
+    with pytest.raises(transport.NoResponse, match="does not answer"):
         post(behind.url)
     time.sleep(0.2)
     assert (len(behind.heard), behind.connections) == (2, 1)
@@ -149,7 +149,7 @@ def test_an_answer_is_not_waited_for_longer_than_the_time_out(peer, post, begun)
 
     behind = peer(stall)
     start = time.monotonic()
-    with pytest.raises(Busy):
+    with pytest.raises(transport.NoResponse):
         post(behind.url, 0.3)
     assert 0.25 < time.monotonic() - start < 3
     assert len(behind.heard) == 1
@@ -170,7 +170,7 @@ def test_a_redirection_is_not_followed(peer, post):
 @ways
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://nowhere.invalid/", "nowhere"])
 def test_where_nobody_is_nobody_answers(post, url):
-    with pytest.raises(Busy, match="does not answer"):
+    with pytest.raises(transport.NoResponse, match="does not answer"):
         post(url)
 
 
@@ -201,7 +201,7 @@ def test_waiting_for_a_connection_counts_as_waiting(peer):
 
     behind = peer(stall)
     start = time.monotonic()
-    assert {type(outcome) for outcome in asyncio.run(many())} == {Busy}
+    assert {type(outcome) for outcome in asyncio.run(many())} == {transport.NoResponse}
     assert time.monotonic() - start < 5
 
 
@@ -212,21 +212,48 @@ def test_clients_give_idle_connections_up_before_servers_do():
 # -- the writer, asked across HTTP --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("unanswered", "told"), [(1, Busy), (0, StorageFailed)])
-def test_a_refusal_after_a_try_that_was_not_answered_leaves_it_open(peer, unanswered, told):
-    """The refusal is about the repetition. The first try may have been decided: what is staged must be left alone."""
-    refusal = b'{"code":"ERRIO","body":"no space"}'
+COMMIT = [CommitRequest("0" * 16, 0, 1, 0, "", "", "", 0.0, 1.0, 1)]
+
+
+def answering(status: int, body: bytes, unanswered: int = 0):
+    """A script that answers each request but the first ones."""
 
     def script(self, connection):
         self.hear(connection)
         if len(self.heard) > unanswered:
-            connection.sendall(b"HTTP/1.1 507 No\r\ncontent-length: %d\r\n\r\n%s" % (len(refusal), refusal))
+            connection.sendall(b"HTTP/1.1 %d No\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
 
-    behind = peer(script)
-    with pytest.raises(DatastoreError) as raised:
-        RemoteWriter(behind.url, patience=5).commit([CommitRequest("0" * 16, 0, 1, 0, "", "", "", 0.0, 1.0, 1)])
-    assert type(raised.value) is told
+    return script
+
+
+@pytest.mark.parametrize(("unanswered", "raised"), [(1, OutcomeUnknown), (0, StorageFailed)])
+def test_a_refusal_after_a_try_that_was_not_answered_leaves_it_open(peer, unanswered, raised):
+    """The refusal is about the repetition. The first try may have been decided: what is staged must be left alone."""
+    behind = peer(answering(507, b'{"code":"ERRIO","body":"no space"}', unanswered))
+    with pytest.raises(DatastoreError) as outcome:
+        RemoteWriter(behind.url, timeout=5).commit(COMMIT)
+    assert type(outcome.value) is raised
     assert len(behind.heard) == unanswered + 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "unanswered", "raised"),
+    [
+        (503, b'{"code":"BUSY","body":"the lock is held"}', 0, Busy),
+        (503, b'{"code":"BUSY","body":"the lock is held"}', 1, OutcomeUnknown),
+        (403, b'{"code":"ERRSCOPE","body":"no"}', 0, Busy),
+        (500, b'{"code":"ERRINTERNAL","body":"a crash"}', 0, OutcomeUnknown),
+        (502, b"<html>a proxy", 0, OutcomeUnknown),
+        (200, b"<html>a proxy", 0, OutcomeUnknown),
+        (200, b"\xff", 0, OutcomeUnknown),
+        (200, b"[]", 0, OutcomeUnknown),
+    ],
+)
+def test_only_the_writers_own_refusal_says_that_nothing_was_decided(peer, status, body, unanswered, raised):
+    with pytest.raises(DatastoreError) as outcome:
+        RemoteWriter(peer(answering(status, body, unanswered)).url, timeout=0.5).commit(COMMIT)
+    assert type(outcome.value) is raised
+    assert outcome.value.code == "BUSY"
 
 
 # -- as the functions use it --------------------------------------------------------------------------------------

@@ -1,43 +1,31 @@
-"""cleanall: files the batch away and opens the next one (POST /cleanall, or the event `cleanall`)."""
+"""cleanall: archives the batch and opens the next one (POST /cleanall, or the event `cleanall`)."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from shared import config, events, web
-from shared.clients.writer import writer_at
+from shared.clients.writer import RemoteWriter
+from shared.domain.commit import WriterAPI
 from shared.domain.messages import CLEANED
-from shared.errors import BadRequest
-from shared.web import asgi
+from shared.web.wsgi import wsgi_target
 
 
-class Cleans(Protocol):
-    """What cleanall needs of a writer."""
+def routes(writer: WriterAPI) -> web.Routes:
+    """The routes of cleanall."""
 
-    def archive_batch(self, key: str = "") -> object:
-        """Archive the batch and open the next one."""
-
-
-def routes(writer: Cleans) -> web.Routes:
-    """What cleanall serves, on whichever writer."""
-
-    def clean(request: web.Request) -> web.Response:
-        if events.is_event(request.headers):
-            for event in events.decode(request.headers, request.body):
-                if event.type != events.CLEANALL:
-                    raise BadRequest(f"cleanall takes {events.CLEANALL}, not {event.type}")
-                writer.archive_batch(event.key)
-            return web.NO_CONTENT
-        writer.archive_batch(request.headers.get("idempotency-key", ""))
+    def archive(request: web.Request) -> web.Response:
+        writer.archive_batch(web.idempotency_key(request.headers))
         return web.json(CLEANED, 201)
 
-    return {("POST", "/"): clean, ("POST", "/cleanall"): clean}
+    def on_cleanall(request: web.Request, event: events.Event) -> None:
+        writer.archive_batch(event.key)
+
+    handler = web.on_events({events.CLEANALL: on_cleanall}, archive)
+    return {("POST", "/"): handler, ("POST", "/cleanall"): handler}
 
 
 def build() -> web.App:
-    """Cleanall on its own: it asks the writer across HTTP."""
-    settings = config.store_from_env()
-    return web.App(routes(writer_at(settings)), lambda: None)
+    """Cleanall on its own: it calls the writer across HTTP."""
+    return web.App(routes(RemoteWriter.from_config(config.store_from_env())), lambda: None)
 
 
-cleanall = asgi.flask_target("cleanall", build)
+cleanall = wsgi_target("cleanall", build)

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 
 import functions_framework.aio
+import msgspec
 
 from functions.cleanall import main as cleanall_function
 from functions.files import main as files_function
@@ -17,15 +18,14 @@ from functions.glitchflow import main as glitchflow_function
 from functions.ingest import main as ingest_function
 from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
-from functions.logic.status import StatusDocument, read_products
+from functions.logic.status import StatusDocument
 from functions.preproc import main as preproc_function
-from shared import auth, config, events, metrics, web
+from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
-from shared.config import AuthMode, auth_from_env
+from shared.domain.messages import Product, ProductList
 from shared.domain.state import State
-from shared.errors import BadRequest, NoSuchRoute
 from shared.ingest.group_commit import GroupCommitter
-from shared.logic.data_buffer import InProcessBuffer
+from shared.logic.in_process import InProcessBuffer
 from shared.logic.service import DatastoreLogic
 from shared.preproc.products import listing
 from shared.preproc.runner import PreprocRunner
@@ -33,11 +33,11 @@ from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
 from shared.storage.reader import BatchReader
 from shared.storage.writer import Writer
-from shared.web import asgi
+from shared.web.asgi import asgi_target
 
 
-def routes(writer: Writer, intake: GroupCommitter, preproc: PreprocRunner, standing: AuthMode) -> web.Routes:
-    """Every route of the store. Counts and state come from memory, where they are exact and cost nothing."""
+def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mode: config.AuthMode) -> web.Routes:
+    """All routes of the store. Counts and status come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
         current = writer.try_state()
@@ -49,36 +49,28 @@ def routes(writer: Writer, intake: GroupCommitter, preproc: PreprocRunner, stand
     async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)
 
+    def products() -> list[Product]:
+        return msgspec.convert(listing(writer.layout), ProductList).products
+
     reader = BatchReader(writer.config, lambda: writer.state().segments)
-    ingest = ingest_function.routes(intake)
+    logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
+    ingest = ingest_function.routes(committer)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
-    logic = DatastoreLogic(InProcessBuffer(writer, reader, intake), writer.policy)
-    products = preproc_function.routes(preproc)
-    takes = {events.SEGMENT: ingest, events.FREEZE: freeze, events.CLEANALL: cleanall, events.FROZEN: products}
-
-    @auth.requires(auth.ANY_PRINCIPAL)
-    async def event(request: web.Request) -> web.Response:
-        if not events.is_event(request.headers):
-            raise NoSuchRoute("POST / takes CloudEvents; the store's routes are listed in its documentation")
-        types = {event.type for event in events.decode(request.headers, request.body)}
-        if len(types) != 1 or (serving := takes.get(next(iter(types)))) is None:
-            raise BadRequest(f"one of {', '.join(takes)} is taken, not {', '.join(types) or 'nothing'}")
-        auth.authorize(serving["POST", "/"], request)
-        return await web.run(serving["POST", "/"], request)
-
+    preprocessing = preproc_function.routes(preproc)
+    with_events = (ingest, freeze, cleanall, preprocessing)
     return {
         **files_function.routes(reader),
         **logdump_function.routes(reader),
         **ingest,
         **freeze,
         **cleanall,
-        **products,
-        **logic_function.routes(logic, StatusDocument(logic, lambda: read_products(listing(writer.layout)), standing)),
+        **preprocessing,
+        **logic_function.routes(logic, StatusDocument(logic, products, mode)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
-        ("POST", "/"): event,
+        ("POST", "/"): web.dispatch_events(served["POST", "/"] for served in with_events),
     }
 
 
@@ -91,10 +83,10 @@ def build() -> web.App:
     preproc = PreprocRunner(settings, publish)
     tasks = [preproc.poll] if settings.preproc_auto and preproc.present() else []
     Maintenance(writer, [*tasks, Outbox(settings, writer, publish).deliver]).start()
-    intake = GroupCommitter(settings, writer.commit)
-    atexit.register(intake.close)  # before the maintenance closes the writer: handlers run in reverse order
-    standing = auth_from_env().mode(settings.host)
-    return web.App(routes(writer, intake, preproc, standing), writer.check)
+    committer = GroupCommitter(settings, writer.commit)
+    atexit.register(committer.close)  # before the maintenance closes the writer, because handlers run in reverse order
+    mode = config.auth_from_env().mode(settings.host)
+    return web.App(routes(writer, committer, preproc, mode), writer.check)
 
 
-datastore = functions_framework.aio.http(asgi.asgi_target("datastore", build))
+datastore = functions_framework.aio.http(asgi_target("datastore", build))

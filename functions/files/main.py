@@ -1,20 +1,17 @@
-"""files: what is stored: names in order of arrival (GET /dumpF, with optional `limit` and `after`), a segment itself
-(GET /segment?name=), and the newest archives (GET /archives).
-"""
+"""files: names in order of arrival (GET /dumpF), a segment (GET /segment), the newest archives (GET /archives)."""
 
 from __future__ import annotations
 
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web import asgi
+from shared.web.wsgi import wsgi_target
 
 
 def routes(reader: BatchReader) -> web.Routes:
-    """What files serves, from whichever reader."""
+    """The routes of files."""
 
     def dump(request: web.Request) -> web.Response:
-        names = (f'"{name}"'.encode() for name in reader.names(*web.pagination(request)))
-        return web.Response(web.json_list(names, b'{"nmlist":[', b"]}"))
+        return web.name_list(reader.names(*web.pagination(request)))
 
     def segment(request: web.Request) -> web.Response:
         return web.Response(reader.segment(request.query.get("name", "")))
@@ -36,4 +33,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-files = asgi.flask_target("files", build)
+files = wsgi_target("files", build)

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from shared import auth, config, events, web
-from shared.clients.writer import writer_at
-from shared.domain.messages import status_update
-from shared.domain.state import FROZEN
-from shared.errors import BadRequest
-from shared.web import asgi
+from shared.clients.writer import RemoteWriter
+from shared.domain.commit import WriterAPI
+from shared.web.wsgi import wsgi_target
 
 
-class Freezes(Protocol):
-    """What freeze needs of a writer."""
+def routes(writer: WriterAPI) -> web.Routes:
+    """The routes of freeze."""
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> object:
-        """Freeze the batch, or set its state explicitly."""
+    def set_status(request: web.Request, body: bytes, key: str) -> None:
+        update = web.status_update(body)
+        writer.set_status(*request.identity_for_record(update.user, update.token), update.status, key)
 
-
-def routes(writer: Freezes) -> web.Routes:
-    """What freeze serves, on whichever writer."""
-
-    def apply(request: web.Request, body: bytes, key: str) -> None:
-        update = status_update(body)
-        writer.set_status(*request.identity_for_record(update.user, update.token), update.dstatus, key)
-
-    @auth.requires(auth.OPERATE, by_body=True)
-    def freeze_batch(request: web.Request) -> web.Response:
-        if events.is_event(request.headers):
-            for event in events.decode(request.headers, request.body):
-                if event.type != events.FREEZE:
-                    raise BadRequest(f"freeze takes {events.FREEZE}, not {event.type}")
-                apply(request, event.data or b"{}", event.key)
-            return web.NO_CONTENT
-        apply(request, request.body, request.headers.get("idempotency-key", ""))
+    def update_description(request: web.Request) -> web.Response:
+        set_status(request, request.body, web.idempotency_key(request.headers))
         return web.json({"code": "STAT_UPD", "body": "Table updated"}, 201)
 
-    return {("POST", "/"): freeze_batch, ("POST", "/upddsc"): freeze_batch}
+    def on_freeze(request: web.Request, event: events.Event) -> None:
+        set_status(request, event.data or b"{}", event.key)
+
+    handler = auth.requires(auth.OPERATE, by_body=True)(web.on_events({events.FREEZE: on_freeze}, update_description))
+    return {("POST", "/"): handler, ("POST", "/upddsc"): handler}
 
 
 def build() -> web.App:
-    """Freeze on its own: it asks the writer across HTTP."""
-    settings = config.store_from_env()
-    return web.App(routes(writer_at(settings)), lambda: None)
+    """Freeze on its own: it calls the writer across HTTP."""
+    return web.App(routes(RemoteWriter.from_config(config.store_from_env())), lambda: None)
 
 
-freeze = asgi.flask_target("freeze", build)
+freeze = wsgi_target("freeze", build)

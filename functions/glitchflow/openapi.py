@@ -1,4 +1,4 @@
-"""GlitchflowAPI's description of itself: the OpenAPI 3.1 document at `/openapi.json`."""
+"""The OpenAPI 3.1 document of GlitchflowAPI, at `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from msgspec import Meta
 
 from shared import auth, web
 from shared.config import Limits
-from shared.domain.messages import CleanRequest, TrainRequest
-from shared.logic.data_buffer import Counts
+from shared.domain.messages import CleanRequest, Counts, TrainRequest
 
 
 class SegmentSchema(msgspec.Struct):
@@ -40,7 +39,7 @@ class Names(msgspec.Struct):
 
 
 class Desc(msgspec.Struct):
-    """Whether the batch takes segments."""
+    """Status of the batch: OPERATIONAL if it takes segments."""
 
     resp: Literal["OPERATIONAL", "FROZEN"]
 
@@ -68,7 +67,7 @@ class Cleaned(msgspec.Struct):
 
 
 class Failure(msgspec.Struct):
-    """What went wrong: a code, and a sentence. `resp` repeats the code."""
+    """An error: its code, and a sentence. `resp` repeats the code."""
 
     code: str
     body: str
@@ -79,29 +78,29 @@ _Parameter = dict[str, object]
 _KEY: _Parameter = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "names this request: sent again with the same key, it is answered like the first time and done once",
+    "description": "names this request: repeated with the same key, it is answered like the first time and done once",
     "schema": {"type": "string", "maxLength": 256, "pattern": "^[ -~]*$"},
 }
 _PAGE: list[_Parameter] = [
     {
         "name": "after",
         "in": "query",
-        "description": "begin behind this file name",
+        "description": "the page starts behind this file name",
         "schema": {"type": "string", "pattern": "^(gwb[0-9]{1,19}[.]json)?$"},
     },
     {
         "name": "limit",
         "in": "query",
-        "description": "end after so many",
+        "description": "names in the page, at most",
         "schema": {"type": "integer", "minimum": 1, "maximum": Limits.page},
     },
 ]
 _Type = type[msgspec.Struct]
 _OPERATIONS: dict[tuple[str, str], tuple[str, _Type | None, _Type | None, list[_Parameter]]] = {
     ("post", "/streamdata"): ("Store a strain segment", SegmentSchema, Streamed, [_KEY]),
-    ("get", "/stats"): ("How much the batch holds", None, Counts, []),
+    ("get", "/stats"): ("Counts of the batch", None, Counts, []),
     ("get", "/dumpbuf"): ("The files in the batch", None, Names, _PAGE),
-    ("get", "/desc"): ("Whether the batch is open", None, Desc, []),
+    ("get", "/desc"): ("Status of the batch", None, Desc, []),
     ("post", "/train"): ("Freeze the batch, if it is large enough", TrainRequest, Trained, [_KEY]),
     ("post", "/cleanbuf"): ("Archive the batch and open the next one", CleanRequest, Cleaned, [_KEY]),
     ("get", "/dspage"): ("Go to the status page", None, None, []),
@@ -109,7 +108,7 @@ _OPERATIONS: dict[tuple[str, str], tuple[str, _Type | None, _Type | None, list[_
 
 
 def document() -> dict[str, object]:
-    """The document."""
+    """Make the document."""
     types = [Failure, *(t for _, body, answer, _ in _OPERATIONS.values() for t in (body, answer) if t)]
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, object]] = {}
@@ -118,7 +117,7 @@ def document() -> dict[str, object]:
         if body:
             operation["requestBody"] = {"required": True, "content": _content(body)}
         done: dict[str, object] = (
-            {"200": {"description": "done, or not possible now: `resp` says", "content": _content(answer)}}
+            {"200": {"description": "done, or not possible now, as `resp` says", "content": _content(answer)}}
             if answer
             else {"303": {"description": "the page", "headers": {"Location": {"schema": {"type": "string"}}}}}
         )
@@ -137,9 +136,9 @@ def document() -> dict[str, object]:
 
 
 def routes() -> web.Routes:
-    """The document at its place."""
-    described = document()
-    return {("GET", "/openapi.json"): auth.requires(auth.OPEN)(lambda request: web.json(described))}
+    """The route of the document."""
+    content = document()
+    return {("GET", "/openapi.json"): auth.requires(auth.OPEN)(lambda request: web.json(content))}
 
 
 def _content(type: _Type) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI at `/docs`, about `/openapi.json`."""
+"""The interactive documentation at `/docs`: Swagger UI over `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.web.static_files import serve_file
 
 
 def routes() -> web.Routes:
-    """The page and its assets."""
+    """The routes of the page and its assets."""
     static = files("functions.glitchflow") / "static"
     swagger = files("flask_swagger_ui") / "dist"
     return {

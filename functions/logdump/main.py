@@ -6,18 +6,18 @@ import itertools
 
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web import asgi
+from shared.web.wsgi import wsgi_target
 
 
 def routes(reader: BatchReader) -> web.Routes:
-    """What logdump serves, from whichever reader."""
+    """The routes of logdump."""
 
     def dump(request: web.Request) -> web.Response:
         lines = reader.log(*web.pagination(request))
         first = next(lines, None)
         if first is None:
             return web.NO_CONTENT
-        return web.Response(web.json_list(itertools.chain([first], lines)))
+        return web.json_list(itertools.chain([first], lines))
 
     return {("GET", "/"): dump, ("GET", "/dumpLogF"): dump}
 
@@ -28,4 +28,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-logdump = asgi.flask_target("logdump", build)
+logdump = wsgi_target("logdump", build)

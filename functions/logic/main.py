@@ -3,56 +3,48 @@
 from __future__ import annotations
 
 import functions_framework.aio
-import msgspec
 
 from functions.logic import pages
+from functions.logic.replies import plain_text_error
 from functions.logic.status import StatusDocument
 from shared import auth, config, web
 from shared.clients.broker import BrokerBuffer
 from shared.clients.services import RemoteBuffer, RemoteProducts
-from shared.config import auth_from_env
-from shared.domain.messages import idempotency_key, status_update
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.service import DatastoreLogic
-from shared.web import asgi
+from shared.web.asgi import asgi_target
 
 
 def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
-    """What logic serves, over whichever Data Buffer."""
-
-    def dump(request: web.Request) -> web.Response:
-        names = map(msgspec.json.encode, logic.names(*web.pagination(request)))
-        return web.Response(web.json_list(names, b'{"nmlist":[', b"]}"))
-
-    def log(request: web.Request) -> web.Response:
-        return web.Response(web.json_list(logic.log(*web.pagination(request))))
+    """The routes of Datastore Logic."""
 
     @auth.requires(auth.WRITE)
     async def stream(request: web.Request) -> web.Response:
         try:
-            return web.text(await logic.send(request.body, idempotency_key(request.headers)), 201)
+            return web.text(await logic.send(request.body, web.idempotency_key(request.headers)), 201)
         except BufferFrozen as error:
-            return web.in_words(error)
+            return plain_text_error(error)
 
     @auth.requires(auth.OPERATE, by_body=True)
     def freeze(request: web.Request) -> web.Response:
-        by = status_update(request.body)
-        frozen = logic.freeze(*request.identity_for_record(by.user, by.token), idempotency_key(request.headers))
-        return web.text("Waiting for more incoming data.") if frozen is None else web.json(frozen, 201)
+        update = web.status_update(request.body)
+        identity = request.identity_for_record(update.user, update.token)
+        counts = logic.freeze(*identity, web.idempotency_key(request.headers))
+        return web.text("Waiting for more incoming data.") if counts is None else web.json(counts, 201)
 
     def flush(request: web.Request) -> web.Response:
         try:
-            return web.Response(logic.flush(idempotency_key(request.headers)).encode(), 201)
+            return web.Response(logic.flush(web.idempotency_key(request.headers)).encode(), 201)
         except FlushFailed as error:
-            return web.in_words(error)
+            return plain_text_error(error)
 
     return {
         **pages.routes(),
-        ("GET", "/status.json"): lambda request: web.json(status.show()),
+        ("GET", "/status.json"): lambda request: web.json(status.get()),
         ("GET", "/bufstat"): lambda request: web.json(logic.stat()),
         ("GET", "/dsdesc"): lambda request: web.json(logic.dstat()),
-        ("GET", "/dumpf"): dump,
-        ("GET", "/dumpflog"): log,
+        ("GET", "/dumpf"): lambda request: web.name_list(logic.names(*web.pagination(request))),
+        ("GET", "/dumpflog"): lambda request: web.json_list(logic.log(*web.pagination(request))),
         ("POST", "/stream"): stream,
         ("POST", "/freezeds"): freeze,
         ("POST", "/flushbuf"): flush,
@@ -60,18 +52,19 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
 
 
 def build() -> web.App:
-    """Logic on its own: it asks the Data Buffer across HTTP."""
-    upstream, settings = config.logic_from_env(), config.store_from_env()
-    buffer = BrokerBuffer(upstream) if upstream.sink else RemoteBuffer(upstream)
-    own = DatastoreLogic(buffer, config.policy_from_env())
-    products = RemoteProducts(upstream.products, upstream.timeout, upstream.service_token)
+    """Datastore Logic on its own: it calls the Data Buffer across HTTP."""
+    endpoints = config.logic_from_env()
+    buffer = BrokerBuffer(endpoints) if endpoints.sink else RemoteBuffer(endpoints)
+    logic = DatastoreLogic(buffer, config.policy_from_env())
+    products = RemoteProducts(endpoints.products, endpoints.timeout, endpoints.service_token)
 
     def product(request: web.Request) -> web.Response:
         media, content = products.read(request.path)
-        return web.Response(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+        return web.file(content, media)
 
-    status = StatusDocument(own, products.list, auth_from_env().mode(settings.host))
-    return web.App({**routes(own, status), ("GET", "/products/*"): product}, lambda: None)
+    mode = config.auth_from_env().mode(config.store_from_env().host)
+    status = StatusDocument(logic, products.list, mode)
+    return web.App({**routes(logic, status), ("GET", "/products/*"): product}, lambda: None)
 
 
-logic = functions_framework.aio.http(asgi.asgi_target("logic", build))
+logic = functions_framework.aio.http(asgi_target("logic", build))

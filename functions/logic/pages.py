@@ -12,7 +12,7 @@ _ASSETS = ("status.css", "status.js", "uPlot.min.css", "uPlot.iife.min.js", "ico
 
 
 def routes() -> web.Routes:
-    """The page and its assets."""
+    """The routes of the page and its assets."""
     return {
         ("GET", "/"): serve_file(_STATIC / "status.html"),
         **{("GET", f"/assets/{name}"): serve_file(_STATIC / name) for name in _ASSETS},

@@ -9,10 +9,9 @@ import msgspec
 
 from shared import auth, config, events, web
 from shared.clients.event_sink import EventSink
-from shared.errors import BadRequest
 from shared.preproc import products
 from shared.preproc.runner import PreprocRunner
-from shared.web import asgi
+from shared.web.asgi import asgi_target
 
 
 class _Frozen(msgspec.Struct):
@@ -20,21 +19,14 @@ class _Frozen(msgspec.Struct):
 
 
 def routes(preproc: PreprocRunner) -> web.Routes:
-    """What preproc serves."""
+    """The routes of preproc."""
 
-    # The fact that a batch is frozen may be told by anyone: what follows is done once, and only if it is true.
-    @auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
-    async def take(request: web.Request) -> web.Response:
-        if not events.is_event(request.headers):
-            return await make(request)
-        received = events.decode(request.headers, request.body)
-        if len(received) != 1 or received[0].type != events.FROZEN:
-            raise BadRequest(f"preproc takes one {events.FROZEN} at a time")
-        frozen = web.read_json(received[0].data, _Frozen)
-        made = await asyncio.wrap_future(preproc.request(frozen.batch))
-        if made is None or made.verdict != "done":
+    async def on_frozen(request: web.Request, event: events.Event) -> web.Response:
+        frozen = web.read_json(event.data, _Frozen)
+        manifest = await asyncio.wrap_future(preproc.request(frozen.batch))
+        if manifest is None or manifest.verdict != "done":
             return web.NO_CONTENT
-        headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(made))
+        headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(manifest))
         return web.Response(body, type=headers["content-type"])
 
     async def make(request: web.Request) -> web.Response:
@@ -46,10 +38,12 @@ def routes(preproc: PreprocRunner) -> web.Routes:
 
     def product(request: web.Request) -> web.Response:
         media, content = products.read(preproc.layout, request.path.removeprefix("/products/"))
-        return web.Response(content, type=media, headers={"X-Content-Type-Options": "nosniff"})
+        return web.file(content, media)
 
+    # Anyone may report that a batch is frozen, because the work is done once, and only if that is true.
+    declare = auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
     return {
-        ("POST", "/"): take,
+        ("POST", "/"): declare(web.on_events({events.FROZEN: on_frozen}, make, batches=False)),
         ("POST", "/preproc"): make,
         ("GET", "/products"): listing,
         ("GET", "/products/*"): product,
@@ -57,10 +51,10 @@ def routes(preproc: PreprocRunner) -> web.Routes:
 
 
 def build() -> web.App:
-    """Preproc on its own: it reads the volume that the store writes, and puts its products there."""
+    """Preproc on its own: it reads the volume of the store, and puts the products there."""
     settings = config.store_from_env()
     preproc = PreprocRunner(settings, EventSink.from_config(settings).publish)
     return web.App(routes(preproc), lambda: products.batch_status(preproc.layout))
 
 
-preproc = functions_framework.aio.http(asgi.asgi_target("preproc", build))
+preproc = functions_framework.aio.http(asgi_target("preproc", build))

@@ -1,29 +1,17 @@
-"""stats: how much the batch holds (GET /stat) and whether it is open (GET /dstat)."""
+"""stats: the counts of the batch (GET /stat), and its status (GET /dstat)."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web import asgi
+from shared.web.wsgi import wsgi_target
 
 
-class Stats(Protocol):
-    """What stats needs of a store."""
-
-    def stat(self) -> dict[str, object]:
-        """`{"n_itm", "buff_size"}`."""
-
-    def dstat(self) -> dict[str, object]:
-        """`{"dstatus", "user", "token"}`."""
-
-
-def routes(store: Stats) -> web.Routes:
-    """What stats serves, from whichever store."""
+def routes(reader: BatchReader) -> web.Routes:
+    """The routes of stats."""
     return {
-        ("GET", "/stat"): lambda request: web.json(store.stat()),
-        ("GET", "/dstat"): lambda request: web.json(store.dstat()),
+        ("GET", "/stat"): lambda request: web.json(reader.stat()),
+        ("GET", "/dstat"): lambda request: web.json(reader.dstat()),
     }
 
 
@@ -33,4 +21,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-stats = asgi.flask_target("stats", build)
+stats = wsgi_target("stats", build)

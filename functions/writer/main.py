@@ -1,4 +1,4 @@
-"""writer: the one place where it is decided what is in the batch; the other functions ask it, in CloudEvents."""
+"""writer: decides what is in the batch; the other functions call it in CloudEvents."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import msgspec
 
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
-from shared.config import writer_limits
 from shared.domain.commit import CommitRequest
-from shared.domain.messages import status_update
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
-from shared.storage.writer import Writer
-from shared.web import asgi
+from shared.storage.writer import Committed, Writer
+from shared.web.asgi import asgi_target
 
 
 class _Commit(msgspec.Struct):
@@ -23,36 +21,40 @@ class _Commit(msgspec.Struct):
 
 
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
-    """What the writer serves: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
+    """The routes of the writer: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
     @auth.requires(auth.OPEN)
-    def ping(request: web.Request) -> web.Response:
+    def ping(request: web.Request, event: events.Event | None = None) -> web.Response:
         maintenance.wake()
         return web.NO_CONTENT
 
+    def on_freeze(request: web.Request, event: events.Event) -> web.Response:
+        update = web.status_update(event.data or b"{}")
+        identity = request.identity_for_record(update.user, update.token)
+        return _answer(writer.set_status(*identity, update.status, event.key))
+
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
+        return _answer(writer.archive_batch(event.key))
+
+    on_single_event = web.on_events(
+        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
+    )
+
     @auth.requires(auth.SERVICE)
     def decide(request: web.Request) -> web.Response:
-        if request.headers.get("content-type") == events.BATCH:
-            # Read in one pass: this is the data plane, and only our own ingest speaks to it.
-            commits = web.read_json(request.body, list[_Commit])
-            if any(commit.type != events.COMMIT for commit in commits):
-                raise BadRequest(f"the writer takes batches of {events.COMMIT} only")
-            return web.json(writer.commit([commit.data for commit in commits]))
-        if not events.is_event(request.headers):
-            raise BadRequest("the writer takes CloudEvents only")
-        event = events.decode(request.headers, request.body)[0]
-        if event.type == events.PING:
-            return ping(request)
-        if event.type == events.FREEZE:
-            update = status_update(event.data or b"{}")
-            done = writer.set_status(*request.identity_for_record(update.user, update.token), update.dstatus, event.key)
-        elif event.type == events.CLEANALL:
-            done = writer.archive_batch(event.key)
-        else:
-            raise BadRequest(f"the writer does not take {event.type}")
-        return web.json({"n_itm": done.state.segments, "buff_size": done.state.bytes, "archive": done.archive})
+        if request.headers.get("content-type") != events.BATCH:
+            return on_single_event(request)
+        # One pass without `events.decode`, because this is the data plane and only our own ingest sends it.
+        commits = web.read_json(request.body, list[_Commit])
+        if any(commit.type != events.COMMIT for commit in commits):
+            raise BadRequest(f"send batches of {events.COMMIT} only")
+        return web.json(writer.commit([commit.data for commit in commits]))
 
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
+
+
+def _answer(done: Committed) -> web.Response:
+    return web.json({"n_itm": done.state.segments, "buff_size": done.state.bytes, "archive": done.archive})
 
 
 def build() -> web.App:
@@ -63,7 +65,7 @@ def build() -> web.App:
     outbox = Outbox(settings, writer, EventSink.from_config(settings).publish)
     maintenance = Maintenance(writer, [outbox.deliver])
     maintenance.start()
-    return web.App(routes(writer, maintenance), writer.check, writer_limits())
+    return web.App(routes(writer, maintenance), writer.check, config.writer_limits())
 
 
-writer = functions_framework.aio.http(asgi.asgi_target("writer", build))
+writer = functions_framework.aio.http(asgi_target("writer", build))

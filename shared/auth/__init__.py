@@ -1,21 +1,7 @@
 """Authentication and authorisation: credentials in a request become a principal, and routes require scopes."""
 
-from shared.auth.guard import (
-    ANY_PRINCIPAL,
-    OPEN,
-    OPERATE,
-    READ,
-    SERVICE,
-    WRITE,
-    Credentialed,
-    Guard,
-    Requirement,
-    authorize,
-    read_tokens,
-    recorded_identity,
-    requirement_of,
-    requires,
-)
+from shared.auth.guard import ANY_PRINCIPAL, OPEN, Guard, authorize, recorded_identity, requires
+from shared.auth.principal import OPERATE, READ, SERVICE, WRITE, Principal
 
 __all__ = [
     "ANY_PRINCIPAL",
@@ -24,12 +10,9 @@ __all__ = [
     "READ",
     "SERVICE",
     "WRITE",
-    "Credentialed",
     "Guard",
-    "Requirement",
+    "Principal",
     "authorize",
-    "read_tokens",
     "recorded_identity",
-    "requirement_of",
     "requires",
 ]

@@ -1,7 +1,7 @@
-"""Makes tokens: `python -m shared.auth.issue_token NAME SCOPE,SCOPE` prints one and its line for the token file.
+"""Issues tokens: `python -m shared.auth.issue_token NAME SCOPE,SCOPE` prints a token, and its line for the token file.
 
-With `--secret` it prints the Secrets that the manifests for Knative mount instead: for the store's own functions, and
-for one operator, whose token is on stderr.
+With `--secret` it prints Secrets for the manifests of Knative: a token for the store's own functions, and the hash of
+an operator's token, which goes to stderr.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 import secrets
 import sys
 
-from shared.auth.guard import read_tokens
 from shared.auth.principal import SCOPES
+from shared.auth.tokens import read_tokens
 
 _MANIFEST = """\
 apiVersion: v1
@@ -33,7 +33,7 @@ stringData:
 
 
 def issue(name: str, scopes: str) -> tuple[str, str]:
-    """A new token and its line.
+    """Make a token; return it and its line.
 
     Raises:
         ValueError: the name or a scope cannot be used.
@@ -41,18 +41,18 @@ def issue(name: str, scopes: str) -> tuple[str, str]:
     token = secrets.token_urlsafe(32)
     line = f"sha256:{hashlib.sha256(token.encode()).hexdigest()} {name} {scopes}"
     if not name or not read_tokens(line):
-        raise ValueError("a name without spaces is needed")
+        raise ValueError("give a name without spaces")
     return token, line
 
 
 def main(arguments: list[str]) -> int:
-    """Print what was asked for; the exit code."""
+    """Run the command; return the exit code."""
     try:
         if arguments == ["--secret"]:
             token, service = issue("service", ",".join(sorted(SCOPES)))
-            operators, operator = issue("operator", "read,write,operate")
+            operator_token, operator = issue("operator", "read,write,operate")
             print(_MANIFEST.format(service=service, operator=operator, token=token), end="")
-            print(f"the operator's token: {operators}", file=sys.stderr)
+            print(f"the operator's token: {operator_token}", file=sys.stderr)
         else:
             print("\n".join(issue(*arguments)))
     except (TypeError, ValueError) as error:

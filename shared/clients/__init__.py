@@ -1,1 +1,1 @@
-"""HTTP to other functions, to the broker and to issuers of tokens."""
+"""HTTP to other functions, to the broker, to the event sink and to issuers of tokens."""

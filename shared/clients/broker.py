@@ -1,4 +1,4 @@
-"""Asking for freeze and cleanall by CloudEvent, through a broker, and waiting until it has been done."""
+"""The Data Buffer behind a broker: freeze and cleanall as CloudEvents."""
 
 from __future__ import annotations
 
@@ -7,54 +7,51 @@ import uuid
 from collections.abc import Callable
 
 from shared import events
-from shared.clients import http
+from shared.clients.event_sink import EventSink
 from shared.clients.services import RemoteBuffer
 from shared.config import ServiceEndpoints
-from shared.domain.messages import CLEANED
+from shared.domain.messages import CLEANED, Counts, as_json_text
 from shared.domain.state import FROZEN
-from shared.errors import Busy, UpstreamFailed
-from shared.logic.data_buffer import Counts, as_json_text
+from shared.errors import OutcomeUnknown
+
+_POLL = 0.1  # seconds
 
 
 class BrokerBuffer(RemoteBuffer):
-    """A `RemoteBuffer` that asks for freeze and cleanall by event.
+    """Sends freeze and cleanall through the broker, and polls until they have taken effect.
 
-    A broker only says that it has taken the event. The answer to a client still means that it is done: it waits for
-    the store's state to say so. The event's id is the client's idempotency key, so asking again is safe.
+    The broker's response only says that it has the event. The event's id is the client's idempotency key, so that a
+    client may send a request again.
     """
 
-    def __init__(self, upstream: ServiceEndpoints) -> None:
-        super().__init__(upstream)
-        self._upstream = upstream
+    def __init__(self, endpoints: ServiceEndpoints) -> None:
+        super().__init__(endpoints)
+        self._timeout = endpoints.timeout
+        self._sink = EventSink(endpoints.sink, f"{endpoints.source}/logic", timeout=endpoints.timeout)
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts:
-        """As `Buffer.freeze`; Busy where it is asked for and not done in time."""
-        self._publish(events.FREEZE, {"user": user, "token": token}, key)
-        self._wait(lambda: self.dstat().dstatus == FROZEN)
+        """As `DataBuffer.freeze`; OutcomeUnknown if it has not taken effect in time."""
+        self._sink.publish(events.FREEZE, _id(key), {"user": user, "token": token})
+        self._wait(lambda: self.dstat().status == FROZEN)
         return self.stat()
 
     def cleanall(self, key: str = "") -> str:
-        """As `Buffer.cleanall`; Busy where it is asked for and not done in time.
+        """As `DataBuffer.cleanall`; OutcomeUnknown if it has not taken effect in time.
 
-        An empty batch leaves no trace when it is filed away: there nothing is waited for.
+        The effect on an empty batch cannot be seen, so there it does not wait.
         """
         first = next(iter(self.names(limit=1)), "")
-        self._publish(events.CLEANALL, {}, key)
+        self._sink.publish(events.CLEANALL, _id(key), {})
         self._wait(lambda: not first or first not in self.names(limit=1))
         return as_json_text(CLEANED)
 
-    def _publish(self, type: str, data: dict[str, object], key: str) -> None:
-        event = events.encode(type, f"{self._upstream.source}/logic", key or uuid.uuid4().hex, data)
-        try:
-            status, _ = http.post(self._upstream.sink, *event, timeout=self._upstream.timeout)
-        except Busy as error:
-            raise UpstreamFailed(str(error)) from error
-        if not 200 <= status < 300:
-            raise UpstreamFailed(f"{self._upstream.sink} answers {status}")
-
     def _wait(self, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self._upstream.timeout
+        deadline = time.monotonic() + self._timeout
         while not done():
             if time.monotonic() > deadline:
-                raise Busy("It has been asked for, and is not done yet.")
-            time.sleep(0.1)
+                raise OutcomeUnknown("The event has not taken effect yet; send the request again with its key.")
+            time.sleep(_POLL)
+
+
+def _id(key: str) -> str:
+    return key or uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""The event sink: where CloudEvents are posted."""
+"""The event sink: the one place that posts CloudEvents and judges the response."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from shared import events
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import StoreConfig
-from shared.errors import Busy, UpstreamFailed
-
-_TIMEOUT = 10.0  # seconds
+from shared.errors import UpstreamFailed
 
 
 class EventSink:
-    """Posts CloudEvents to a URL."""
+    """Posts CloudEvents to a URL.
 
-    def __init__(self, url: str, source: str, token: ServiceToken | None = None) -> None:
+    Args:
+        url: of the sink.
+        source: the events' `source`.
+        token: credentials for the sink.
+        timeout: seconds to wait for its response.
+    """
+
+    def __init__(self, url: str, source: str, token: ServiceToken | None = None, timeout: float = 10.0) -> None:
         self._url = url
         self._source = source
         self._token = token or ServiceToken("")
+        self._timeout = timeout
 
     @classmethod
     def from_config(cls, config: StoreConfig) -> EventSink:
@@ -37,9 +43,6 @@ class EventSink:
             UpstreamFailed: the sink does not take it, or does not answer.
         """
         headers, body = events.encode(type, self._source, id, data)
-        try:
-            status, _ = http.post(self._url, headers | self._token.headers(), body, timeout=_TIMEOUT)
-        except Busy as error:
-            raise UpstreamFailed(str(error)) from error
-        if not 200 <= status < 300:
-            raise UpstreamFailed(f"{self._url} answers {status}")
+        response = http.post(self._url, headers | self._token.headers(), body, self._timeout)
+        if not 200 <= response.status < 300:
+            raise UpstreamFailed(f"{self._url} answers {response.status}")

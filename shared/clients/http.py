@@ -1,6 +1,6 @@
-"""HTTP to other functions: pooled connections, time-outs, and one error for every way of not getting an answer.
+"""HTTP to other processes: pooled connections, timeouts, and one error for every kind of missing response.
 
-A request is sent once. Only one that finds its pooled connection closed before the first byte is out takes another.
+A request is sent once. It takes another connection only if its pooled one turns out closed before the first byte.
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from pyreqwest.client import BaseClientBuilder, Client, ClientBuilder, SyncClien
 from pyreqwest.exceptions import PyreqwestError
 
 from shared.config.limits import CLIENT_IDLE_TIMEOUT
-from shared.errors import Busy
+from shared.errors import UpstreamFailed
 
-CONNECTIONS = 64  # at once, of all that is sent from the event loop; further requests wait for one of them
+CONNECTIONS = 64  # at once, for all requests from the event loop; further requests wait for one of them
 B = TypeVar("B", bound=BaseClientBuilder)
 
 
+class NoResponse(UpstreamFailed):
+    """No response in time, or none that is HTTP. The request may have taken effect."""
+
+
 class HttpResponse(NamedTuple):
-    """A response, its body whole; header names in any case."""
+    """A response with its whole body; header names in any case."""
 
     status: int
     body: bytes
     headers: Mapping[str, str]
 
 
-# Made with the first request: a server forks after it has imported the function.
+# Made with the first request, because a server forks after it has imported the function.
 @functools.cache
 def _client(*, tls: bool) -> SyncClient:
     return _plain(SyncClientBuilder(), tls=tls).build()
@@ -40,49 +44,49 @@ def _async_client(*, tls: bool) -> Client:
 
 
 def _plain(builder: B, *, tls: bool) -> B:
-    """What is sent is what was asked for, to whom it was asked, and what comes back is shown as it came."""
+    """Disable proxies, redirects and content decoding."""
     builder.no_proxy().follow_redirects(False).pool_idle_timeout(timedelta(seconds=CLIENT_IDLE_TIMEOUT))
     if not tls:
-        # Such a client never sees a certificate. It would not start, though, where the system has none of authorities.
+        # Such a client never sees a certificate. Without this it would not start on a system without authorities.
         builder.danger_accept_invalid_certs(True)
     return builder.gzip(False).brotli(False).zstd(False).deflate(False)
 
 
 def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> HttpResponse:
-    """Send a request and block until it is answered; redirections are not followed.
+    """Send a request and wait for its response, `timeout` seconds at most. Redirects are not followed.
 
     Raises:
-        Busy: no answer, for whatever reason, within `timeout` seconds: the request may or may not have been heard.
+        NoResponse: there is none.
     """
     try:
         client = _client(tls=not url.startswith("http://"))
-        asked = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
-        answer = (asked if body is None else asked.body_bytes(body)).build().send()
-        return HttpResponse(answer.status, bytes(answer.bytes()), answer.headers)
+        builder = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+        response = (builder if body is None else builder.body_bytes(body)).build().send()
+        return HttpResponse(response.status, bytes(response.bytes()), response.headers)
     except (PyreqwestError, ValueError) as error:  # ValueError: no URL
-        raise _no_answer(url, error) from error
+        raise _no_response(url, error) from error
 
 
 async def post_async(
     url: str,
     headers: Mapping[str, str],
     body: bytes,
-    timeout: float,  # noqa: ASYNC109 - the library times out by itself
+    timeout: float,  # noqa: ASYNC109 - the library has its own
 ) -> HttpResponse:
-    """POST from the event loop; otherwise as `request`. `within` seconds include waiting for a connection."""
+    """POST from the event loop, otherwise as `request`. The timeout includes waiting for a connection."""
     try:
         client = _async_client(tls=not url.startswith("http://"))
-        asked = client.post(url).headers(headers).timeout(timedelta(seconds=timeout))
-        answer = await asked.body_bytes(body).build().send()
-        return HttpResponse(answer.status, bytes(await answer.bytes()), answer.headers)
+        builder = client.post(url).headers(headers).timeout(timedelta(seconds=timeout))
+        response = await builder.body_bytes(body).build().send()
+        return HttpResponse(response.status, bytes(await response.bytes()), response.headers)
     except (PyreqwestError, ValueError) as error:
-        raise _no_answer(url, error) from error
+        raise _no_response(url, error) from error
 
 
-def post(url: str, headers: dict[str, str], body: bytes, timeout: float) -> tuple[int, bytes]:
-    """POST and return (status, body); errors as `request`."""
-    return request("POST", url, headers, body, timeout)[:2]
+def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> HttpResponse:
+    """POST; otherwise as `request`."""
+    return request("POST", url, headers, body, timeout)
 
 
-def _no_answer(url: str, error: Exception) -> Busy:
-    return Busy(f"{url} does not answer: {type(error).__name__}")
+def _no_response(url: str, error: Exception) -> NoResponse:
+    return NoResponse(f"{url} does not answer: {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""The token by which one of our functions is known to another: from a file, sent as a header."""
+"""Service token: the credentials of our functions towards each other, from a file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from shared.config.reloading import ReloadingFile
 
 
 class ServiceToken:
-    """A token of our own, from a file, as a header for those we ask; none without a file.
+    """A bearer token from a file that may change; none without a path.
+
+    Args:
+        path: of the file.
+        optional: whether the file may be missing.
 
     Raises:
-        ConfigError: the file cannot be read; with `optional` it may be missing.
+        ConfigError: the file cannot be read.
     """
 
     def __init__(self, path: str, *, optional: bool = False) -> None:
-        there = bool(path) and (not optional or os.path.exists(path))
-        self._token = ReloadingFile(path, _printable) if there else None
+        exists = bool(path) and (not optional or os.path.exists(path))
+        self._token = ReloadingFile(path, _parse) if exists else None
 
     def headers(self) -> dict[str, str]:
-        """The header, or nothing."""
+        """The Authorization header; empty without a token."""
         return {"Authorization": f"Bearer {self._token.get()}"} if self._token else {}
 
 
-def _printable(text: str) -> str:
+def _parse(text: str) -> str:
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("must hold one token and nothing else")

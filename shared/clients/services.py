@@ -1,4 +1,4 @@
-"""The services behind Logic and GlitchflowAPI, across HTTP: their answers as values, their refusals as our errors."""
+"""The services behind Datastore Logic and GlitchflowAPI, across HTTP: answers as values, refusals as errors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from urllib.parse import urlencode, urljoin
 
 import msgspec
 
-from functions.logic.status import Product, read_products
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ServiceEndpoints
+from shared.domain.messages import (
+    ArchiveList,
+    ArchiveSummary,
+    Counts,
+    Description,
+    ErrorBody,
+    NameList,
+    Product,
+    ProductList,
+)
 from shared.errors import (
     BufferFrozen,
-    Busy,
     DatastoreError,
     FlushFailed,
     Forbidden,
@@ -24,138 +32,108 @@ from shared.errors import (
     UpstreamFailed,
     error_from_code,
 )
-from shared.logic.data_buffer import ArchiveSummary, Counts, Description
 
 T = TypeVar("T")
 
-
-class _Refusal(msgspec.Struct):
-    code: str
-    body: str = ""
-
-
-class _Names(msgspec.Struct):
-    nmlist: list[str] | None = None  # the original's null: empty
-
-
-class _Archives(msgspec.Struct):
-    archives: list[ArchiveSummary]
-
-
-_refusal = msgspec.json.Decoder(_Refusal)
+_error = msgspec.json.Decoder(ErrorBody)
 
 
 class RemoteProducts:
-    """What preprocessing has made, as its list at `url` (GET /products) says; nothing without a URL."""
+    """The products of preproc, as its list at `url` (GET /products) names them; none without a URL."""
 
     def __init__(self, url: str, timeout: float, service_token: str = "") -> None:
         self._url = url
         self._timeout = timeout
-        self._credential = ServiceToken(service_token)
+        self._token = ServiceToken(service_token)
 
     def list(self) -> list[Product]:
         """The products. Raises UpstreamFailed."""
-        return read_products(_decode(self._get(self._url).body, dict[str, object])) if self._url else []
+        return _decode(self._get(self._url).body, ProductList).products if self._url else []
 
     def read(self, path: str) -> tuple[str, bytes]:
         """Media type and content of the product at this path of the same host.
 
         Raises:
-            NoSuchFile: it is not listed: only what is listed is asked for.
-            UpstreamFailed: there is no answer.
+            NoSuchFile: the list has no such product; only listed paths are requested.
+            UpstreamFailed: preproc does not answer.
         """
         if not any(product.url == path for product in self.list()):
             raise NoSuchFile(f"there is no product at {path}")
-        answer = self._get(urljoin(self._url, path))
-        return answer.headers.get("content-type", "application/octet-stream"), answer.body
+        response = self._get(urljoin(self._url, path))
+        return response.headers.get("content-type", "application/octet-stream"), response.body
 
     def _get(self, url: str) -> http.HttpResponse:
-        try:
-            answer = http.request("GET", url, self._credential.headers(), None, self._timeout)
-        except Busy as error:
-            raise UpstreamFailed(str(error)) from error
-        if answer.status != 200:
-            raise UpstreamFailed(f"{url} answers {answer.status}")
-        return answer
+        response = http.request("GET", url, self._token.headers(), None, self._timeout)
+        if response.status != 200:
+            raise UpstreamFailed(f"{url} answers {response.status}")
+        return response
 
 
 class ServiceClient:
-    """Requests to the endpoints of one service, named by their environment variables; connections are reused.
+    """Requests to the endpoints of one service, which are named by their environment variables.
 
-    No request is repeated: whether it was heard is for the one to judge who knows its idempotency key.
+    No request is sent twice: only the client, which has its idempotency key, may do that.
     """
 
-    def __init__(self, upstream: ServiceEndpoints) -> None:
-        self.upstream = upstream
-        self._credential = ServiceToken(upstream.service_token)
-        self._urls = {name: upstream.url(name) for name in upstream.endpoints}
+    def __init__(self, endpoints: ServiceEndpoints) -> None:
+        self._timeout = endpoints.timeout
+        self._token = ServiceToken(endpoints.service_token)
+        self._urls = {name: endpoints.url(name) for name in endpoints.endpoints}
 
     def get(self, endpoint: str, **query: str | int | None) -> bytes:
-        """GET; the body of a successful answer.
+        """GET; return the body of a successful response.
 
         Raises:
-            UpstreamFailed: no answer, or none that can be understood.
-            DatastoreError: what the service says is wrong.
+            UpstreamFailed: no response, or none that can be read.
+            DatastoreError: the error that the service answers with.
         """
         url = self._urls[endpoint]
-        if given := {name: value for name, value in query.items() if value}:
-            url += "?" + urlencode(given)
-        return self._ask("GET", url, {}, None, (200, 204)).body
+        if parameters := {name: value for name, value in query.items() if value}:
+            url += "?" + urlencode(parameters)
+        response = http.request("GET", url, self._token.headers(), None, self._timeout)
+        return _successful(url, response, (200, 204)).body
 
-    def post(self, endpoint: str, body: bytes, key: str = "", done: tuple[int, ...] = (201,)) -> http.HttpResponse:
-        """POST; an answer whose status is in `done`. Errors as `get`."""
-        return self._ask("POST", self._urls[endpoint], _headers(key), body, done)
-
-    async def send(self, endpoint: str, body: bytes, key: str = "") -> str:
-        """POST from the event loop; the text of a 201. Errors as `get`."""
+    def post(self, endpoint: str, body: bytes, key: str = "", success: tuple[int, ...] = (201,)) -> http.HttpResponse:
+        """POST; return a response with a status in `success`. Errors as `get`."""
         url = self._urls[endpoint]
-        headers = {**_headers(key), **self._credential.headers()}
-        try:
-            answer = await http.post_async(url, headers, body, self.upstream.timeout)
-        except Busy as error:
-            raise UpstreamFailed(str(error)) from error
-        return _checked(url, answer, (201,)).body.decode(errors="replace")
+        return _successful(url, http.request("POST", url, self._headers(key), body, self._timeout), success)
 
-    def _ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, done: tuple[int, ...]
-    ) -> http.HttpResponse:
-        try:
-            answer = http.request(method, url, {**headers, **self._credential.headers()}, body, self.upstream.timeout)
-        except Busy as error:
-            raise UpstreamFailed(str(error)) from error
-        return _checked(url, answer, done)
+    async def post_async(self, endpoint: str, body: bytes, key: str = "") -> str:
+        """POST from the event loop; return the text of a 201. Errors as `get`."""
+        url = self._urls[endpoint]
+        response = await http.post_async(url, self._headers(key), body, self._timeout)
+        return _successful(url, response, (201,)).body.decode(errors="replace")
+
+    def _headers(self, key: str) -> Mapping[str, str]:
+        headers = {"Content-Type": "application/json", **self._token.headers()}
+        return {**headers, "Idempotency-Key": key} if key else headers
 
 
-def _headers(key: str) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    return {**headers, "Idempotency-Key": key} if key else headers
+def _successful(url: str, response: http.HttpResponse, success: tuple[int, ...]) -> http.HttpResponse:
+    if response.status not in success:
+        raise _error_from_response(url, response)
+    return response
 
 
-def _checked(url: str, answer: http.HttpResponse, done: tuple[int, ...]) -> http.HttpResponse:
-    if answer.status not in done:
-        raise _error_from_response(url, answer)
-    return answer
-
-
-def _error_from_response(url: str, answer: http.HttpResponse) -> DatastoreError:
-    """The error that an unsuccessful answer stands for."""
+def _error_from_response(url: str, response: http.HttpResponse) -> DatastoreError:
+    """The error that an unsuccessful response stands for."""
     error: DatastoreError | None = None
-    if answer.body == b"Datastore frozen.":  # Logic's words, which are the original's
+    if response.body == b"Datastore frozen.":  # Logic's texts, which are the original's
         error = BufferFrozen()
-    elif answer.body == b"Broken FS":
+    elif response.body == b"Broken FS":
         error = FlushFailed("Broken FS")
     else:
         try:
-            refusal = _refusal.decode(answer.body)
-        except msgspec.DecodeError:  # a proxy's own words
+            refusal = _error.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's own text
             pass
         else:
             error = error_from_code(refusal.code, refusal.body)
-    # A route that is missing there, or does not take our own credentials, is not the client's fault.
+    # A missing route and refused credentials are faults of our own configuration, not the client's.
     if error is None or isinstance(error, (NoSuchRoute, Unauthenticated, Forbidden)):
-        error = UpstreamFailed(f"{url} answers {answer.status}")
-    if "retry-after" in answer.headers:
-        error.headers = {"Retry-After": answer.headers["retry-after"]}
+        error = UpstreamFailed(f"{url} answers {response.status}")
+    if "retry-after" in response.headers:
+        error.headers = {"Retry-After": response.headers["retry-after"]}
     return error
 
 
@@ -163,14 +141,14 @@ def _decode(body: bytes, type: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamFailed(f"the service behind this one answers what cannot be read: {error}") from error
+        raise UpstreamFailed(f"the answer of the service behind this one cannot be read: {error}") from error
 
 
-class _Remote:
-    """What both services have in common; the arguments are the names of the endpoints."""
+class _RemoteBatch:
+    """Requests that both services serve. The arguments after the first are names of endpoints."""
 
-    def __init__(self, upstream: ServiceEndpoints, stat: str, desc: str, names: str, send: str) -> None:
-        self._client = ServiceClient(upstream)
+    def __init__(self, endpoints: ServiceEndpoints, stat: str, desc: str, names: str, send: str) -> None:
+        self._client = ServiceClient(endpoints)
         self._stat, self._desc, self._names, self._send = stat, desc, names, send
 
     def stat(self) -> Counts:
@@ -178,62 +156,62 @@ class _Remote:
         return _decode(self._client.get(self._stat), Counts)
 
     def dstat(self) -> Description:
-        """The state."""
+        """The status and the operator."""
         return _decode(self._client.get(self._desc), Description)
 
     def names(self, after: str = "", limit: int | None = None) -> Iterable[str]:
         """File names in order of arrival."""
-        return _decode(self._client.get(self._names, after=after, limit=limit), _Names).nmlist or []
+        return _decode(self._client.get(self._names, after=after, limit=limit), NameList).names or []
 
     async def send(self, body: bytes, key: str = "") -> str:
-        """As `Buffer.send`."""
-        return await self._client.send(self._send, body, key)
+        """Store a segment; return the text of the answer."""
+        return await self._client.post_async(self._send, body, key)
 
 
-class RemoteBuffer(_Remote):
-    """A `Buffer` across HTTP. All its calls but `send` block."""
+class RemoteBuffer(_RemoteBatch):
+    """A `DataBuffer` across HTTP. All its methods but `send` block."""
 
-    def __init__(self, upstream: ServiceEndpoints) -> None:
-        super().__init__(upstream, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
+    def __init__(self, endpoints: ServiceEndpoints) -> None:
+        super().__init__(endpoints, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
 
     def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
-        """As `Buffer.log`."""
+        """As `DataBuffer.log`."""
         body = self._client.get("ENDP_DUMP", after=after, limit=limit)
         return map(bytes, _decode(body, list[msgspec.Raw])) if body else []
 
     def segment(self, name: str) -> bytes:
-        """As `Buffer.segment`; NoSuchFile also where the Data Buffer is one that cannot show segments."""
+        """As `DataBuffer.segment`; NoSuchFile also if the Data Buffer has no such route, as the original's."""
         try:
             return self._client.get("ENDP_SEGMENT", name=name)
         except UpstreamFailed as error:
             raise NoSuchFile(str(error)) from error
 
     def archives(self) -> list[ArchiveSummary]:
-        """As `Buffer.archives`."""
-        return _decode(self._client.get("ENDP_ARCHIVES"), _Archives).archives
+        """As `DataBuffer.archives`."""
+        return _decode(self._client.get("ENDP_ARCHIVES"), ArchiveList).archives
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts:
-        """As `Buffer.freeze`."""
+        """As `DataBuffer.freeze`."""
         self._client.post("ENDP_UPD_DESC", msgspec.json.encode({"user": user, "token": token}), key)
         return self.stat()  # a frozen batch does not change
 
     def cleanall(self, key: str = "") -> str:
-        """As `Buffer.cleanall`."""
+        """As `DataBuffer.cleanall`."""
         return self._client.post("ENDP_CLEAN", b"{}", key).body.decode(errors="replace")
 
 
-class RemoteLogic(_Remote):
-    """Datastore Logic across HTTP. All its calls but `send` block."""
+class RemoteLogic(_RemoteBatch):
+    """Datastore Logic across HTTP. All its methods but `send` block."""
 
-    def __init__(self, upstream: ServiceEndpoints) -> None:
-        super().__init__(upstream, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
+    def __init__(self, endpoints: ServiceEndpoints) -> None:
+        super().__init__(endpoints, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
-        """As `Logic.freeze`."""
+        """As `LogicAPI.freeze`."""
         body = msgspec.json.encode({"user": user, "token": token})
-        answer = self._client.post("DS_FREEZE", body, key, done=(200, 201))
-        return _decode(answer.body, Counts) if answer.status == 201 else None
+        response = self._client.post("DS_FREEZE", body, key, success=(200, 201))
+        return _decode(response.body, Counts) if response.status == 201 else None
 
     def flush(self, key: str = "") -> str:
-        """As `Logic.flush`."""
+        """As `LogicAPI.flush`."""
         return self._client.post("DS_FLUSH", b"{}", key).body.decode(errors="replace")

@@ -1,11 +1,11 @@
-"""The writer as the other functions see it: across HTTP, spoken to in CloudEvents, patient while it restarts."""
+"""The writer across HTTP, called in CloudEvents and retried while it restarts."""
 
 from __future__ import annotations
 
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -14,100 +14,101 @@ from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ConfigError, StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.messages import ErrorBody
 from shared.domain.state import FROZEN
 from shared.errors import (
-    ERROR_RESPONSES,
     Busy,
-    DatastoreError,
     Forbidden,
+    OutcomeUnknown,
     Recovering,
     Unauthenticated,
+    Unavailable,
     retryable_error_from_code,
 )
 
 log = logging.getLogger(__name__)
 
-_NOT_ADMITTED = {ERROR_RESPONSES[Unauthenticated].status, ERROR_RESPONSES[Forbidden].status}
 _SOURCE = "/datastore/functions"
-_verdicts = msgspec.json.Decoder(list[CommitResult])
-
-
-class _Refusal(msgspec.Struct):
-    code: str
-    body: str = ""
-
-
-_refusal = msgspec.json.Decoder(_Refusal)
-
-
-def writer_at(settings: StoreConfig) -> RemoteWriter:
-    """The writer at WRITER_URL.
-
-    Raises:
-        ConfigError: it is not set, or the service token cannot be read.
-    """
-    if not settings.writer_url:
-        raise ConfigError("WRITER_URL='': must be the writer's URL")
-    return RemoteWriter(settings.writer_url, settings.commit_timeout, ServiceToken(settings.service_token))
+_NOT_ADMITTED = (Unauthenticated.code, Forbidden.code)
+_MIN_PAUSE, _MAX_PAUSE = 0.02, 0.5  # seconds between two tries
+_results = msgspec.json.Decoder(list[CommitResult])
+_error = msgspec.json.Decoder(ErrorBody)
 
 
 class RemoteWriter:
-    """Same requests and errors as `Writer`'s. Safe to use from several threads.
+    """A `WriterAPI` across HTTP. Safe to use from several threads.
 
-    A request is repeated until it is answered or `patience` seconds are over; the writer knows repetitions.
+    A request is sent again while the writer is away or busy, for `timeout` seconds; the writer recognises it. Without
+    a verdict by then the error is OutcomeUnknown. Any other error is the writer's own: nothing was decided.
     """
 
-    def __init__(self, url: str, patience: float, credential: ServiceToken | None = None) -> None:
+    def __init__(self, url: str, timeout: float, token: ServiceToken | None = None) -> None:
         self._url = url
-        self._patience = patience
-        self._credential = credential or ServiceToken("")
+        self._timeout = timeout
+        self._token = token or ServiceToken("")
 
-    def commit(self, submissions: Sequence[CommitRequest]) -> list[CommitResult]:
-        """As `Writer.commit`; Busy here means that the outcome is not known."""
-        ids = [f"{s.spool}-{s.offset}" for s in submissions]
-        verdicts = _verdicts.decode(self._send(*events.encode_batch(events.COMMIT, _SOURCE, ids, submissions)))
-        if len(verdicts) != len(submissions):
-            raise Busy("The writer's answer does not match the question.")
-        return verdicts
+    @classmethod
+    def from_config(cls, config: StoreConfig) -> RemoteWriter:
+        """The writer at WRITER_URL.
+
+        Raises:
+            ConfigError: it is not set, or the service token cannot be read.
+        """
+        if not config.writer_url:
+            raise ConfigError("WRITER_URL='': must be the writer's URL")
+        return cls(config.writer_url, config.commit_timeout, ServiceToken(config.service_token))
+
+    def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
+        """As `WriterAPI.commit`."""
+        ids = [f"{r.spool}-{r.offset}" for r in requests]
+        body = self._send(*events.encode_batch(events.COMMIT, _SOURCE, ids, requests))
+        try:
+            results = _results.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise OutcomeUnknown("The writer's answer cannot be read; send the request again with its key.") from None
+        if len(results) != len(requests):
+            raise OutcomeUnknown("The writer's answer has another length; send the request again with its key.")
+        return results
 
     def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> None:
-        """As `Writer.set_status`."""
+        """As `WriterAPI.set_status`."""
         self._request(events.FREEZE, {"user": user, "token": token, "dstatus": status}, key)
 
     def archive_batch(self, key: str = "") -> None:
-        """As `Writer.archive_batch`."""
+        """As `WriterAPI.archive_batch`."""
         self._request(events.CLEANALL, {}, key)
 
     def _request(self, type: str, data: dict[str, object], key: str) -> None:
-        # The key travels as the event's id under a source of our own; without one the request is new each time,
-        # but one and the same over all our own repetitions of it.
+        # The key becomes the event's id. Without one the request is new, but all our tries have the same id.
         self._send(*events.encode(type, _SOURCE, key or uuid.uuid4().hex, data))
 
-    def _send(self, headers: dict[str, str], body: bytes) -> bytes:
-        deadline = time.monotonic() + self._patience
-        pause = 0.02
+    def _send(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        deadline = time.monotonic() + self._timeout
+        pause = _MIN_PAUSE
         unanswered = False
         while True:
-            try:
-                headers |= self._credential.headers()
-                status, answer = http.post(self._url, headers, body, max(deadline - time.monotonic(), 0.05))
-                if status == 200:
-                    return answer
-                if status in _NOT_ADMITTED:
-                    log.error("the writer does not take this function's credentials: %d", status)
-                error = _error(answer)
-            except Busy as busy:
-                error, unanswered = busy, True
-            if not isinstance(error, (Busy, Recovering)) or time.monotonic() + pause > deadline:
-                # A refusal is about this repetition, not about an earlier one that was not answered.
-                raise Busy(str(error)) if unanswered else error
+            outcome = self._try(headers, body, max(deadline - time.monotonic(), 0.05))
+            if isinstance(outcome, bytes):
+                return outcome
+            unanswered = unanswered or isinstance(outcome, OutcomeUnknown)
+            if not isinstance(outcome, Busy | OutcomeUnknown | Recovering) or time.monotonic() + pause > deadline:
+                # A refusal is about this try. An earlier one without an answer may still have taken effect.
+                raise OutcomeUnknown(str(outcome)) if unanswered else outcome
             time.sleep(pause)
-            pause = min(pause * 2, 0.5)
+            pause = min(pause * 2, _MAX_PAUSE)
 
-
-def _error(answer: bytes) -> DatastoreError:
-    try:
-        refusal = _refusal.decode(answer)
-    except msgspec.DecodeError:  # a proxy's own words
-        return Busy("The writer does not answer.")
-    return retryable_error_from_code(refusal.code, refusal.body)
+    def _try(self, headers: Mapping[str, str], body: bytes, timeout: float) -> bytes | Unavailable:
+        """Send a request once; return the answer, or the reason why there is none."""
+        try:
+            response = http.post(self._url, {**headers, **self._token.headers()}, body, timeout)
+        except http.NoResponse as error:
+            return OutcomeUnknown(str(error))
+        if response.status == 200:
+            return response.body
+        try:
+            refusal = _error.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's own text
+            return OutcomeUnknown(f"The writer answers {response.status} and gives no reason; send it again.")
+        if refusal.code in _NOT_ADMITTED:
+            log.error("the writer refuses this function's credentials: set AUTH_SERVICE_TOKEN (%s)", refusal.body)
+        return retryable_error_from_code(refusal.code, refusal.body)

@@ -1,19 +1,18 @@
-"""What requests say and what they are answered, alike wherever they arrive."""
+"""Values that cross HTTP: bodies of requests and answers, the same in every function.
+
+Fields have the names of the code; `field(name=...)` keeps the keys of the original.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
+from msgspec import field
 
 from shared.domain.commit import CommitResult
-from shared.domain.state import FROZEN, NOBODY, OPERATIONAL
-from shared.errors import BadRequest
-from shared.web.app import read_json
+from shared.domain.state import FROZEN, NOBODY
 
 CLEANED = {"code": "STAT_UPD", "body": "Buffer cleaned"}
-
-_LONGEST = 4096
+"""The answer to a cleanall."""
 
 
 def stored_answer(stored: CommitResult) -> dict[str, str]:
@@ -21,50 +20,88 @@ def stored_answer(stored: CommitResult) -> dict[str, str]:
     return {"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}
 
 
-def idempotency_key(headers: Mapping[str, str]) -> str:
-    """The idempotency key of a request, empty where there is none.
+def as_json_text(answer: dict[str, str]) -> str:
+    """An answer as the text that Datastore Logic passes on."""
+    return msgspec.json.encode(answer).decode()
 
-    Raises:
-        BadRequest: it is too long to be kept, or cannot be passed on as it is.
-    """
-    key = headers.get("idempotency-key", "")
-    if len(key) > 256:
-        raise BadRequest("Idempotency-Key is longer than 256 characters")
-    if not (key.isascii() and key.isprintable()):
-        raise BadRequest("Idempotency-Key must be printable ASCII")
-    return key
+
+class ErrorBody(msgspec.Struct):
+    """The body of an error response."""
+
+    code: str
+    body: str = ""
+
+
+# -- requests -------------------------------------------------------------------------------------------------
 
 
 class StatusUpdate(msgspec.Struct):
-    """The body of /upddsc and of the event `freeze`: who asks, and the state wanted, by default FROZEN."""
+    """Body of /upddsc and data of the event `freeze`: the operator, and the status to set."""
 
     user: str = NOBODY
     token: str = NOBODY
-    dstatus: str = FROZEN
+    status: str = field(name="dstatus", default=FROZEN)
 
 
 class TrainRequest(msgspec.Struct):
-    """The body of /train: who asks, and the token to record."""
+    """Body of /train: the operator, and the token to record."""
 
     user: str
     token: str
 
 
 class CleanRequest(msgspec.Struct):
-    """The body of /cleanbuf; any message will do."""
+    """Body of /cleanbuf; the message is not used."""
 
     msg: str
 
 
-def status_update(body: bytes) -> StatusUpdate:
-    """Decode and check an update.
+# -- answers --------------------------------------------------------------------------------------------------
 
-    Raises:
-        BadRequest: the text says which field is wrong.
-    """
-    update = read_json(body, StatusUpdate)
-    if update.dstatus not in (FROZEN, OPERATIONAL):
-        raise BadRequest(f"`dstatus` must be {FROZEN} or {OPERATIONAL}")
-    if max(len(update.user), len(update.token)) > _LONGEST:
-        raise BadRequest(f"`user` and `token` are at most {_LONGEST} characters long")
-    return update
+
+class Counts(msgspec.Struct):
+    """Answer of /stat: segments in the batch, and their size in bytes."""
+
+    segments: int = field(name="n_itm")
+    bytes: int = field(name="buff_size")
+
+
+class Description(msgspec.Struct):
+    """Answer of /dstat: OPERATIONAL or FROZEN, and the operator on record."""
+
+    status: str = field(name="dstatus")
+    user: str
+    token: str
+
+
+class ArchiveSummary(msgspec.Struct):
+    """An entry of /archives: the archive's folder, and the batch's final counts."""
+
+    name: str
+    segments: int = field(name="n_itm", default=0)
+    bytes: int = field(name="buff_size", default=0)
+
+
+class ArchiveList(msgspec.Struct):
+    """Answer of /archives, newest first."""
+
+    archives: list[ArchiveSummary]
+
+
+class NameList(msgspec.Struct):
+    """Answer of /dumpF: file names in order of arrival. The original's empty list is null."""
+
+    names: list[str] | None = field(name="nmlist", default=None)
+
+
+class Product(msgspec.Struct):
+    """An entry of /products: a file that preproc made, and its URL."""
+
+    name: str
+    url: str
+
+
+class ProductList(msgspec.Struct):
+    """Answer of /products."""
+
+    products: list[Product]

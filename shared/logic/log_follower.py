@@ -1,28 +1,28 @@
-"""Following the log of the batch: what arrives is read once, whoever asks about it and however often."""
+"""The log of the open batch, followed: each entry is read once, for all who need its figures."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Protocol
 
 import msgspec
+from msgspec import field
 
 from shared.domain.livetime import Livetime
 from shared.domain.records import file_number
 from shared.errors import Recovering
-from shared.logic.data_buffer import Counts
+from shared.logic.data_buffer import DataBuffer
 
-_PAGE = 10_000  # entries asked for at once
-_SPAN = 60  # seconds of history
+_PAGE = 10_000  # entries in one request
+_HISTORY = 60  # seconds of arrival rates
+_RECENT = 64  # entries
 
 
 class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
-    """A line of the log as far as it is shown."""
+    """An entry of the log, as far as it is used; attributes as in `domain.records.Record`."""
 
-    Id: int
+    index: int = field(name="Id")
     size: int
     name: str
     time: str = ""
@@ -30,58 +30,49 @@ class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
     channel: str = ""
     t0: float | None = None
     dt: float | None = None
-    n: int = 0
+    samples: int = field(name="n", default=0)
 
 
 _entry = msgspec.json.Decoder(LoggedSegment)
 
 
-class Logged(Protocol):
-    """What is followed."""
-
-    def stat(self) -> Counts:
-        """As `Buffer.stat`."""
-
-    def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
-        """As `Buffer.log`."""
-
-
 class LogFollower:
-    """What is known of the open batch from its log. Safe to use from several threads.
+    """Figures of the open batch from its log. Safe to use from several threads.
 
     Attributes:
-        count: segments seen.
-        coverage: the strain they hold.
+        count: entries read.
+        livetime: of their strain.
     """
 
-    def __init__(self, buffer: Logged) -> None:
+    def __init__(self, buffer: DataBuffer) -> None:
         self._buffer = buffer
         self._lock = threading.Lock()
         self._rates: deque[list[int]] = deque()  # [second, segments, bytes], ascending, over all batches
-        self._newest = 0  # the number in the newest name in there
+        self._newest = 0  # file number of the newest entry in there
         self._reset()
 
-    def update(self, most: int | None = None) -> LogFollower:
-        """Read what has been logged since the last time, or `most` entries of it; return itself.
+    def update(self, max_entries: int | None = None) -> LogFollower:
+        """Read the entries since the last update, about `max_entries` at most; return self.
 
         Raises:
+            Recovering: the batch is archived again and again meanwhile.
             DatastoreError: the log cannot be read.
         """
         with self._lock:
             for _ in range(3):
-                if self._buffer.stat().n_itm < self.count:
-                    self._reset()  # the batch was filed away since
-                if self._follow(most):
+                if self._buffer.stat().segments < self.count:
+                    self._reset()  # the batch was archived
+                if self._read_on(max_entries):
                     return self
-                self._reset()  # so it was, and the next one has grown longer already
-            raise Recovering("The batch is being changed.")
+                self._reset()  # the batch was archived, and its successor is already longer
+            raise Recovering("The batch is being archived; send it again.")
 
     def rates(self, now: float | None = None) -> list[tuple[int, int]]:
         """Segments and bytes that arrived in each of the last 60 whole seconds, oldest first."""
-        this = int(time.time() if now is None else now)
+        current = int(time.time() if now is None else now)
         with self._lock:
             known = {second: (segments, size) for second, segments, size in self._rates}
-        return [known.get(second, (0, 0)) for second in range(this - _SPAN, this)]
+        return [known.get(second, (0, 0)) for second in range(current - _HISTORY, current)]
 
     def recent(self) -> list[LoggedSegment]:
         """The newest entries, up to 64, oldest first."""
@@ -91,37 +82,37 @@ class LogFollower:
     def _reset(self) -> None:
         self.count = 0
         self.livetime = Livetime()
-        self._recent: deque[LoggedSegment] = deque(maxlen=64)
+        self._recent: deque[LoggedSegment] = deque(maxlen=_RECENT)
 
-    def _follow(self, most: int | None) -> bool:
-        """Read on; False where what follows is not the continuation of what was read."""
+    def _read_on(self, max_entries: int | None) -> bool:
+        """Read the next entries; False if they do not continue those already read."""
         read = 0
-        while most is None or read < most:
+        while max_entries is None or read < max_entries:
             last = self._recent[-1].name if self._recent else ""
             lines = 0
             for line in self._buffer.log(last, _PAGE):
                 entry = _entry.decode(line)
-                if entry.Id != self.count:
+                if entry.index != self.count:
                     return False
-                self._note(entry)
+                self._add(entry)
                 lines += 1
             read += lines
             if lines != _PAGE:
                 break
         return True
 
-    def _note(self, entry: LoggedSegment) -> None:
+    def _add(self, entry: LoggedSegment) -> None:
         self.count += 1
         self._recent.append(entry)
-        if entry.t0 is not None and entry.dt and entry.n:
-            self.livetime.add((entry.detector, entry.channel), entry.t0, entry.dt, entry.n)
+        if entry.t0 is not None and entry.dt and entry.samples:
+            self.livetime.add((entry.detector, entry.channel), entry.t0, entry.dt, entry.samples)
         if (number := file_number(entry.name)) <= self._newest:
             return
         self._newest = number
         second = number // 1_000_000_000  # names are the time of arrival, in nanoseconds
         if not self._rates or self._rates[-1][0] < second:
             self._rates.append([second, 0, 0])
-            while self._rates[0][0] < second - _SPAN:
+            while self._rates[0][0] < second - _HISTORY:
                 self._rates.popleft()
         self._rates[-1][1] += 1
         self._rates[-1][2] += entry.size

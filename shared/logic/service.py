@@ -1,16 +1,17 @@
-"""Datastore Logic: the Data Buffer with a policy in front of it."""
+"""Datastore Logic: a freeze policy in front of the Data Buffer."""
 
 from __future__ import annotations
 
 from shared.domain.freeze_policy import FreezePolicy
+from shared.domain.messages import Counts
 from shared.domain.state import FROZEN
 from shared.errors import FlushFailed, StorageFailed
-from shared.logic.data_buffer import Counts, DataBuffer
+from shared.logic.data_buffer import DataBuffer
 from shared.logic.log_follower import LogFollower
 
 
 class DatastoreLogic:
-    """What clients may do with a batch, and when. Safe to use from several threads.
+    """A `LogicAPI` over a Data Buffer. Safe to use from several threads.
 
     Args:
         buffer: the Data Buffer, in this process or across HTTP.
@@ -28,18 +29,18 @@ class DatastoreLogic:
         self.send = buffer.send
 
     def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
-        """Freeze the batch if the policy allows it; the counts it is frozen with, or None where it has to wait.
+        """Freeze the batch if the policy allows it; return its final counts, or None if it is too small.
 
-        A batch that is frozen already, by whoever, will never grow: waiting for it would never end.
+        A frozen batch is frozen again whatever its size, because it will never grow.
         """
         counts = self.buffer.stat()
         seconds = self.follower.update().livetime.longest_span if self.policy.min_seconds else 0.0
-        if not self.policy.allows(counts.buff_size, seconds) and self.buffer.dstat().dstatus != FROZEN:
+        if not self.policy.allows(counts.bytes, seconds) and self.buffer.dstat().status != FROZEN:
             return None
         return self.buffer.freeze(user, token, key)
 
     def flush(self, key: str = "") -> str:
-        """File the batch away and open the next one; the text of the Data Buffer's answer.
+        """Archive the batch and open the next one; return the text of the Data Buffer's answer.
 
         Raises:
             FlushFailed: the volume refused.

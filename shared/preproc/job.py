@@ -19,7 +19,7 @@ import msgspec
 from shared import config
 from shared.config import StoreConfig
 from shared.domain.records import utc_now
-from shared.errors import DatastoreError, error_response_for
+from shared.errors import DatastoreError
 from shared.failpoints import failpoint
 from shared.preproc import products
 from shared.preproc.products import File, Manifest
@@ -212,7 +212,7 @@ def main() -> int:
     try:
         make(config.store_from_env())
     except DatastoreError as error:
-        print(msgspec.json.encode({"code": error_response_for(error).code, "body": str(error)}).decode(), flush=True)
+        print(msgspec.json.encode({"code": error.code, "body": str(error)}).decode(), flush=True)
         return 1
     log.info("products in place after %.1f s", time.monotonic() - began)
     return 0

@@ -1,7 +1,7 @@
-"""Serves one function: `python -m shared.serve`, with FUNCTION_TARGET naming it and SERVURL or PORT the address.
+"""Serves one function: `python -m shared.serve`. FUNCTION_TARGET names the function, SERVURL or PORT the address.
 
-The functions-framework loads the function; this module chooses the server's settings that the framework's own
-command does not offer: graceful shutdown, a warm start, quiet logs, and for asynchronous functions the short way in.
+The functions-framework loads the function. This module sets up the server as the framework's own command cannot:
+graceful shutdown, a warm start, quiet logs, and asynchronous functions without the framework's layers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import flask
 import functions_framework
 
 from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
-from shared.web.asgi import ASGI_APPS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit code says whether that was the reason."""
+    """Serve until SIGTERM or SIGINT; return the exit code, 2 for a configuration error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     target = os.environ.get("FUNCTION_TARGET", "datastore")
     source = FUNCTIONS / target / "main.py"
@@ -38,21 +37,22 @@ def main() -> int:
         return 2
     if trust.mode(settings.host) == "exposed":
         log.warning(
-            "AUTHENTICATION IS OFF and %s is not this machine's own: whoever reaches it may write, freeze and clean. "
-            "AUTH_TOKENS or AUTH_ISSUER switches it on.",
+            "AUTHENTICATION IS OFF and other machines reach %s: all of them may write, freeze and clean. "
+            "Set AUTH_TOKENS or AUTH_ISSUER to switch it on, or SERVURL to 127.0.0.1.",
             settings.host,
         )
     app = functions_framework.create_app(target, str(source), "http")
-    # A signal ends the server, which then raises it again: by exiting on it, the store is closed in good order.
+    # The server ends on a signal and raises it again. Exiting then runs the handlers that close the store.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    # Imported only here: one process needs one of them.
+    # Imported only here, because a process needs one of them.
     if isinstance(app, flask.Flask):
         from shared.serve import gunicorn_server
 
         gunicorn_server.serve(app, settings.host, settings.port, limits)
     else:
         from shared.serve import uvicorn_server
+        from shared.web.asgi import ASGI_APPS
 
         uvicorn_server.serve(ASGI_APPS[target], settings.host, settings.port, limits)
     return 0

@@ -1,4 +1,4 @@
-"""gunicorn, as the synchronous functions are served: one process with threads, none of which waits for slow clients."""
+"""gunicorn for the synchronous functions: one process, whose threads never wait for slow clients."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 
 
 class _TimeoutWorker(ThreadWorker):
-    """A worker in which no thread waits for a request for longer than it is allowed to take.
-
-    After that time its connection is not read any more; what is being answered is answered to the end.
-    """
+    """A worker that stops reading a request after its timeout; the response is still written to its end."""
 
     limits = Limits()
 
     def init_process(self) -> None:
         self._since: dict[TConn, float] = {}
-        threading.Thread(target=self._watch, name="patience", daemon=True).start()
+        threading.Thread(target=self._watch, name="request-timeout", daemon=True).start()
         super().init_process()
 
     def handle(self, conn: TConn) -> object:
@@ -53,7 +50,7 @@ def serve(app: flask.Flask, host: str, port: int, limits: Limits) -> None:
 
     def warm(worker: Any) -> None:
         if app.test_client().get("/health/readiness").status_code == STARTUP_FAILED:
-            sys.exit(3)  # which gunicorn takes as: do not try again
+            sys.exit(3)  # gunicorn does not start another worker after this status
 
     class Server(BaseApplication):
         def load_config(self) -> None:

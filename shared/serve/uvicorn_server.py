@@ -1,4 +1,4 @@
-"""uvicorn, as the asynchronous functions are served: warm from the start, with bounds on what a connection may take."""
+"""uvicorn for the asynchronous functions: warm from the start, with bounds on time and headers of a connection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.config import Limits
 from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 from shared.errors import HeaderTooLarge, TooSlow
-from shared.web.app import error_response
+from shared.web.error_responses import error_response
 
 
 def serve(app: Any, host: str, port: int, limits: Limits) -> None:
     """Serve an ASGI application until a signal ends it."""
-    # The intake's thread makes many short system calls and wants the interpreter back after each; with the default
-    # of 5 ms it would wait for the event loop that long.
+    # The thread of group commit makes many short system calls, and needs the interpreter lock back after each. By
+    # default the event loop would keep it for 5 ms.
     sys.setswitchinterval(0.0005)
     _LimitedProtocol.limits = limits
     uvicorn.run(
@@ -29,7 +29,7 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
         port=port,
         log_level="warning",
         access_log=False,
-        proxy_headers=False,  # nobody asks who the client's proxy says it is
+        proxy_headers=False,  # X-Forwarded-For is not used
         backlog=2048,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
         timeout_keep_alive=KEEP_ALIVE,
@@ -42,10 +42,10 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
 
 
 class _CoalescingTransport:
-    """A connection on which all that is written in one turn of the loop leaves together.
+    """A transport that sends together what is written in one turn of the loop.
 
-    uvicorn writes an answer's head, then its body, and uvloop sends each at once: that is two system calls, and the
-    client wakes up for the first in vain.
+    uvicorn writes a response's head, then its body, and uvloop sends each at once. That would be two system calls, and
+    the client would wake up for the first in vain.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -62,7 +62,7 @@ class _CoalescingTransport:
         if self._waiting:
             data = b"".join(self._waiting)
             self._waiting.clear()
-            if not self._transport.is_closing():  # as when the client has gone since
+            if not self._transport.is_closing():  # the client may have closed it since
                 self._transport.write(data)
 
     def close(self) -> None:
@@ -74,10 +74,10 @@ class _CoalescingTransport:
 
 
 class _LimitedProtocol(HttpToolsProtocol):
-    """A connection that bounds how long a request's head is, and how long a request takes to arrive.
+    """A connection that bounds the size of a request's head, and the time in which a request arrives.
 
-    A request costs it next to nothing: it looks twice in `patience` seconds whether still the same one is arriving.
-    `scope` is the newest request's; it has a path once its head is complete.
+    One timer per connection, two ticks per timeout. A request still incomplete at the third tick is answered 408.
+    `scope` belongs to the newest request; it has a path once the head is complete.
     """
 
     limits = Limits()
@@ -86,8 +86,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, _CoalescingTransport(transport, self.loop)))
         self._app = self.app
         self._head = 0  # bytes of an unfinished head
-        self._seen: object = None  # the request that was arriving when last looked,
-        self._looks = 0  # and in how many looks it was
+        self._incomplete: object = None  # scope of the request that was incomplete at the last tick
+        self._ticks = 0  # at which it was
         self._timer = self.loop.call_later(self.limits.request_timeout / 2, self._check_progress)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,48 +96,48 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
-        if self._head > self.limits.header:  # of a head, or of a body: whose length is counted elsewhere
-            self.app = self._measured
+        if self._head > self.limits.header:  # of a head, or of a body, so the head is measured again
+            self.app = self._check_head
         super().data_received(data)
         if self.scope is not None and "path" in self.scope:
             self._head = 0
         elif self._head > self.limits.header:
-            self._break_off(self._too_long())
+            self._abort(self._header_too_large())
 
     def _check_progress(self) -> None:
-        unfinished = self.scope is None or "path" not in self.scope or self.cycle.more_body
-        if not unfinished:
-            self._looks = 0
-        elif self.scope is self._seen:
-            self._looks += 1
+        complete = self.scope is not None and "path" in self.scope and not self.cycle.more_body
+        if complete:
+            self._ticks = 0
+        elif self.scope is self._incomplete:
+            self._ticks += 1
         else:
-            self._seen, self._looks = self.scope, 1
-        if self._looks > 2:  # all the time between the first look and the third, and a little before
-            self._break_off(TooSlow(f"the request took longer than {self.limits.request_timeout:g} s to arrive"))
+            self._incomplete, self._ticks = self.scope, 1
+        if self._ticks > 2:  # the whole timeout lies between the first tick and the third
+            self._abort(TooSlow(f"the request must arrive within {self.limits.request_timeout:g} s"))
         else:
             self._timer = self.loop.call_later(self.limits.request_timeout / 2, self._check_progress)
 
-    def _too_long(self) -> HeaderTooLarge:
-        return HeaderTooLarge(f"the request line and headers are longer than {self.limits.header} bytes")
+    def _header_too_large(self) -> HeaderTooLarge:
+        return HeaderTooLarge(f"the request line and headers must have at most {self.limits.header} bytes")
 
-    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         lengths = (len(name) + len(value) + 4 for name, value in scope["headers"])
         if len(scope["raw_path"]) + len(scope["query_string"]) + sum(lengths) <= self.limits.header:
             await self._app(scope, receive, send)
             return
-        reply = error_response(self._too_long())
-        headers = [(b"content-type", reply.type.encode()), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        response = error_response(self._header_too_large())
+        headers = [(b"content-type", response.type.encode()), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    def _break_off(self, error: Exception) -> None:
-        """Answer, where nothing has been answered yet, and close; the function finds that the client is gone."""
+    def _abort(self, error: Exception) -> None:
+        """Answer with an error if no response has started, and close; the function sees a client that is gone."""
         cycle = self.cycle
         in_head = self.scope is None or "path" not in self.scope
         if (in_head or not cycle.response_started) and not self.transport.is_closing():
-            reply = error_response(error)
-            head = f"HTTP/1.1 {reply.status} Refused\r\ncontent-type: {reply.type}\r\n"
-            body = bytes(reply.body)  # type: ignore[arg-type]
+            response = error_response(error)
+            head = f"HTTP/1.1 {response.status} Refused\r\ncontent-type: {response.type}\r\n"
+            body = cast(bytes, response.body)
             self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         if cycle is not None:
             cycle.disconnected = True
@@ -146,7 +146,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
 
 class _WarmStart:
-    """Builds the function when the server starts, not with the first request, by asking whether it is ready."""
+    """Builds the function when the server starts, by a request to its readiness probe."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -156,14 +156,19 @@ class _WarmStart:
             await self._app(scope, receive, send)
             return
         await receive()
-        if await self._ask() == STARTUP_FAILED:
-            await send({"type": "lifespan.startup.failed", "message": "the function cannot be built, see above"})
+        if await self._readiness() == STARTUP_FAILED:
+            await send(
+                {
+                    "type": "lifespan.startup.failed",
+                    "message": "the function cannot be built, see above",
+                }
+            )
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _ask(self) -> int:
+    async def _readiness(self) -> int:
         status = 0
         path = "/health/readiness"
         scope: dict[str, object] = {

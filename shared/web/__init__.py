@@ -1,22 +1,24 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
-from shared.web.app import (
+from shared.web.app import App, run
+from shared.web.error_responses import error_response
+from shared.web.event_routes import dispatch_events, on_events
+from shared.web.messages import (
     JSON,
     NO_CONTENT,
-    App,
     Handler,
     Request,
     Response,
     Routes,
-    error_response,
-    in_words,
+    file,
+    idempotency_key,
     json,
     json_list,
+    name_list,
     pagination,
     read_json,
-    run,
+    status_update,
     text,
-    with_resp,
 )
 
 __all__ = [
@@ -27,13 +29,17 @@ __all__ = [
     "Request",
     "Response",
     "Routes",
+    "dispatch_events",
     "error_response",
-    "in_words",
+    "file",
+    "idempotency_key",
     "json",
     "json_list",
+    "name_list",
+    "on_events",
     "pagination",
     "read_json",
     "run",
+    "status_update",
     "text",
-    "with_resp",
 ]

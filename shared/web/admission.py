@@ -1,4 +1,4 @@
-"""Room in memory for the bodies of requests under way: each is bounded, and so are all of them together."""
+"""Memory budget for request bodies: each is bounded, and so is their sum in this process."""
 
 from __future__ import annotations
 
@@ -9,51 +9,49 @@ from shared.errors import BodyTooLarge, Busy
 
 
 class BodyBudget:
-    """What one process holds of bodies, from their first byte until they are answered. Safe to use from several
-    threads.
-    """
+    """Memory for the bodies in flight, from their first byte to their answer. Safe to use from several threads."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._held = 0
+        self._reserved = 0
         self._lock = threading.Lock()
 
-    def change(self, by: int) -> None:
-        """Take or give back so many bytes.
+    def change(self, size: int) -> None:
+        """Reserve `size` bytes, or return them if negative.
 
         Raises:
-            Busy: other requests' bodies leave no room.
+            Busy: the bodies of other requests use the budget.
         """
         with self._lock:
-            if by > 0 and self._held + by > self.limits.total_bodies:
-                raise Busy("The bodies of other requests fill the memory there is for them.")
-            self._held += by
+            if size > 0 and self._reserved + size > self.limits.total_bodies:
+                raise Busy("The bodies of other requests use all memory for bodies; send it again.")
+            self._reserved += size
 
 
 class Reservation:
-    """One request's part of a room."""
+    """One request's share of a budget."""
 
-    __slots__ = ("budget", "length")
+    __slots__ = ("_budget", "_size")
 
-    def __init__(self, room: BodyBudget) -> None:
-        self.budget = room
-        self.length = 0
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self._size = 0
 
-    def reserve(self, length: int) -> None:
-        """Take room for a body of `length` bytes, unless so much is held already.
+    def reserve(self, size: int) -> None:
+        """Grow to a body of `size` bytes; a smaller size changes nothing.
 
         Raises:
             BodyTooLarge: no body may be that long.
-            Busy: it may, and there is no room now.
+            Busy: the bodies of other requests use the budget.
         """
-        if length > self.budget.limits.body:
-            raise BodyTooLarge(f"the body is longer than {self.budget.limits.body} bytes")
-        if length > self.length:
-            self.budget.change(length - self.length)
-            self.length = length
+        if size > self._budget.limits.body:
+            raise BodyTooLarge(f"the body must have at most {self._budget.limits.body} bytes")
+        if size > self._size:
+            self._budget.change(size - self._size)
+            self._size = size
 
     def release(self) -> None:
-        """Give all of it back."""
-        if self.length:
-            self.budget.change(-self.length)
-            self.length = 0
+        """Return all of it."""
+        if self._size:
+            self._budget.change(-self._size)
+            self._size = 0

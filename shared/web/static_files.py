@@ -1,4 +1,4 @@
-"""Static files: pages and their assets, served from a package's folder; nothing is loaded from elsewhere."""
+"""Static files: pages and their assets, served from a package's folder; pages load nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources.abc import Traversable
 
 from shared import auth
-from shared.web.app import Handler, Request, Response
+from shared.web.messages import Handler, Request, Response, file
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -22,17 +22,16 @@ _POLICY = (
 
 
 def serve_file(path: Traversable) -> Handler:
-    """A handler that answers with a file, open to everyone."""
+    """Make a handler that responds with a file, without authentication."""
     headers = {
         "Cache-Control": "no-cache" if path.name.endswith(".html") else "max-age=300",
         "Content-Security-Policy": _POLICY,
-        "X-Content-Type-Options": "nosniff",
     }
     type = _TYPES[path.name[path.name.rindex(".") :]]
     content = cache(path.read_bytes)
 
     @auth.requires(auth.OPEN)
     def serve(request: Request) -> Response:
-        return Response(content(), type=type, headers=headers)
+        return file(content(), type, headers)
 
     return serve

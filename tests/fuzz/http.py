@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.errors import ERROR_RESPONSES
+from shared.web.error_responses import ERROR_RESPONSES
 from tests.fuzz.test_targets import changed
 from tests.harness import FUNCTION_OF, Store, http, segment
 

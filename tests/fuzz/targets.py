@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from shared import events
-from shared.auth.guard import read_tokens
 from shared.auth.jwt_verifier import scopes_in
-from shared.domain.messages import status_update
+from shared.auth.tokens import read_tokens
 from shared.domain.records import OPEN, WRITE, Record
 from shared.domain.segment import parse
 from shared.domain.state import State
@@ -26,6 +25,7 @@ from shared.storage.checkpoint import parse as parse_checkpoint
 from shared.storage.dedup import DedupSnapshot
 from shared.volume.posix import AppendFile
 from shared.volume.spool import read_payload
+from shared.web.messages import status_update
 
 _folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -47,7 +47,7 @@ def update(data: bytes) -> None:
         found = status_update(data)
     except BadRequest:
         return
-    assert found.dstatus in ("FROZEN", "OPERATIONAL")
+    assert found.status in ("FROZEN", "OPERATIONAL")
 
 
 def event(data: bytes) -> None:

@@ -1,0 +1,93 @@
+"""HTTP statuses of errors: the one table that pairs an error with a status and a Retry-After."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import msgspec
+
+from shared import metrics
+from shared.domain.messages import ErrorBody
+from shared.errors import (
+    BadRequest,
+    BadSegment,
+    BodyTooLarge,
+    BufferFrozen,
+    Busy,
+    DatastoreError,
+    FlushFailed,
+    Forbidden,
+    HeaderTooLarge,
+    JournalDamaged,
+    NoSuchFile,
+    NoSuchRoute,
+    NotFrozen,
+    OutcomeUnknown,
+    PreprocUnavailable,
+    Recovering,
+    SigningKeysUnavailable,
+    StorageFailed,
+    TooSlow,
+    Unauthenticated,
+    Unprocessable,
+    UpstreamFailed,
+    WrongMethod,
+)
+from shared.web.messages import Response
+
+log = logging.getLogger(__name__)
+
+
+class ErrorResponse(NamedTuple):
+    """HTTP status of an error, and the seconds a client should wait before it retries."""
+
+    status: int
+    retry_after: int | None = None
+
+
+ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
+    BadSegment: ErrorResponse(400),
+    BadRequest: ErrorResponse(400),
+    Unprocessable: ErrorResponse(422),  # the status of FastAPI, in the original
+    Unauthenticated: ErrorResponse(401),
+    Forbidden: ErrorResponse(403),
+    NoSuchRoute: ErrorResponse(404),
+    NoSuchFile: ErrorResponse(404),
+    WrongMethod: ErrorResponse(405),
+    TooSlow: ErrorResponse(408),
+    BodyTooLarge: ErrorResponse(413),
+    HeaderTooLarge: ErrorResponse(431),
+    BufferFrozen: ErrorResponse(503, 10),
+    Busy: ErrorResponse(503, 1),
+    OutcomeUnknown: ErrorResponse(503, 1),
+    Recovering: ErrorResponse(503, 1),
+    NotFrozen: ErrorResponse(409),
+    PreprocUnavailable: ErrorResponse(503, 60),
+    JournalDamaged: ErrorResponse(503, 60),
+    StorageFailed: ErrorResponse(507, 10),
+    FlushFailed: ErrorResponse(500, 10),  # the original's `Broken FS`
+    SigningKeysUnavailable: ErrorResponse(503, 5),
+    UpstreamFailed: ErrorResponse(502, 1),
+    Exception: ErrorResponse(500),
+}
+"""A subclass that is not listed is answered as its nearest listed ancestor."""
+
+
+def error_response_for(error: Exception) -> ErrorResponse:
+    """The table's row for an error."""
+    return next(ERROR_RESPONSES[cls] for cls in type(error).__mro__ if cls in ERROR_RESPONSES)
+
+
+def error_response(error: Exception) -> Response:
+    """The response to an error: its code and text as JSON. An unforeseen error is logged, and its text withheld."""
+    status, retry_after = error_response_for(error)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    code, message = DatastoreError.code, "internal error; the log of this process has details"
+    if isinstance(error, DatastoreError):
+        code, message = error.code, str(error)
+        headers.update(error.headers)
+    else:
+        log.error("unforeseen error", exc_info=error)
+    metrics.REFUSALS.labels(code).inc()
+    return Response(msgspec.json.encode(ErrorBody(code, message)), status, headers=headers)

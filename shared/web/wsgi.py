@@ -1,0 +1,58 @@
+"""WSGI: serves routes on threads, as a target of functions-framework. The only module that knows Flask."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+import flask
+
+from shared.config import Limits
+from shared.errors import BadRequest, TooSlow
+from shared.web.admission import Reservation
+from shared.web.app import App
+from shared.web.error_responses import error_response
+from shared.web.exchange import Exchange
+from shared.web.messages import Response
+
+
+def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
+    """Make a synchronous functions-framework target, for plain handlers only; arguments as in `asgi.asgi_target`."""
+    app = functools.cache(build)
+
+    def target(request: flask.Request) -> flask.Response:
+        exchange: Exchange | None = None
+        try:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            exchange = Exchange(app(), request.method, request.path, headers, request.args)
+            if exchange.reservation is not None:
+                exchange.accept_body(_read_body(request, exchange.reservation, app().limits))
+            response = exchange.handler(exchange.request)
+            assert isinstance(response, Response), "a WSGI target takes plain handlers only"
+        except Exception as error:
+            response = error_response(error)
+        finally:
+            if exchange is not None:
+                exchange.finish()
+        answer = flask.Response(response.body, response.status, dict(response.headers), content_type=response.type)
+        if response.status == 204:
+            del answer.headers["Content-Type"]
+        return answer
+
+    target.__name__ = target.__qualname__ = name  # the framework registers a function by its name
+    return target
+
+
+def _read_body(request: flask.Request, reservation: Reservation, limits: Limits) -> bytes:
+    reservation.reserve(request.content_length or 0)
+    if "Transfer-Encoding" in request.headers:
+        reservation.reserve(limits.body)  # its length is not declared
+    began = time.monotonic()
+    body = request.stream.read(limits.body + 1)
+    if len(body) < (request.content_length or 0):  # the client closed the connection, or the server after a timeout
+        if time.monotonic() - began < limits.request_timeout / 2:
+            raise BadRequest("the client closed the connection before the end of the body")
+        raise TooSlow(f"the request must arrive within {limits.request_timeout:g} s")
+    reservation.reserve(len(body))
+    return body
