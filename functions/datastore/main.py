@@ -86,7 +86,7 @@ def build() -> web.App:
     committer = GroupCommitter(settings, writer.commit)
     atexit.register(committer.close)  # before the maintenance closes the writer, because handlers run in reverse order
     mode = config.auth_from_env().mode(settings.host)
-    return web.App(routes(writer, committer, preproc, mode), writer.check)
+    return web.App(routes(writer, committer, preproc, mode), writer.check_ready)
 
 
 datastore = functions_framework.aio.http(asgi_target("datastore", build))

@@ -21,15 +21,17 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
     def train(request: web.Request) -> web.Response:
         operator = web.read_json(request.body, TrainRequest)
         identity = request.identity_for_record(operator.user, operator.token)
-        counts = logic.freeze(*identity, web.idempotency_key(request.headers))
-        if counts is None:
+        done = logic.freeze(*identity, request.origin())
+        if done is None:
             return web.json({"resp": "WAITING"})
-        return web.json({"resp": "FROZEN", "n_f": counts.segments, "bt_wrt": counts.bytes})
+        # A repeated freeze may be of a batch that is archived by now: the state is that of the open one.
+        answer = {"resp": done.status, "n_f": done.segments, "bt_wrt": done.bytes}
+        return web.json({**answer, "batch": done.batch} if done.batch else answer)
 
     @auth.requires(auth.WRITE)
     async def streamdata(request: web.Request) -> web.Response:
         try:
-            answer = await logic.send(request.body, web.idempotency_key(request.headers))
+            answer = await logic.send(request.body, request.origin())
         except BufferFrozen as error:
             return web.json({"resp": "FROZEN", "body": str(error)})
         return web.json({"resp": "CREATED", "body": answer})
@@ -37,7 +39,7 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
     def clean(request: web.Request) -> web.Response:
         web.read_json(request.body, CleanRequest)
         try:
-            return web.json({"resp": "CLEANED", "body": logic.flush(web.idempotency_key(request.headers))})
+            return web.json({"resp": "CLEANED", "body": logic.flush(request.origin())})
         except FlushFailed as error:
             return web.json({"resp": "FS ERR", "body": str(error)})
 

@@ -17,11 +17,11 @@ def routes(committer: GroupCommitter) -> web.Routes:
     """The routes of ingest."""
 
     async def send(request: web.Request) -> web.Response:
-        stored = await committer.submit(request.body, web.idempotency_key(request.headers))
+        stored = await committer.submit(request.body, request.origin())
         return web.json(stored_answer(stored), 201)
 
     async def on_segment(request: web.Request, event: events.Event) -> None:
-        await committer.submit(event.data, event.key)
+        await committer.submit(event.data, request.origin(event))
 
     handler = auth.requires(auth.WRITE)(web.on_events({events.SEGMENT: on_segment}, send))
     return {("POST", "/"): handler, ("POST", "/sendF"): handler}

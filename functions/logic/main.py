@@ -21,7 +21,7 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     @auth.requires(auth.WRITE)
     async def stream(request: web.Request) -> web.Response:
         try:
-            return web.text(await logic.send(request.body, web.idempotency_key(request.headers)), 201)
+            return web.text(await logic.send(request.body, request.origin()), 201)
         except BufferFrozen as error:
             return plain_text_error(error)
 
@@ -29,12 +29,12 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     def freeze(request: web.Request) -> web.Response:
         update = web.status_update(request.body)
         identity = request.identity_for_record(update.user, update.token)
-        counts = logic.freeze(*identity, web.idempotency_key(request.headers))
+        counts = logic.freeze(*identity, request.origin())
         return web.text("Waiting for more incoming data.") if counts is None else web.json(counts, 201)
 
     def flush(request: web.Request) -> web.Response:
         try:
-            return web.Response(logic.flush(web.idempotency_key(request.headers)).encode(), 201)
+            return web.Response(logic.flush(request.origin()).encode(), 201)
         except FlushFailed as error:
             return plain_text_error(error)
 

@@ -8,11 +8,17 @@ import msgspec
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.domain.commit import CommitRequest
+from shared.domain.request_key import Origin, RequestKey
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
-from shared.storage.writer import Committed, Writer
+from shared.storage.writer import Writer
 from shared.web.asgi import asgi_target
+
+
+class _PassedOn(msgspec.Struct):
+    by: str = ""
+    key: RequestKey | None = None
 
 
 class _Commit(msgspec.Struct):
@@ -31,10 +37,10 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     def on_freeze(request: web.Request, event: events.Event) -> web.Response:
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        return _answer(writer.set_status(*identity, update.status, event.key))
+        return web.json(writer.set_status(*identity, update.status, _origin(event)))
 
     def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
-        return _answer(writer.archive_batch(event.key))
+        return web.json(writer.archive_batch(_origin(event)))
 
     on_single_event = web.on_events(
         {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
@@ -53,8 +59,10 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
 
 
-def _answer(done: Committed) -> web.Response:
-    return web.json({"n_itm": done.state.segments, "buff_size": done.state.bytes, "archive": done.archive})
+def _origin(event: events.Event) -> Origin:
+    """The origin that the calling function passes on; by default the event itself."""
+    passed_on = web.read_json(event.data or b"{}", _PassedOn)
+    return Origin(passed_on.by, passed_on.key or RequestKey(event.source, event.id))
 
 
 def build() -> web.App:
@@ -65,7 +73,7 @@ def build() -> web.App:
     outbox = Outbox(settings, writer, EventSink.from_config(settings).publish)
     maintenance = Maintenance(writer, [outbox.deliver])
     maintenance.start()
-    return web.App(routes(writer, maintenance), writer.check, config.writer_limits())
+    return web.App(routes(writer, maintenance), writer.check_ready, config.writer_limits())
 
 
 writer = functions_framework.aio.http(asgi_target("writer", build))

@@ -11,6 +11,7 @@ import msgspec
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ServiceEndpoints
+from shared.domain.commit import Committed
 from shared.domain.messages import (
     ArchiveList,
     ArchiveSummary,
@@ -21,6 +22,8 @@ from shared.domain.messages import (
     Product,
     ProductList,
 )
+from shared.domain.request_key import ANONYMOUS, Origin
+from shared.domain.state import FROZEN
 from shared.errors import (
     BufferFrozen,
     DatastoreError,
@@ -35,7 +38,13 @@ from shared.errors import (
 
 T = TypeVar("T")
 
+_ON_BEHALF_OF = "Datastore-On-Behalf-Of"
 _error = msgspec.json.Decoder(ErrorBody)
+
+
+class _Decided(msgspec.Struct):
+    status: str = msgspec.field(name="state", default=FROZEN)
+    batch: int = 0
 
 
 class RemoteProducts:
@@ -93,20 +102,26 @@ class ServiceClient:
         response = http.request("GET", url, self._token.headers(), None, self._timeout)
         return _successful(url, response, (200, 204)).body
 
-    def post(self, endpoint: str, body: bytes, key: str = "", success: tuple[int, ...] = (201,)) -> http.HttpResponse:
+    def post(
+        self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS, success: tuple[int, ...] = (201,)
+    ) -> http.HttpResponse:
         """POST; return a response with a status in `success`. Errors as `get`."""
         url = self._urls[endpoint]
-        return _successful(url, http.request("POST", url, self._headers(key), body, self._timeout), success)
+        return _successful(url, http.request("POST", url, self._headers(origin), body, self._timeout), success)
 
-    async def post_async(self, endpoint: str, body: bytes, key: str = "") -> str:
+    async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """POST from the event loop; return the text of a 201. Errors as `get`."""
         url = self._urls[endpoint]
-        response = await http.post_async(url, self._headers(key), body, self._timeout)
+        response = await http.post_async(url, self._headers(origin), body, self._timeout)
         return _successful(url, response, (201,)).body.decode(errors="replace")
 
-    def _headers(self, key: str) -> Mapping[str, str]:
+    def _headers(self, origin: Origin) -> Mapping[str, str]:
         headers = {"Content-Type": "application/json", **self._token.headers()}
-        return {**headers, "Idempotency-Key": key} if key else headers
+        if origin.key:
+            headers["Idempotency-Key"] = origin.key.id
+        if origin.by:
+            headers[_ON_BEHALF_OF] = origin.by
+        return headers
 
 
 def _successful(url: str, response: http.HttpResponse, success: tuple[int, ...]) -> http.HttpResponse:
@@ -159,13 +174,13 @@ class _RemoteBatch:
         """The status and the operator."""
         return _decode(self._client.get(self._desc), Description)
 
-    def names(self, after: str = "", limit: int | None = None) -> Iterable[str]:
+    def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[str]:
         """File names in order of arrival."""
-        return _decode(self._client.get(self._names, after=after, limit=limit), NameList).names or []
+        return _decode(self._client.get(self._names, after=after, limit=limit, batch=batch), NameList).names or []
 
-    async def send(self, body: bytes, key: str = "") -> str:
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """Store a segment; return the text of the answer."""
-        return await self._client.post_async(self._send, body, key)
+        return await self._client.post_async(self._send, body, origin)
 
 
 class RemoteBuffer(_RemoteBatch):
@@ -174,9 +189,9 @@ class RemoteBuffer(_RemoteBatch):
     def __init__(self, endpoints: ServiceEndpoints) -> None:
         super().__init__(endpoints, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
 
-    def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
+    def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[bytes]:
         """As `DataBuffer.log`."""
-        body = self._client.get("ENDP_DUMP", after=after, limit=limit)
+        body = self._client.get("ENDP_DUMP", after=after, limit=limit, batch=batch)
         return map(bytes, _decode(body, list[msgspec.Raw])) if body else []
 
     def segment(self, name: str) -> bytes:
@@ -190,14 +205,16 @@ class RemoteBuffer(_RemoteBatch):
         """As `DataBuffer.archives`."""
         return _decode(self._client.get("ENDP_ARCHIVES"), ArchiveList).archives
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts:
-        """As `DataBuffer.freeze`."""
-        self._client.post("ENDP_UPD_DESC", msgspec.json.encode({"user": user, "token": token}), key)
-        return self.stat()  # a frozen batch does not change
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+        """As `DataBuffer.freeze`. The original's answer does not name batch and state: there the batch is frozen."""
+        body = msgspec.json.encode({"user": user, "token": token})
+        answer = _decode(self._client.post("ENDP_UPD_DESC", body, origin).body, _Decided)
+        counts = self.stat()  # a frozen batch does not change
+        return Committed(counts.segments, counts.bytes, answer.status, answer.batch)
 
-    def cleanall(self, key: str = "") -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.cleanall`."""
-        return self._client.post("ENDP_CLEAN", b"{}", key).body.decode(errors="replace")
+        return self._client.post("ENDP_CLEAN", b"{}", origin).body.decode(errors="replace")
 
 
 class RemoteLogic(_RemoteBatch):
@@ -206,12 +223,12 @@ class RemoteLogic(_RemoteBatch):
     def __init__(self, endpoints: ServiceEndpoints) -> None:
         super().__init__(endpoints, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
         """As `LogicAPI.freeze`."""
         body = msgspec.json.encode({"user": user, "token": token})
-        response = self._client.post("DS_FREEZE", body, key, success=(200, 201))
-        return _decode(response.body, Counts) if response.status == 201 else None
+        response = self._client.post("DS_FREEZE", body, origin, success=(200, 201))
+        return _decode(response.body, Committed) if response.status == 201 else None
 
-    def flush(self, key: str = "") -> str:
+    def flush(self, origin: Origin = ANONYMOUS) -> str:
         """As `LogicAPI.flush`."""
-        return self._client.post("DS_FLUSH", b"{}", key).body.decode(errors="replace")
+        return self._client.post("DS_FLUSH", b"{}", origin).body.decode(errors="replace")

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import field
 
-from shared.domain.request_key import RequestKey
+from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN
 
 
@@ -46,7 +46,7 @@ class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     code: str = ""
 
 
-class Committed(msgspec.Struct, gc=False, frozen=True):
+class Committed(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     """The decision about a freeze or cleanall; the first one where the request was repeated.
 
     Attributes:
@@ -58,8 +58,8 @@ class Committed(msgspec.Struct, gc=False, frozen=True):
 
     segments: int = field(name="n_itm")
     bytes: int = field(name="buff_size")
-    status: str = field(name="state")
-    batch: int
+    status: str = field(name="state", default="")
+    batch: int = 0
     archive: str = ""
 
 
@@ -69,10 +69,8 @@ class WriterAPI(Protocol):
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
         """Decide about a group of segments; on return the new ones are durable, counted and visible."""
 
-    def set_status(
-        self, user: str, token: str, status: str = FROZEN, key: RequestKey | None = None, by: str = ""
-    ) -> Committed:
-        """Freeze the batch, or set its state explicitly; a repeated `key` of the same principal changes nothing."""
+    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
+        """Freeze the batch, or set its state explicitly; a repetition of the same origin changes nothing."""
 
-    def archive_batch(self, key: RequestKey | None = None, by: str = "") -> Committed:
-        """Archive the batch and open the next one; a repeated `key` of the same principal changes nothing."""
+    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
+        """Archive the batch and open the next one; a repetition of the same origin changes nothing."""

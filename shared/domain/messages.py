@@ -8,19 +8,29 @@ from __future__ import annotations
 import msgspec
 from msgspec import field
 
-from shared.domain.commit import CommitResult
+from shared.domain.commit import CommitResult, Committed
 from shared.domain.state import FROZEN, NOBODY
 
-CLEANED = {"code": "STAT_UPD", "body": "Buffer cleaned"}
-"""The answer to a cleanall."""
+CLEANED: dict[str, object] = {"code": "STAT_UPD", "body": "Buffer cleaned"}
+"""The original's answer to a cleanall."""
 
 
-def stored_answer(stored: CommitResult) -> dict[str, str]:
+def cleaned_answer(done: Committed) -> dict[str, object]:
+    """The answer to a cleanall: which batch went to which archive, and the state of the open one now."""
+    return {**CLEANED, "batch": done.batch, "archive": done.archive, "state": done.status}
+
+
+def updated_answer(done: Committed) -> dict[str, object]:
+    """The answer to a freeze: which batch it was about, and the state of the open one now."""
+    return {"code": "STAT_UPD", "body": "Table updated", "batch": done.batch, "state": done.status}
+
+
+def stored_answer(stored: CommitResult) -> dict[str, object]:
     """The answer to a stored segment."""
     return {"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}
 
 
-def as_json_text(answer: dict[str, str]) -> str:
+def as_json_text(answer: dict[str, object]) -> str:
     """An answer as the text that Datastore Logic passes on."""
     return msgspec.json.encode(answer).decode()
 

@@ -22,6 +22,21 @@ class RequestKey(NamedTuple):
         return f"{self.source} {self.id}" if self.source else self.id
 
 
+class Origin(NamedTuple):
+    """Where a request comes from.
+
+    Attributes:
+        by: name of the principal that sent it; empty where authentication is off.
+        key: the name that the principal gave it, if any.
+    """
+
+    by: str = ""
+    key: RequestKey | None = None
+
+
+ANONYMOUS = Origin()
+
+
 class KeyedDecision(NamedTuple):
     """A freeze or cleanall that was decided under a key.
 

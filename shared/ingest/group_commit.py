@@ -11,20 +11,24 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from shared import metrics
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.request_key import ANONYMOUS, Origin
+from shared.domain.sampling import gps_from_unix
 from shared.domain.segment import parse
-from shared.errors import BufferFrozen, Busy, DatastoreError, OutcomeUnknown, Recovering
+from shared.errors import BufferFrozen, Busy, DatastoreError, KeyReused, KeysFull, OutcomeUnknown, Recovering
 from shared.ingest.spool_writer import SpoolWriter
 from shared.volume.layout import Layout
 from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 log = logging.getLogger(__name__)
 
+AHEAD = 60.0  # seconds by which a segment may be ahead of the clock; Unix times are ten years ahead
 GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its syncs, and delays the next one
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
@@ -32,7 +36,7 @@ Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 class _PendingSegment(NamedTuple):
     payload: bytes
     about: tuple[str, str, float, float, int]  # detector, channel, t0, dt, samples
-    key: str
+    origin: Origin
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
 
@@ -55,21 +59,22 @@ class GroupCommitter:
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
-    def submit(self, payload: bytes, key: str = "") -> Awaitable[CommitResult]:
+    def submit(self, payload: bytes, origin: Origin = ANONYMOUS) -> Awaitable[CommitResult]:
         """Store one segment; when the returned future is done, the segment is durable, counted and visible.
 
         Not a coroutine, because that would keep the decoded samples, four times the payload, while it waits.
 
         Args:
             payload: the body as received; it becomes the file.
-            key: idempotency key; the same key again is answered like the first time.
+            origin: the principal, and the request's key; a repetition is answered like the first time.
 
         Raises:
             BadSegment: the payload is not a segment.
             BufferFrozen, StorageFailed: it is not stored.
             Busy: the queue is full, or the writer is busy; it is not stored.
             OutcomeUnknown: the writer did not answer in time; it is stored once, or not.
-            Recovering, JournalDamaged: it is not stored.
+            KeyReused: the key named another payload before; it is not stored.
+            KeysFull, ClockWrong, Recovering, JournalDamaged: it is not stored.
         """
         segment = parse(payload, self._config.max_samples)
         if self._queue.qsize() >= self._config.queue_length:
@@ -78,8 +83,10 @@ class GroupCommitter:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CommitResult] = loop.create_future()
+        if segment.t0 > gps_from_unix(time.time()) + AHEAD:
+            metrics.AHEAD.inc()
         about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
-        self._queue.put(_PendingSegment(payload, about, key, loop, future))
+        self._queue.put(_PendingSegment(payload, about, origin, loop, future))
         return future
 
     def check(self) -> None:
@@ -180,10 +187,14 @@ def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult |
 
 
 def _commit_request(item: _PendingSegment, p: SpoolPosition) -> CommitRequest:
-    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.key, *item.about)
+    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.origin.key, *item.about, by=item.origin.by)
 
 
 def _outcome(result: CommitResult) -> CommitResult | Exception:
-    if result.code == "FROZEN":
+    if result.code == BufferFrozen.code:
         return BufferFrozen()
+    if result.code == KeyReused.code:
+        return KeyReused(f"the key named another payload before, {result.name} of {result.size} bytes; use a new key")
+    if result.code == KeysFull.code:
+        return KeysFull("The store holds as many keys as it may; freeze and clean the batch, or send without a key.")
     return OutcomeUnknown("The segment was given up; send it again with its key.") if result.code else result

@@ -123,7 +123,7 @@ class _SpectrogramBatch:
             samples = joining.samples(self._data, piece)
             runs = constant_runs(samples, stream.rate)
             for first, n in runs:
-                run = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
+                run: dict[str, object] = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
                 reports.append(self._report(run, "no signal", f"{n} equal samples"))
             for first, n in between(runs, len(samples)):
                 part = joining.part_of(stream, piece, first, n)

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import field
 
 from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record
-from shared.domain.request_key import KeyedDecision, RequestKey
+from shared.domain.request_key import KeyedDecision, Origin, RequestKey
 from shared.storage import journal
 from shared.volume.posix import AppendFile
 
@@ -167,8 +167,11 @@ class DedupIndex:
                         return record
         return None
 
-    def decision_by_key(self, kind: str, by: str, key: RequestKey) -> KeyedDecision | None:
-        """The freeze (UPDATE) or cleanall (CLEAN) decided for this principal under this key."""
+    def decision(self, kind: str, origin: Origin) -> KeyedDecision | None:
+        """The freeze (UPDATE) or cleanall (CLEAN) that a request of this origin repeats."""
+        by, key = origin
+        if key is None:
+            return None
         return self._decisions.get((kind, by, key)) or self._decisions.get((kind, "", key.legacy_text))
 
     def by_position(self, spool: str, offset: int) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from shared.config import StoreConfig
 from shared.domain.records import Record, file_name, file_number
@@ -31,6 +31,23 @@ from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
+
+
+class Page(NamedTuple):
+    """Segments of a batch in order of arrival: for each its line in the log, and its file's name."""
+
+    batch: int
+    entries: Iterator[tuple[bytes, str]]
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The file names."""
+        return (name for _, name in self.entries)
+
+    @property
+    def lines(self) -> Iterator[bytes]:
+        """The log's lines, JSON objects without a newline."""
+        return (line for line, _ in self.entries)
 
 
 class BatchReader:
@@ -64,7 +81,7 @@ class BatchReader:
 
     def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[str]:
         """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
-        return (name for _, name in self._segments(after, limit, batch))
+        return self.page(after, limit, batch).names
 
     def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[bytes]:
         """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
@@ -80,11 +97,7 @@ class BatchReader:
             Recovering: the store has not started yet.
             JournalDamaged: while iterating, at a line that does not check.
         """
-        return (line for line, _ in self._segments(after, limit, batch))
-
-    def batch(self) -> int:
-        """Number of the open batch. Errors as `stat`."""
-        return counters.read(self._layout.counters).batch
+        return self.page(after, limit, batch).lines
 
     def segment(self, name: str) -> bytes:
         """A stored segment of the open batch, as it was received.
@@ -109,13 +122,14 @@ class BatchReader:
 
     def _record(self, name: str) -> Record | None:
         before = file_name(max(file_number(name) - 1, 0))
-        return next((journal.decode(line) for line, found in self._segments(before, 1) if found == name), None)
+        return next((journal.decode(line) for line, found in self.page(before, 1).entries if found == name), None)
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
         return [{"name": name, **_counts(path)} for name, path in newest_archives(self._layout, limit)]
 
-    def _segments(self, after: str, limit: int | None, batch: int | None = None) -> Iterator[tuple[bytes, str]]:
+    def page(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Page:
+        """The batch's segments in order of arrival; see `log` for the arguments and errors."""
         if after:
             _check_name(after, "after")
         path = self._layout.journal
@@ -126,24 +140,23 @@ class BatchReader:
                 raise Recovering("The store has no journal yet.") from None
             except OSError as error:
                 raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
-            count = self._count() if self._count else self._acknowledged(file)
-            if batch is not None and (first := journal.read_record(file, 0)) is not None and first.batch != batch:
+            first = journal.read_record(file, 0)
+            if first is None:
+                raise JournalDamaged(f"{file.name}: damaged at byte 0")
+            if batch not in (None, first.batch):
                 file.close()
-                raise BatchChanged(
-                    f"batch {batch} is not open any more, batch {first.batch} is; begin again without `after`"
-                )
+                raise BatchChanged(f"batch {batch} is not open, batch {first.batch} is; begin again without `after`")
+            count = self._count() if self._count else self._acknowledged(first.batch)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
-                return _closing(file, journal.stored_segments(file, count=count, after=after, limit=limit))
+                entries = journal.stored_segments(file, count=count, after=after, limit=limit)
+                return Page(first.batch, _closing(file, entries))
             file.close()
         raise Recovering("The batch is being changed.")
 
-    def _acknowledged(self, file: BinaryIO) -> int:
-        first = journal.read_record(file, 0)
-        if first is None:
-            raise JournalDamaged(f"{file.name}: damaged at byte 0")
+    def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
         # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
-        return counted.segments if counted.batch == first.batch else 0
+        return counted.segments if counted.batch == batch else 0
 
 
 def _counts(path: str) -> dict[str, object]:

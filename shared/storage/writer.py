@@ -22,7 +22,7 @@ from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
 from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, file_number, utc_now
-from shared.domain.request_key import RequestKey
+from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
 from shared.errors import ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
@@ -157,31 +157,29 @@ class Writer:
         failpoint("commit.reply")
         return results
 
-    def set_status(
-        self, user: str, token: str, status: str = FROZEN, key: RequestKey | None = None, by: str = ""
-    ) -> Committed:
+    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
         """Freeze the batch, or set its state explicitly, with the operator on record.
 
-        A repeated `key` of the same principal changes nothing: the first decision is returned, with the state now.
+        A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
             StorageFailed, Busy, Recovering, JournalDamaged: the state is as before.
         """
         self.check()
         with self._transaction():
-            if key and (earlier := self._machine.dedup.decision_by_key(UPDATE, by, key)):
+            if earlier := self._machine.dedup.decision(UPDATE, origin):
                 return self._committed(earlier.batch)
-            self._append_one(self._machine.record(UPDATE, key=key, by=by, status=status, user=user, token=token))
+            self._append_one(self._machine.record(UPDATE, **origin._asdict(), status=status, user=user, token=token))
             failpoint("freeze.synced")
             self._publisher.publish_staged_views(self._machine.state)
             done = self._committed(self._machine.state.batch)
         self.on_change()
         return done
 
-    def archive_batch(self, key: RequestKey | None = None, by: str = "") -> Committed:
+    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
         """Archive the batch under the time of day and open the next one.
 
-        A repeated `key` of the same principal changes nothing: the first decision is returned, with the state now.
+        A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
             StorageFailed: undecided; nothing has changed.
@@ -191,14 +189,14 @@ class Writer:
         self.verify_files()  # so that what is missing is named in the archive
         sync_filesystem(self.layout.root)  # most of the work, before anyone has to wait for it
         with self._transaction():
-            if key and (earlier := self._machine.dedup.decision_by_key(CLEAN, by, key)):
+            if earlier := self._machine.dedup.decision(CLEAN, origin):
                 return self._committed(earlier.batch, earlier.archive)
             if not self._publisher.done:
                 raise StorageFailed("The volume does not take the batch's last files; nothing was archived.")
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
             name = archive.free_archive_name(self.layout, time.strftime("%H %M %d"))
             batch = self._machine.state.batch
-            self._append_one(self._machine.record(CLEAN, key=key, by=by, archive=name))
+            self._append_one(self._machine.record(CLEAN, **origin._asdict(), archive=name))
             failpoint("clean.planned")
             try:
                 self._catch_up()

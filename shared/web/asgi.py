@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request as StarletteRequest
@@ -16,7 +16,7 @@ from shared.web.admission import Reservation
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
-from shared.web.messages import Response
+from shared.web.messages import REPEATED, Response
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
@@ -40,6 +40,11 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         exchange: Exchange | None = None
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            if (
+                len(headers) < len(scope["headers"])
+                and [key for key, _ in scope["headers"]].count(b"idempotency-key") > 1
+            ):
+                headers[REPEATED] = "true"
             query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
             exchange = Exchange(app(), scope["method"], scope["path"], headers, query)
             if exchange.reservation is not None:
@@ -69,6 +74,11 @@ class _Deferred(StarletteResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+
+def _mark_repeated_key(headers: dict[str, str], received: Iterable[tuple[bytes, bytes]]) -> None:
+    if [name for name, _ in received].count(b"idempotency-key") > 1:
+        headers[REPEATED] = "true"
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
