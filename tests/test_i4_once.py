@@ -12,6 +12,7 @@ import pytest
 
 from shared.config import store_from_env
 from shared.domain.commit import CommitRequest
+from shared.domain.request_key import RequestKey
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume.spool import SpoolPosition
@@ -40,7 +41,8 @@ def spooled(config, payloads, keys=None):
     places = spool.store(payloads)
     assert all(isinstance(place, SpoolPosition) for place in places)
     return spool, [
-        CommitRequest(*place, key=key) for place, key in zip(places, keys or [""] * len(places), strict=True)
+        CommitRequest(*place, key=RequestKey("", key) if key else None)
+        for place, key in zip(places, keys or [""] * len(places), strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.config import ConfigError, limits_from_env, store_from_env
 from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_name, file_number
-from shared.domain.state import State, apply
+from shared.domain.state import State, apply, fingerprint
 from shared.storage import journal
 from shared.volume.layout import Layout
 from tests.harness import Process
@@ -62,7 +62,8 @@ def test_the_fold_counts_and_remembers():
     state = State()
     for record in records:
         state = apply(state, record)
-    assert state == State(4, 2, 42, "FROZEN", "op", "x", 21, "01 02 03", "04 05 06")
+    files = (fingerprint(20, 10) + fingerprint(21, 32)) % 2**64
+    assert state == State(4, 2, 42, "FROZEN", "op", "x", 21, "01 02 03", "04 05 06", files)
     with pytest.raises(ValueError, match="unknown"):
         apply(state, Record("info", 0, 0, "", "t", "Surprise"))
     assert file_number(file_name(12345)) == 12345

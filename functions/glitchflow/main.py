@@ -9,6 +9,7 @@ from functions.glitchflow.replies import with_resp
 from shared import auth, config, web
 from shared.clients.services import RemoteLogic
 from shared.domain.messages import CleanRequest, TrainRequest
+from shared.domain.state import FROZEN
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.data_buffer import LogicAPI
 from shared.web.asgi import asgi_target
@@ -25,8 +26,8 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
         if done is None:
             return web.json({"resp": "WAITING"})
         # A repeated freeze may be of a batch that is archived by now: the state is that of the open one.
-        answer = {"resp": done.status, "n_f": done.segments, "bt_wrt": done.bytes}
-        return web.json({**answer, "batch": done.batch} if done.batch else answer)
+        answer = {"resp": done.status or FROZEN, "n_f": done.segments, "bt_wrt": done.bytes}
+        return web.json({**answer, "batch": done.batch} if done.repeated else answer)
 
     @auth.requires(auth.WRITE)
     async def streamdata(request: web.Request) -> web.Response:

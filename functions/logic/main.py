@@ -10,6 +10,7 @@ from functions.logic.status import StatusDocument
 from shared import auth, config, web
 from shared.clients.broker import BrokerBuffer
 from shared.clients.services import RemoteBuffer, RemoteProducts
+from shared.domain.messages import Counts
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.service import DatastoreLogic
 from shared.web.asgi import asgi_target
@@ -29,8 +30,10 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     def freeze(request: web.Request) -> web.Response:
         update = web.status_update(request.body)
         identity = request.identity_for_record(update.user, update.token)
-        counts = logic.freeze(*identity, request.origin())
-        return web.text("Waiting for more incoming data.") if counts is None else web.json(counts, 201)
+        done = logic.freeze(*identity, request.origin())
+        if done is None:
+            return web.text("Waiting for more incoming data.")
+        return web.json(done if done.repeated else Counts(done.segments, done.bytes), 201)
 
     def flush(request: web.Request) -> web.Response:
         try:

@@ -210,7 +210,7 @@ class RemoteBuffer(_RemoteBatch):
         body = msgspec.json.encode({"user": user, "token": token})
         answer = _decode(self._client.post("ENDP_UPD_DESC", body, origin).body, _Decided)
         counts = self.stat()  # a frozen batch does not change
-        return Committed(counts.segments, counts.bytes, answer.status, answer.batch)
+        return Committed(counts.segments, counts.bytes, answer.status, answer.batch, repeated=answer.batch > 0)
 
     def cleanall(self, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.cleanall`."""

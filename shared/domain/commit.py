@@ -54,6 +54,7 @@ class Committed(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         status: its state now.
         batch: number of the batch that was decided about.
         archive: name of its archive, for cleanall.
+        repeated: whether it was decided by an earlier request.
     """
 
     segments: int = field(name="n_itm")
@@ -61,6 +62,7 @@ class Committed(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     status: str = field(name="state", default="")
     batch: int = 0
     archive: str = ""
+    repeated: bool = False
 
 
 class WriterAPI(Protocol):

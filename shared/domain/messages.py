@@ -14,15 +14,18 @@ from shared.domain.state import FROZEN, NOBODY
 CLEANED: dict[str, object] = {"code": "STAT_UPD", "body": "Buffer cleaned"}
 """The original's answer to a cleanall."""
 
+UPDATED: dict[str, object] = {"code": "STAT_UPD", "body": "Table updated"}
+"""The original's answer to a freeze."""
+
 
 def cleaned_answer(done: Committed) -> dict[str, object]:
-    """The answer to a cleanall: which batch went to which archive, and the state of the open one now."""
-    return {**CLEANED, "batch": done.batch, "archive": done.archive, "state": done.status}
+    """The answer to a cleanall: the original's; if repeated, also its batch and archive, and the state now."""
+    return {**CLEANED, "batch": done.batch, "archive": done.archive, "state": done.status} if done.repeated else CLEANED
 
 
 def updated_answer(done: Committed) -> dict[str, object]:
-    """The answer to a freeze: which batch it was about, and the state of the open one now."""
-    return {"code": "STAT_UPD", "body": "Table updated", "batch": done.batch, "state": done.status}
+    """The answer to a freeze: the original's; if repeated, also its batch, and the state of the open one now."""
+    return {**UPDATED, "batch": done.batch, "state": done.status} if done.repeated else UPDATED
 
 
 def stored_answer(stored: CommitResult) -> dict[str, object]:

@@ -192,7 +192,7 @@ def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[
         "rate": stream.rate,
         "spans": [stream.span(stretch) for stretch in stream.stretches],
         "gaps": stream.gaps,
-        **({"measured_rate": stream.measured_rate} if stream.measured_rate else {}),
+        **({"stated_rates": stream.stated_rates} if stream.stated_rates else {}),
         "overlapping_samples": stream.overlaps,
         "spectrograms": [report for of_stretch in made for report in of_stretch],
     }

@@ -168,7 +168,7 @@ class Writer:
         self.check()
         with self._transaction():
             if earlier := self._machine.dedup.decision(UPDATE, origin):
-                return self._committed(earlier.batch)
+                return self._committed(earlier.batch, repeated=True)
             self._append_one(self._machine.record(UPDATE, **origin._asdict(), status=status, user=user, token=token))
             failpoint("freeze.synced")
             self._publisher.publish_staged_views(self._machine.state)
@@ -190,7 +190,7 @@ class Writer:
         sync_filesystem(self.layout.root)  # most of the work, before anyone has to wait for it
         with self._transaction():
             if earlier := self._machine.dedup.decision(CLEAN, origin):
-                return self._committed(earlier.batch, earlier.archive)
+                return self._committed(earlier.batch, earlier.archive, repeated=True)
             if not self._publisher.done:
                 raise StorageFailed("The volume does not take the batch's last files; nothing was archived.")
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
@@ -209,9 +209,9 @@ class Writer:
         self.on_change()
         return done
 
-    def _committed(self, batch: int, archive: str = "") -> Committed:
+    def _committed(self, batch: int, archive: str = "", *, repeated: bool = False) -> Committed:
         state = self._machine.state
-        return Committed(state.segments, state.bytes, state.status, batch, archive)
+        return Committed(state.segments, state.bytes, state.status, batch, archive, repeated)
 
     # -- maintenance ------------------------------------------------------------------------------------------
 

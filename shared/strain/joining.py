@@ -6,7 +6,6 @@ Joining looks at times only. Samples are read when they are needed, one stretch 
 from __future__ import annotations
 
 import itertools
-import statistics
 import zlib
 from array import array
 from bisect import bisect_right, insort
@@ -16,12 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.domain.sampling import GRID_TOLERANCE, sample_rate
+from shared.domain.sampling import GRID_TOLERANCE, RATE_TOLERANCE, sample_rate
 from shared.domain.segment import StoredSegment
 from shared.errors import NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import open_beneath
 
-_MEASURABLE = 1e-5  # relative; a double holds GPS time to 0.1 µs, so that short segments measure no better
+_CONTIGUOUS = 1e-3  # relative; by which the distance of two segments may contradict the stated sampling interval
+_MIN_MEASURED = 0.2  # seconds; a double holds GPS time to 0.1 µs, so that shorter strain measures no rate
 
 
 class FileSlice(NamedTuple):
@@ -47,7 +47,8 @@ class ChannelStrain(msgspec.Struct):
     Attributes:
         rate: samples per second.
         stretches: contiguous strain, in time order.
-        measured_rate: samples per second by the segments' times, where it contradicts `rate`.
+        stated_rates: samples per second by the segments' sampling intervals, where their times contradict these.
+        segments: in order of arrival.
         overlaps: samples dropped because a segment stored earlier holds the same times.
     """
 
@@ -55,7 +56,8 @@ class ChannelStrain(msgspec.Struct):
     channel: str
     rate: float
     stretches: list[ContiguousStrain] = []
-    measured_rate: float | None = None
+    stated_rates: list[float] = []
+    segments: list[StoredSegment] = []
     overlaps: int = 0
 
     def span(self, stretch: ContiguousStrain) -> tuple[float, float]:
@@ -82,21 +84,28 @@ def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], lis
     Returns:
         The streams, and the names of files without usable times.
     """
-    sorted_out: dict[tuple[str, str, float], list[StoredSegment]] = {}
+    stated: dict[tuple[str, str, float], list[StoredSegment]] = {}
     unusable = []
     for segment in segments:
         if segment.dt > 0:
             key = segment.detector, segment.channel, sample_rate(segment.dt)
-            sorted_out.setdefault(key, []).append(segment)
+            stated.setdefault(key, []).append(segment)
         else:
             unusable.append(segment.name)
-    found = []
-    for key in sorted(sorted_out):
-        stream = ChannelStrain(*key)
-        stream.measured_rate = _measured_rate(stream.rate, sorted_out[key])
-        _join(stream, _first_stored(stream, sorted_out[key]))
-        found.append(stream)
-    return found, unusable
+    found: dict[tuple[str, str, float], ChannelStrain] = {}
+    for (detector, channel, rate), members in sorted(stated.items()):
+        measured = _measured_rate(rate, members)
+        whole = measured is not None and measured == round(measured)
+        true_rate = measured if measured is not None and whole else rate
+        stream = found.setdefault((detector, channel, true_rate), ChannelStrain(detector, channel, true_rate))
+        stream.segments += members
+        if measured is not None:
+            stream.stated_rates.append(rate)
+    for stream in found.values():
+        if stream.stated_rates:
+            stream.segments.sort(key=lambda segment: segment.name)  # names sort by arrival
+        _join(stream, _first_stored(stream, stream.segments))
+    return [found[key] for key in sorted(found)], unusable
 
 
 class _Piece(NamedTuple):
@@ -146,17 +155,22 @@ def _join(stream: ChannelStrain, pieces: list[_Piece]) -> None:
 def _measured_rate(rate: float, segments: list[StoredSegment]) -> float | None:
     """Samples per second by the times of segments that follow one another; None where it agrees with `rate`.
 
-    A client that rounds its sampling interval sends times that contradict it.
+    A client that rounds its sampling interval sends times that contradict it. Detectors sample at whole rates, so a
+    measured rate near a whole number is that number.
     """
-    measured = []
+    longest, n, begin = (0, 0.0), 0, segments[0].t0
     for before, after in itertools.pairwise(segments):
         elapsed = after.t0 - before.t0
-        if elapsed > 0 and abs(elapsed * rate / before.n - 1) < 0.01:  # else there is a gap, or an overlap
-            measured.append(before.n / elapsed)
-    if len(measured) < 3:
+        if abs(elapsed * rate / before.n - 1) < _CONTIGUOUS:
+            n += before.n
+            longest = max(longest, (n, after.t0 - begin))
+        else:  # a gap, or an overlap
+            n, begin = 0, after.t0
+    samples, seconds = longest
+    if seconds < _MIN_MEASURED:
         return None
-    middle = statistics.median(measured)
-    return middle if abs(middle / rate - 1) > _MEASURABLE else None
+    measured = sample_rate(seconds / samples)
+    return measured if abs(measured / rate - 1) > RATE_TOLERANCE else None
 
 
 def split(
