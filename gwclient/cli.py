@@ -29,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     options = parser(os.environ).parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        options.run(options)
+        sys.stdout.flush()
+        return 0
     except ClientError as error:
         print(f"gwclient: {error}", file=sys.stderr)
         return error.exit_code
@@ -110,13 +112,15 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _stream(options: argparse.Namespace) -> None:
+    from gwclient.http import normalize
     from gwclient.progress import progress
     from gwclient.resume_file import ResumeFile, default_folder
     from gwclient.upload import Segments, UploadOptions, upload
 
     parts = _source(options).finite_parts(skip_gaps=options.gaps == "skip")
     segments = Segments(parts, options.chunk)
-    url = options.url if options.url.rstrip("/").count("/") > 2 else options.url.rstrip("/") + "/sendF"
+    url = normalize(options.url)
+    url = url if url.count("/") > 2 else f"{url}/sendF"
     stream_id = segments.stream_id(url)
     path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
@@ -278,7 +282,3 @@ def _positive(text: str) -> float:
     if not 0 < number < 1e9:
         raise ValueError
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())
