@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,9 +27,11 @@ _URL = "http://127.0.0.1:8080/streamdata"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = _parser(os.environ).parse_args(arguments)
+    options = parser(os.environ).parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        options.run(options)
+        sys.stdout.flush()
+        return 0
     except ClientError as error:
         print(f"gwclient: {error}", file=sys.stderr)
         return error.exit_code
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The parser of the command line, with defaults from the environment `env`."""
     parser = argparse.ArgumentParser("gwclient", description="Stream strain into a DT datastore, and operate it.")
     commands = parser.add_subparsers(required=True, metavar="command")
     url = {"default": env.get("SRV") or _URL, "help": "of the store or of one of its routes (SRV; %(default)s)"}
@@ -57,13 +60,19 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     source.add_argument("--sample", action="store_true", help="1 s of real strain from gwpy's wheel; needs no internet")
     stream.add_argument("--detector", default=env.get("DTCID") or "", help="such as L1 (DTCID)")
     stream.add_argument("--channel", default="", help="its name, or which one of a file")
-    stream.add_argument(
-        "--inf", type=_seconds, default=env.get("INF") or "13", help="seconds before the event (INF; 13)"
-    )
-    stream.add_argument("--sup", type=_seconds, default=env.get("SUP") or "16", help="seconds after it (SUP; 16)")
+    stream.add_argument("--inf", type=_span, default=env.get("INF") or "13", help="seconds before the event (INF; 13)")
+    stream.add_argument("--sup", type=_span, default=env.get("SUP") or "16", help="seconds after it (SUP; 16)")
     stream.add_argument("--gps", type=_gps, help="of a file, take only INF seconds before this time to SUP after")
-    stream.add_argument("--t0", default="", help="GPS time of the first sample, for text files that do not say")
-    stream.add_argument("--sample-rate", default="", help="samples per second: of open data 4096 or 16384; of text")
+    stream.add_argument("--t0", type=_gps, help="GPS time of the first sample, for text files that do not say")
+    stream.add_argument(
+        "--sample-rate", type=_sample_rate, help="samples per second: of open data 4096 or 16384; of text"
+    )
+    stream.add_argument(
+        "--gaps",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="strain with gaps (NaN): refuse it, or send what lies between them (%(default)s)",
+    )
     stream.add_argument("--gwosc", default="https://gwosc.org", help="where open data is (%(default)s)")
     stream.add_argument("--url", **url)  # type: ignore[arg-type]
     stream.add_argument("--chunk", type=_count, default=300, help="samples in a segment (%(default)s)")
@@ -103,21 +112,22 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _stream(options: argparse.Namespace) -> None:
+    from gwclient.http import normalize
     from gwclient.progress import progress
     from gwclient.resume_file import ResumeFile, default_folder
     from gwclient.upload import Segments, UploadOptions, upload
 
-    strain = _source(options)
-    segments = Segments(strain, options.chunk)
-    url = options.url if options.url.rstrip("/").count("/") > 2 else options.url.rstrip("/") + "/sendF"
+    parts = _source(options).finite_parts(skip_gaps=options.gaps == "skip")
+    segments = Segments(parts, options.chunk)
+    url = normalize(options.url)
+    url = url if url.count("/") > 2 else f"{url}/sendF"
     stream_id = segments.stream_id(url)
     path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
         path.unlink(missing_ok=True)
     resume = ResumeFile(path, stream_id, segments.count)
-    name = strain.detector or "strain"
-    begin, end = strain.time_of(0), strain.time_of(len(strain.samples))
-    _say(f"{name}: {len(strain.samples)} samples at {float(strain.rate):g} Hz, GPS {begin:.6f} to {end:.6f}, to {url}")
+    name = parts[0].detector or "strain"
+    _say(f"{name}: {_summary(parts)}, to {url}")
     if resume.resumed:
         _say(f"going on after {resume.done} of {resume.count} segments (state in {path})")
     how = UploadOptions(in_flight=options.in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
@@ -130,20 +140,26 @@ def _stream(options: argparse.Namespace) -> None:
     _say(f"{name}: all {resume.count} segments stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
 
 
+def _summary(parts: Sequence[Strain]) -> str:
+    samples = sum(len(part.samples) for part in parts)
+    begin, end = parts[0].time_of(0), parts[-1].time_of(len(parts[-1].samples))
+    gaps = f" with {len(parts) - 1} gap(s)" if len(parts) > 1 else ""
+    return f"{samples} samples at {float(parts[0].rate):g} Hz, GPS {begin:.6f} to {end:.6f}{gaps}"
+
+
 def _source(options: argparse.Namespace) -> Strain:
     from gwclient import sources
 
+    window = options.inf, options.sup
     if options.file:
         strain = sources.from_file(options.file, options.detector, options.channel, options.t0, options.sample_rate)
-        if options.gps is not None:
-            strain = strain.around(options.gps, options.inf, options.sup)
-        return strain.checked()
+        return strain if options.gps is None else strain.around(options.gps, *window)
     if options.sample:
-        return sources.from_sample(options.detector or "V1").checked()
+        return sources.from_sample(options.detector or "V1")
     if not options.event:
-        raise NoData("what is to be streamed? Give --event (or GWID), --file or --sample")
+        raise NoData("there is nothing to stream: give --event (or GWID), --file or --sample")
     rate = int(options.sample_rate or 4096)
-    return sources.from_event(options.event, options.detector or "L1", (options.inf, options.sup), rate, options.gwosc)
+    return sources.from_event(options.event, options.detector or "L1", window, rate, options.gwosc)
 
 
 def _store(options: argparse.Namespace) -> Store:
@@ -216,6 +232,16 @@ def _seconds(text: str) -> float:
     return _positive(text)
 
 
+@_argument("a positive number of seconds")
+def _span(text: str) -> Fraction:
+    return _positive_fraction(text)
+
+
+@_argument("a positive number of samples per second")
+def _sample_rate(text: str) -> Fraction:
+    return _positive_fraction(text)
+
+
 @_argument("a whole number of 1 or more")
 def _count(text: str) -> int:
     number = int(text)
@@ -238,7 +264,17 @@ def _until(text: str) -> str:
 
 @_argument("a GPS time in seconds")
 def _gps(text: str) -> Fraction:
-    return Fraction(text)
+    gps = Fraction(text)
+    if not 0 <= gps < 1 << 31:
+        raise ValueError
+    return gps
+
+
+def _positive_fraction(text: str) -> Fraction:
+    number = Fraction(text)
+    if not 0 < number < 10**9:
+        raise ValueError
+    return number
 
 
 def _positive(text: str) -> float:
@@ -246,7 +282,3 @@ def _positive(text: str) -> float:
     if not 0 < number < 1e9:
         raise ValueError
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
+import msgspec
 
-from gwclient import bearer_token
 from gwclient.errors import Refused, Unreachable, WrongState
+from gwclient.http import HttpClient, HttpResponse, NoResponse, normalize
 
 # For each operation the routes of the Data Buffer, GlitchflowAPI and Datastore Logic, tried in this order.
 _STAT = ("/stat", "/stats", "/bufstat")
@@ -21,13 +21,21 @@ _LOG = ("/dumpLogF", "/dumpflog")
 _TRAIN = ("/train", "/freezeds")  # these freeze only if Datastore Logic's policy is met
 _FREEZE = ("/upddsc", *_TRAIN)
 _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
+_TIMEOUT = 60.0  # seconds without a byte of a response
 _PAGE = 10_000  # names or log entries in one request
 _ROUTES = {*_STAT, *_STATE, *_FILES, *_LOG, *_FREEZE, *_TRAIN, *_CLEAN, "/streamdata", "/sendF", "/stream"}
 
 
 def base_of(url: str) -> str:
-    """The URL without a route of the store, so that the URL for streaming serves for every operation."""
-    parts = urlsplit(url)
+    """The URL without a route of the store, so that the URL for streaming serves for every operation.
+
+    Raises:
+        Refused: it is not a URL.
+    """
+    try:
+        parts = urlsplit(normalize(url))
+    except ValueError as error:
+        raise Refused(f"{url!r} is not a URL: {error}") from None
     path = parts.path.rstrip("/")
     route = "/" + path.rpartition("/")[2]
     return urlunsplit((parts.scheme, parts.netloc, path.removesuffix(route) if route in _ROUTES else path, "", ""))
@@ -43,7 +51,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._base = base_of(url)
-        self._http = httpx.Client(timeout=60.0, headers=bearer_token.authorization())
+        self._http = HttpClient(self._base, connections=1, timeout=_TIMEOUT)
 
     def stat(self) -> dict[str, object]:
         """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service has them."""
@@ -98,24 +106,23 @@ class Store:
         self, method: str, routes: tuple[str, ...], body: object = None, query: dict[str, str] | None = None
     ) -> object:
         for route in routes:
-            try:
-                response = self._http.request(method, self._base + route, json=body, params=query)
-            except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise Unreachable(f"{self._base} does not answer: {error or type(error).__name__}") from None
-            if response.status_code == 404:
+            response = self._send(method, route, body, query)
+            if response.status == 404:
                 continue
-            if response.is_success:
-                return _content(response)
-            kind = Unreachable if response.status_code >= 500 or response.status_code == 429 else Refused
-            raise kind(f"{self._base}{route}: {response.status_code} {response.text[:300]}")
+            if 200 <= response.status < 300:
+                content = response.json() if response.body else []
+                return response.text if content is None else content
+            kind = Unreachable if response.status >= 500 or response.status == 429 else Refused
+            raise kind(f"{self._base}{route}: {response.explain()}")
         raise Refused(f"{self._base} serves none of {', '.join(routes)}")
 
-
-def _content(response: httpx.Response) -> object:
-    try:
-        return json.loads(response.content) if response.content else []
-    except ValueError:
-        return response.text
+    def _send(self, method: str, route: str, body: object, query: dict[str, str] | None) -> HttpResponse:
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json"}
+        try:
+            return asyncio.run(self._http.request(method, self._base + route, content, headers=headers, query=query))
+        except NoResponse as error:
+            raise Unreachable(str(error)) from None
 
 
 def _names(page: object) -> list[str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import hashlib
-import json
+import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import httpx
+import msgspec
 
-from gwclient import bearer_token
 from gwclient.errors import ClientError, Refused, Unreachable, WrongState
+from gwclient.http import HttpClient, HttpResponse, NoResponse
 from gwclient.progress import Progress
 from gwclient.resume_file import ResumeFile
 from gwclient.sources import Strain
 
+_TIMEOUT = 30.0  # seconds without a byte of a response
 _MAX_PAUSE = 15.0  # seconds between two attempts at one segment
 _FROZEN_PAUSE = 5.0  # seconds between two attempts while the store is frozen
 
@@ -31,42 +33,57 @@ class Response(NamedTuple):
     retry_after: float | None = None
 
 
-@dataclass(frozen=True)
 class Segments:
-    """Strain in segments of `chunk` samples; the last one may be shorter."""
+    """Strain in segments of `chunk` samples; the last one of each contiguous part may be shorter.
 
-    strain: Strain
-    chunk: int
+    Args:
+        parts: contiguous strain of one channel, in order of time.
+        chunk: samples in a segment.
+    """
+
+    def __init__(self, parts: Sequence[Strain], chunk: int) -> None:
+        self.parts = parts
+        self._chunk = chunk
+        counts = (-(-len(part.samples) // chunk) for part in parts)
+        self._ends = list(itertools.accumulate(counts))  # number of the segment behind the last one of each part
 
     @property
     def count(self) -> int:
         """The number of segments."""
-        return -(-len(self.strain.samples) // self.chunk)
+        return self._ends[-1]
 
-    def start(self, number: int) -> float:
-        """GPS time of the first sample of a segment."""
-        return self.strain.time_of(number * self.chunk)
+    @property
+    def duration(self) -> float:
+        """Seconds in a full segment."""
+        return float(self._chunk / self.parts[0].rate)
 
     def body(self, number: int) -> bytes:
-        """The JSON to post. Python writes the shortest digits that read back as the same float64."""
-        first = number * self.chunk
+        """The JSON to post, with the shortest digits that read back as the same float64."""
+        part, first = self._locate(number)
         segment: dict[str, object] = {
-            "h": self.strain.samples[first : first + self.chunk].tolist(),
-            "t": [self.start(number), float(1 / self.strain.rate)],
+            "h": part.samples[first : first + self._chunk].tolist(),
+            "t": [part.time_of(first), float(1 / part.rate)],
         }
-        if self.strain.detector:
-            segment["detector"] = self.strain.detector
-        if self.strain.channel:
-            segment["channel"] = self.strain.channel
-        return json.dumps(segment, allow_nan=False).encode()
+        if part.detector:
+            segment["detector"] = part.detector
+        if part.channel:
+            segment["channel"] = part.channel
+        return msgspec.json.encode(segment)
 
     def key(self, number: int, run: str) -> str:
         """The idempotency key of a segment: the same in every attempt of one run, different in another run."""
-        return f"{self.strain.detector or 'strain'}-{self.start(number)!r}-{number}-{run}"
+        part, first = self._locate(number)
+        return f"{part.detector or 'strain'}-{part.time_of(first)!r}-{number}-{run}"
 
     def stream_id(self, url: str) -> str:
         """A digest of the strain, the size of the segments, and the URL."""
-        return hashlib.sha256(f"{self.strain.digest()} {self.chunk} {url}".encode()).hexdigest()
+        digests = " ".join(part.digest() for part in self.parts)
+        return hashlib.sha256(f"{digests} {self._chunk} {url}".encode()).hexdigest()
+
+    def _locate(self, number: int) -> tuple[Strain, int]:
+        """The part that holds a segment, and the index of the segment's first sample in it."""
+        index = bisect.bisect_right(self._ends, number)
+        return self.parts[index], (number - (self._ends[index - 1] if index else 0)) * self._chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +121,15 @@ def upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOpti
     try:
         asyncio.run(_upload(segments, url, resume, options, progress))
     finally:
-        resume.save()
+        resume.close()
 
 
 async def _upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
     missing = resume.missing()
     pacer = _Pacer(segments, options.rate, missing[0] if missing else 0)
     remaining = iter(missing)
-    limits = httpx.Limits(max_connections=options.in_flight, max_keepalive_connections=options.in_flight)
-    async with httpx.AsyncClient(timeout=30.0, limits=limits, headers=bearer_token.authorization()) as client:
-        sender = _Sender(client, url, options, progress)
+    async with HttpClient(url, options.in_flight, _TIMEOUT) as client:
+        sender = _Sender(client, url, resume, options, progress)
 
         async def worker(numbers: Iterator[int]) -> None:
             for number in numbers:
@@ -131,11 +147,14 @@ async def _upload(segments: Segments, url: str, resume: ResumeFile, options: Upl
 
 
 class _Pacer:
-    """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time."""
+    """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time.
+
+    Gaps take no time.
+    """
 
     def __init__(self, segments: Segments, rate: float, first: int) -> None:
         self._rate = rate
-        self._per_segment = float(segments.chunk / segments.strain.rate)
+        self._per_segment = segments.duration
         self._first = first
         self._began = time.monotonic()
 
@@ -146,9 +165,12 @@ class _Pacer:
 
 
 class _Sender:
-    def __init__(self, client: httpx.AsyncClient, url: str, options: UploadOptions, progress: Progress) -> None:
+    def __init__(
+        self, client: HttpClient, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress
+    ) -> None:
         self._client = client
         self._url = url
+        self._resume = resume
         self._options = options
         self._progress = progress
         self._last_message = ""
@@ -180,12 +202,16 @@ class _Sender:
             pause = min(pause * 2, _MAX_PAUSE)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> Response:
+        self._resume.unsettled += 1
         try:
-            return classify(await self._client.post(self._url, content=body, headers=headers))
-        except httpx.TransportError as error:
-            return Response("retry", f"{self._url} does not answer: {error or type(error).__name__}")
-        except httpx.InvalidURL as error:
-            raise Refused(f"{self._url}: {error}") from None
+            response = classify(await self._client.request("POST", self._url, body, headers=headers))
+        except NoResponse as error:
+            if not error.sent:
+                self._resume.unsettled -= 1
+            return Response("retry", str(error))
+        if response.meaning in ("frozen", "refused"):
+            self._resume.unsettled -= 1
+        return response
 
     def _show(self, text: str) -> None:
         """Show a message once, although all requests in flight receive it at the same time."""
@@ -195,23 +221,23 @@ class _Sender:
                 self._progress.message(text)
 
 
-def classify(response: httpx.Response) -> Response:
+def classify(response: HttpResponse) -> Response:
     """The meaning of a response of /sendF (201, 503 ...) or /streamdata (200 with `resp`) to a segment."""
-    try:
-        content = response.json()
-    except ValueError:
-        content = None
-    content = content if isinstance(content, dict) else {}
-    text = f"{response.status_code} {content.get('body') or content.get('detail') or response.text[:200]}"
-    retry_after = _seconds(response.headers.get("Retry-After"))
-    code = content.get("resp") or content.get("code")
-    if code == "FROZEN" or (response.status_code == 503 and "frozen" in response.text.lower()):
-        return Response("frozen", "the store is frozen; waiting", _FROZEN_PAUSE if retry_after is None else retry_after)
-    if response.status_code == 201 or (response.status_code == 200 and code == "CREATED"):
+    status = response.status
+    if status == 201:
         return Response("stored")
-    if response.status_code == 200 and "resp" not in content:
+    content = response.json()
+    content = content if isinstance(content, dict) else {}
+    code = content.get("resp") or content.get("code")
+    if status == 200 and code == "CREATED":
+        return Response("stored")
+    retry_after = _seconds(response.headers.get("Retry-After"))
+    if code == "FROZEN" or (status == 503 and "frozen" in response.text.lower()):
+        return Response("frozen", "the store is frozen; waiting", _FROZEN_PAUSE if retry_after is None else retry_after)
+    text = response.explain()
+    if status == 200 and "resp" not in content:
         return Response("refused", f"{text}: this URL is neither a /streamdata nor a /sendF")
-    if response.status_code in (200, 408, 425, 429) or response.status_code >= 500:
+    if status in (200, 408, 425, 429) or status >= 500:
         return Response("retry", text, retry_after)
     return Response("refused", text)
 

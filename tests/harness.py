@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -42,26 +43,49 @@ FUNCTION_OF = {
 }
 
 
-_given: set[int] = set()
+PORTS = range(10_000, 32_000, 100)  # first ports of blocks, below what the kernel gives to outgoing connections
 
 
-def free_port() -> int:
-    """A port nobody listens on, below those the kernel gives to outgoing connections: it must stay free.
+class _Ports:
+    """Ports for servers that may not be listening yet, or not at the moment: no two processes get the same one.
 
-    No port is given twice: who has it may not be listening yet, or may be dead at the moment.
+    They are taken from blocks. A block belongs to the process that has bound its first port for UDP, which nothing
+    else uses here: the kernel knows of every process on the machine, and frees the block with the process.
     """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        if port in _given:
-            continue
-        _given.add(port)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+        self._reservations: list[socket.socket] = []
+        self._owner = 0
+
+    def take(self) -> int:
+        """A port on which nobody listens, given once."""
+        if self._owner != os.getpid():  # a forked process must not share its parent's block
+            self._owner, self._left, self._reservations = os.getpid(), [], []
+        while True:
+            if not self._left:
+                self._left = self._reserve()
+            port = self._left.pop()
+            with socket.socket() as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with contextlib.suppress(OSError):
+                    listener.bind(("127.0.0.1", port))
+                    return port
+
+    def _reserve(self) -> list[int]:
+        for first in random.SystemRandom().sample(PORTS, len(PORTS)):
+            reservation = socket.socket(type=socket.SOCK_DGRAM)
             try:
-                s.bind(("127.0.0.1", port))
+                reservation.bind(("127.0.0.1", first))
             except OSError:
+                reservation.close()
                 continue
-            return port
+            self._reservations.append(reservation)
+            return list(range(first + PORTS.step - 1, first - 1, -1))
+        raise AssertionError("no free ports: too many test runs on this machine")
+
+
+free_port = _Ports().take
 
 
 def segment(n=3, t0=1126259446.0, dt=1 / 4096, **extra) -> bytes:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, STRAIN, Store, free_port, needs_client, segment, wait_for
+from tests.harness import ROOT, STRAIN, Store, free_port, segment, wait_for
 
-pytestmark = needs_client
+pytest.importorskip("rich", reason="needs the client's packages: make .venv/.extras")
 
 RATE, T0 = 4096, 1126259446
 
@@ -263,6 +263,67 @@ def test_what_the_store_will_not_take_ends_the_command(status, content, code, gw
     assert "Traceback" not in done.stderr
 
 
+def test_the_command_ends_without_finalizing_the_interpreter(gwclient):
+    """A thread of the HTTP library may still release objects then, and the process would be aborted."""
+    code = "import atexit; atexit.register(print, 'finalizing'); from gwclient.__main__ import run; run()"
+    with FakeServer(lambda *_: (404, b"no")) as server:
+        command = [sys.executable, "-c", code, "freeze", "--url", server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=gwclient.environment())
+    assert (done.returncode, done.stdout) == (5, "")
+
+
+# -- the state file -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept"),
+    [
+        ([(422, {"detail": "bad"})], False),  # refused for good
+        ([(503, {"code": "FROZEN"})], False),
+        ([(500, b"broken"), (422, {"detail": "bad"})], True),  # the first attempt may have been carried out
+        ([(201, {}), (422, {"detail": "bad"})], True),
+    ],
+)
+def test_a_state_file_stays_only_where_something_may_be_stored(answers, kept, gwclient, tmp_path):
+    path = gwosc_file(tmp_path / "a.hdf5", [1.0, 2.0])
+    state = tmp_path / "state.json"
+    with FakeServer(lambda _, number: answers[number]) as server:
+        stream = ("stream", "--file", path, "--url", f"{server.url}/sendF", "--state", state)
+        done = gwclient(*stream, "--chunk", "1", "--in-flight", "1")
+    assert done.returncode in (3, 5), done.stderr
+    assert state.exists() == kept
+
+
+def test_a_store_that_was_never_reached_leaves_no_state_file(gwclient, tmp_path):
+    path = gwosc_file(tmp_path / "a.hdf5", [1.0, 2.0])
+    stream = ("stream", "--file", path, "--url", f"127.0.0.1:{free_port()}", "--timeout", "0.2")
+    done = gwclient(*stream)
+    assert done.returncode == 4
+    assert "Connection refused" in done.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_interrupted_request_keeps_the_state_file(gwclient, tmp_path):
+    """Whether the store holds the segment is not known: the same key has to be sent again."""
+    arrived, leave = threading.Event(), threading.Event()
+
+    def answer(*_):
+        arrived.set()
+        leave.wait(60)
+        return 201, {}
+
+    path = gwosc_file(tmp_path / "a.hdf5", [1.0])
+    with FakeServer(answer) as server:
+        stream = ("stream", "--file", path, "--url", f"{server.url}/sendF", "--state", tmp_path / "state.json")
+        client = gwclient.start(*stream)
+        assert arrived.wait(60)
+        client.send_signal(signal.SIGINT)
+        said = client.communicate(timeout=60)[1]
+        leave.set()
+    assert (client.returncode, "Traceback" in said) == (130, False)
+    assert (tmp_path / "state.json").exists()
+
+
 # -- sources --------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +371,25 @@ def test_a_detector_that_was_not_observing_is_named(gwclient, tmp_path):
         done = gwclient("stream", "--event", "GW150914", "--gwosc", gwosc.url, "--sup", "15")
         assert done.returncode == 6
         assert "L1 was not observing between GPS 1126259456.0 and 1126259457.0" in done.stderr
+
+
+def test_what_lies_between_gaps_is_sent_when_asked_for(store, gwclient, tmp_path):
+    samples = [1.0] * 640 + [float("nan")] * 64 + [2.0] * 1344
+    path = gwosc_file(tmp_path / "a.hdf5", samples, rate=64)
+    stream = ("stream", "--file", path, "--url", store.url("/sendF"))
+    refused = gwclient(*stream)
+    assert refused.returncode == 6
+    assert "between GPS 1126259456.0 and 1126259457.0" in refused.stderr
+    assert "--gaps skip" in refused.stderr
+    assert store.stat()["n_itm"] == 0
+    done = gwclient(*stream, "--gaps", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "with 1 gap" in done.stderr
+    segments, back = read_back(store)
+    assert back == [1.0] * 640 + [2.0] * 1344
+    assert [s["t"][0] for s in segments] == [
+        *(T0 + i * 300 / 64 for i in range(3)), *(T0 + 11 + i * 300 / 64 for i in range(5)),
+    ]  # fmt: skip
 
 
 def test_without_internet_it_says_so(gwclient):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from gwclient.errors import NoData
@@ -13,7 +14,9 @@ from gwclient.sources.strain import Strain
 __all__ = ["GWOSC", "Strain", "from_event", "from_file", "from_sample"]
 
 
-def from_file(path: Path, detector: str = "", channel: str = "", t0: str = "", rate: str = "") -> Strain:
+def from_file(
+    path: Path, detector: str = "", channel: str = "", t0: Fraction | None = None, rate: Fraction | None = None
+) -> Strain:
     """Read strain from a file in the format of its suffix: HDF5 (.hdf5 .hdf .h5), GWF (.gwf), otherwise text.
 
     Args:

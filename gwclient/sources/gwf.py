@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 from gwclient.errors import NoData
-from gwclient.sources.strain import Strain, detector_of, rate_of
+from gwclient.sources.strain import Strain, detector_of, finite, rate_of
 
 
 def read(path: Path, detector: str, channel: str) -> Strain:
@@ -27,5 +26,5 @@ def read(path: Path, detector: str, channel: str) -> Strain:
         series = TimeSeries.read(str(path), channel)
     except Exception as error:  # gwpy passes on whatever its readers raise
         raise NoData(f"{path}: {error}") from None
-    t0, interval = Fraction(float(series.x0.to_value("s"))), Fraction(float(series.dx.to_value("s")))
+    t0, interval = finite(series.x0.to_value("s")), finite(series.dx.to_value("s"))
     return Strain.of(series.value, t0, rate_of(interval), detector or detector_of(channel), channel)

@@ -8,8 +8,6 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
-import httpx
-
 from gwclient.errors import NoData, Unreachable
 from gwclient.sources import hdf5
 from gwclient.sources.strain import Strain
@@ -18,29 +16,31 @@ GWOSC = "https://gwosc.org"
 _TIMEOUT = 5.0  # seconds after which the internet counts as absent
 
 
-def from_event(event: str, detector: str, window: tuple[float, float], rate: int = 4096, host: str = GWOSC) -> Strain:
+def from_event(
+    event: str, detector: str, window: tuple[Fraction, Fraction], rate: int = 4096, host: str = GWOSC
+) -> Strain:
     """Open data of an event, from `window[0]` seconds before its GPS time to `window[1]` seconds after.
 
     Raises:
         Unreachable: there is no internet, or GWOSC does not answer; known within seconds.
         NoData: there is no such event, or no such data of it.
     """
-    import requests
+    import requests  # by gwosc, which this module shares its HTTP client with
     import tenacity
     from gwosc.api import v2
     from gwosc.locate import get_event_urls
 
     try:
-        httpx.get(f"{host}/api/v2/", timeout=_TIMEOUT)  # because gwosc itself would try for minutes
+        requests.get(f"{host}/api/v2/", timeout=_TIMEOUT)  # because gwosc itself would try for minutes
         # GWOSC answers 404 for an unknown event and for one that is not public.
         gps = Fraction(str(v2.fetch_event_version(event, host=host)["gps"]))
-        begin, end = float(gps) - window[0], float(gps) + window[1]
+        begin, end = float(gps - window[0]), float(gps + window[1])
         urls = get_event_urls(event, detector=detector, start=int(begin), end=ceil(end), sample_rate=rate, host=host)
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code == 404:
             raise NoData(f"GWOSC knows no event {event!r}") from None
         raise Unreachable(f"GWOSC: {error}") from None
-    except (httpx.TransportError, requests.RequestException, tenacity.RetryError) as error:
+    except (requests.RequestException, tenacity.RetryError) as error:
         raise Unreachable(f"no open data: {host} does not answer ({error}); is there internet? Try --sample") from None
     except (ValueError, KeyError) as error:
         raise NoData(f"no open data of {detector} for {event}: {error}") from None
@@ -48,7 +48,7 @@ def from_event(event: str, detector: str, window: tuple[float, float], rate: int
         raise NoData(f"{detector} has no open data for {event}: it was not observing")
     # An event has files of 32 s and of 4096 s; the longer ones are 100 MB and rarely needed.
     shortest = next((url for url in sorted(urls, key=_duration) if _covers(url, begin, end)), max(urls, key=_duration))
-    return _download(shortest, detector).around(gps, *window).checked()
+    return _download(shortest, detector).around(gps, *window)
 
 
 def _covers(url: str, begin: float, end: float) -> bool:
@@ -63,13 +63,15 @@ def _duration(url: str) -> int:
 
 
 def _download(url: str, detector: str) -> Strain:
+    import requests
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (url.rsplit("/", 1)[-1] or "strain.hdf5")
         try:
-            with httpx.stream("GET", url, timeout=_TIMEOUT, follow_redirects=True) as answer, path.open("wb") as file:
-                answer.raise_for_status()
-                for part in answer.iter_bytes():
+            with requests.get(url, timeout=_TIMEOUT, stream=True) as response, path.open("wb") as file:
+                response.raise_for_status()
+                for part in response.iter_content(1 << 18):
                     file.write(part)
-        except httpx.HTTPError as error:
+        except requests.RequestException as error:
             raise Unreachable(f"{url}: {error}") from None
         return hdf5.read(path, detector)

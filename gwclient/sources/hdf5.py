@@ -1,4 +1,4 @@
-"""Strain from HDF5 as GWOSC publishes it and as gwpy writes it, and the sample in gwpy's wheel."""
+"""Strain from HDF5 in the layouts of GWOSC, gwpy, the digital twin and pycbc, and the sample in gwpy's wheel."""
 
 from __future__ import annotations
 
@@ -9,9 +9,28 @@ from pathlib import Path
 import h5py
 
 from gwclient.errors import NoData
-from gwclient.sources.strain import Strain, detector_of, rate_of
+from gwclient.sources.strain import Strain, detector_of, finite, rate_of
 
 _SAMPLE = "testing/data/HLV-HW100916-968654552-1.hdf"  # below the folder of gwpy
+
+Layout = tuple[str, str, bool]
+LAYOUTS: tuple[Layout, ...] = (
+    ("x0", "dx", False),  # gwpy
+    ("t0", "sample_rate", True),  # the digital twin's pipeline: `<event>/<channel>`
+    ("start_time", "delta_t", False),  # pycbc
+)
+"""The attributes with the first sample's time and with the interval, or the rate (True), in order of preference."""
+
+_TIME_UNITS = {
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), Fraction(1)),
+    "ms": Fraction(1, 10**3),
+    **dict.fromkeys(("us", "µs", "μs"), Fraction(1, 10**6)),
+    "ns": Fraction(1, 10**9),
+    "min": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86400),
+}
+_EARLIEST_GPS = 300_000_000  # seconds: 1989, before any detector; smaller times are synthetic
 
 
 def from_sample(detector: str) -> Strain:
@@ -27,7 +46,7 @@ def from_sample(detector: str) -> Strain:
 
 
 def read(path: Path, detector: str = "", channel: str = "") -> Strain:
-    """Read `strain/Strain` (GWOSC), or a dataset with the attributes `x0` and `dx` (gwpy).
+    """Read `strain/Strain` (GWOSC), or a dataset with the attributes of one of LAYOUTS.
 
     Raises:
         NoData: the file is damaged, or holds no such strain, or several and none of them is selected.
@@ -36,38 +55,68 @@ def read(path: Path, detector: str = "", channel: str = "") -> Strain:
         with h5py.File(path) as file:
             if "strain/Strain" in file:
                 return _gwosc(path, file, detector, channel)
-            return _gwpy(path, file, detector, channel)
-    except (OSError, KeyError) as error:
-        raise NoData(f"{path}: not strain as GWOSC or gwpy write it: {error}") from None
+            return _attributed(path, file, detector, channel)
+    except NoData as error:
+        raise NoData(f"{path}: {error}") from None
+    except (OSError, KeyError, RuntimeError) as error:
+        raise NoData(f"{path}: the file is damaged, or lacks what strain needs: {error}") from None
 
 
 def _gwosc(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
     data = file["strain/Strain"]
     found = _text(file["meta/Detector"][()]) if "meta/Detector" in file else detector
     if detector and found != detector:
-        raise NoData(f"{path}: holds strain of {found}, not of {detector}")
-    t0, interval = Fraction(float(data.attrs["Xstart"])), Fraction(float(data.attrs["Xspacing"]))
+        raise NoData(f"holds strain of {found}, not of {detector}")
+    unit = _seconds_in(data.attrs.get("Xunits", "second"))
+    t0, interval = finite(data.attrs["Xstart"]) * unit, finite(data.attrs["Xspacing"]) * unit
     return Strain.of(data[()], t0, rate_of(interval), found, channel)
 
 
-def _gwpy(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
-    series: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: series.update({name: item} if "x0" in item.attrs else {}))
-    name = _select(path, sorted(series), detector, channel)
-    data = series[name]
-    t0, interval = Fraction(float(data.attrs["x0"])), Fraction(float(data.attrs["dx"]))
-    detector = detector or detector_of(_last(name))
-    return Strain.of(data[()], t0, rate_of(interval), detector, channel or name)
+def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
+    series: dict[str, tuple[h5py.Dataset, Layout]] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            layout = next((layout for layout in LAYOUTS if layout[0] in item.attrs and layout[1] in item.attrs), None)
+            if layout:
+                series[name] = (item, layout)
+
+    file.visititems(visit)
+    if not series:
+        pairs = "; ".join(f"`{start}` and `{step}`" for start, step, _ in LAYOUTS)
+        raise NoData(f"there is no strain/Strain (GWOSC), and no dataset has the attributes {pairs}")
+    name = _select(sorted(series), detector, channel)
+    data, (start, step, is_rate) = series[name]
+    unit = _seconds_in(data.attrs.get("xunit", "s"))
+    first, spacing = finite(data.attrs[start]), finite(data.attrs[step])
+    if unit != 1 and first * unit < _EARLIEST_GPS <= first:
+        raise NoData(
+            f"{start} = {float(first):g} {_text(data.attrs['xunit'])} looks like a GPS time in seconds. gwpy takes t0 "
+            "to be in the unit of dt: write the file with dt in seconds"
+        )
+    if is_rate and spacing <= 0:
+        raise NoData(f"{step} must be positive, not {float(spacing):g}")
+    interval = 1 / spacing if is_rate else spacing * unit
+    label = _last(name)
+    return Strain.of(data[()], first * unit, rate_of(interval), detector or detector_of(label), channel or label)
 
 
-def _select(path: Path, names: list[str], detector: str, channel: str) -> str:
-    matching = [name for name in names if name == channel] if channel else names
+def _seconds_in(unit: object) -> Fraction:
+    name = _text(unit)
+    if name not in _TIME_UNITS:
+        raise NoData(f"the samples are spaced in {name!r}, which is no unit of time: this is not a time series")
+    return _TIME_UNITS[name]
+
+
+def _select(names: list[str], detector: str, channel: str) -> str:
+    """The dataset called `channel` (groups may be left out), otherwise that of the detector, or the only one."""
+    matching = [name for name in names if channel in (name, _last(name))] if channel else names
     if detector and not channel:
         matching = [name for name in matching if _last(name).startswith(detector)]
         if not matching and len(names) == 1 and not detector_of(_last(names[0])):
             matching = names
     if len(matching) != 1:
-        raise NoData(f"{path}: choose with --detector or --channel among {', '.join(names) or 'nothing'}")
+        raise NoData(f"choose with --detector or --channel among {', '.join(names)}")
     return matching[0]
 
 

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy
 
 from gwclient.errors import NoData
 
 RATE_TOLERANCE = Fraction(1, 10**6)  # relative: within it a sample rate is the whole number that is meant
+_GAPS_SHOWN = 3  # gaps that an error names one by one
 
 
 @dataclass(frozen=True)
@@ -35,50 +37,77 @@ class Strain:
 
     @classmethod
     def of(cls, data: object, t0: Fraction, rate: Fraction, detector: str, channel: str) -> Strain:
-        """Strain of a one-dimensional array of numbers, widened to float64.
+        """Strain of a one-dimensional array of numbers, converted to float64 without loss.
 
         Raises:
-            NoData: `data` is not such an array.
+            NoData: `data` is not such an array, holds a number that no float64 equals, or `rate` is not positive.
         """
-        samples = numpy.asarray(data)
-        if samples.ndim != 1 or samples.dtype.kind not in "fiu":
-            raise NoData(f"strain is one row of numbers, not {samples.dtype} of shape {samples.shape}")
-        return cls(samples.astype(numpy.float64), t0, rate, detector, channel)
+        array = numpy.asarray(data)
+        if array.ndim != 1 or array.dtype.kind not in "fiu":
+            raise NoData(f"strain is one row of numbers, not {array.dtype} of shape {array.shape}")
+        if rate <= 0:
+            raise NoData(f"the sample rate must be positive, not {float(rate):g} Hz")
+        samples = array.astype(numpy.float64)
+        inexact = numpy.flatnonzero(_inexact(array, samples))
+        if len(inexact):
+            raise NoData(
+                f"sample {inexact[0]} is {array[inexact[0]]}, which no float64 equals: the store holds float64, so "
+                f"convert or scale the {array.dtype} samples first"
+            )
+        return cls(samples, t0, rate, detector, channel)
 
     def time_of(self, index: int) -> float:
         """GPS time of a sample, rounded once so that no error accumulates."""
         return float(self.t0 + index / self.rate)
 
-    def around(self, gps: Fraction, before: float, after: float) -> Strain:
+    def around(self, gps: Fraction, before: Fraction, after: Fraction) -> Strain:
         """The samples in [gps - before, gps + after).
 
         Raises:
             NoData: the strain does not cover that interval.
         """
-        first = ceil((gps - Fraction(before) - self.t0) * self.rate)
-        last = ceil((gps + Fraction(after) - self.t0) * self.rate)
+        first = ceil((gps - before - self.t0) * self.rate)
+        last = ceil((gps + after - self.t0) * self.rate)
         if first < 0 or last > len(self.samples) or first >= last:
             begin, end = self.time_of(0), self.time_of(len(self.samples))
             raise NoData(
-                f"the strain covers GPS {begin} to {end}, not {before} s before to {after} s after {float(gps)}"
+                f"the strain covers GPS {begin} to {end}, not {float(before):g} s before to {float(after):g} s after "
+                f"{float(gps)}"
             )
-        return replace(self, samples=self.samples[first:last], t0=self.t0 + first / self.rate)
+        return self._slice(first, last)
 
-    def checked(self) -> Strain:
-        """This strain, if it has samples and all of them are finite.
+    def finite_parts(self, skip_gaps: bool = False) -> list[Strain]:
+        """The contiguous parts with finite samples: this strain, or with `skip_gaps` what lies between its gaps.
 
         Raises:
-            NoData: there are no samples, or the detector was not observing all the time (such samples are NaN).
+            NoData: no sample is finite, or `skip_gaps` is false and there are gaps (samples that are NaN or infinite).
         """
         if not len(self.samples):
             raise NoData("the source holds no samples")
-        bad = numpy.flatnonzero(~numpy.isfinite(self.samples))
-        if len(bad):
-            raise NoData(
-                f"{self.detector or 'the detector'} was not observing between GPS {self.time_of(int(bad[0]))} and "
-                f"{self.time_of(int(bad[-1]) + 1)} ({len(bad)} samples missing); narrow the interval"
-            )
-        return self
+        edges = numpy.flatnonzero(numpy.diff(numpy.isfinite(self.samples), prepend=False, append=False))
+        spans = [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
+        if spans == [(0, len(self.samples))]:
+            return [self]
+        if not skip_gaps or not spans:
+            raise NoData(self._gap_message(spans))
+        return [self._slice(first, last) for first, last in spans]
+
+    def _gap_message(self, spans: list[tuple[int, int]]) -> str:
+        bounds = [0, *(index for span in spans for index in span), len(self.samples)]
+        gaps = [(first, last) for first, last in zip(bounds[::2], bounds[1::2], strict=True) if first < last]
+        shown = ", ".join(
+            f"between GPS {self.time_of(first)} and {self.time_of(last)}" for first, last in gaps[:_GAPS_SHOWN]
+        )
+        more = f" and in {len(gaps) - _GAPS_SHOWN} more gaps" if len(gaps) > _GAPS_SHOWN else ""
+        missing = sum(last - first for first, last in gaps)
+        advice = "; narrow the interval, or send the rest with --gaps skip" if spans else ""
+        return (
+            f"{self.detector or 'the detector'} was not observing {shown}{more} ({missing} of {len(self.samples)} "
+            f"samples missing){advice}"
+        )
+
+    def _slice(self, first: int, last: int) -> Strain:
+        return replace(self, samples=self.samples[first:last], t0=self.t0 + first / self.rate)
 
     def digest(self) -> str:
         """SHA-256 of samples, times and names in hex; equal for equal strain from different sources."""
@@ -88,7 +117,13 @@ class Strain:
 
 
 def rate_of(interval: Fraction) -> Fraction:
-    """Samples per second of a sampling interval in seconds, made whole if it is within RATE_TOLERANCE of that."""
+    """Samples per second of a sampling interval in seconds, made whole if it is within RATE_TOLERANCE of that.
+
+    Raises:
+        NoData: the interval is not positive.
+    """
+    if interval <= 0:
+        raise NoData(f"the sampling interval must be positive, not {float(interval):g} s")
     exact = 1 / interval
     whole = round(exact)
     return Fraction(whole) if whole and abs(exact - whole) <= exact * RATE_TOLERANCE else exact
@@ -98,3 +133,28 @@ def detector_of(channel: str) -> str:
     """The detector in front of the colon of a channel's name ("L1" of "L1:STRAIN"), or ""."""
     found = re.match(r"([A-Z]\d):", channel)
     return found[1] if found else ""
+
+
+def finite(value: object) -> Fraction:
+    """A number of a file, such as a time in seconds, exactly.
+
+    Raises:
+        NoData: it is not a finite number.
+    """
+    try:
+        return Fraction(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise NoData(f"{value!r} is not a finite number") from None
+
+
+def _inexact(array: numpy.ndarray, samples: numpy.ndarray) -> Any:
+    """A mask of the samples that float64 changes: some integers beyond 2^53 and some longer floats, but not NaN."""
+    if array.dtype.kind == "f":
+        return (samples != array) & ~numpy.isnan(array)
+    bits = int(numpy.iinfo(array.dtype).bits)
+    if bits <= 53:
+        return numpy.zeros(0, bool)
+    # Converting back overflows where rounding has reached 2^63 or 2^64, which no integer of the type equals.
+    limit = 2.0 ** (bits - (array.dtype.kind == "i"))
+    back = numpy.where(samples < limit, samples, 0.0).astype(array.dtype)
+    return (back != array) | (samples >= limit)

@@ -1,4 +1,4 @@
-"""How much strain there is: the stretches of time that segments cover, kept up as they arrive in any order."""
+"""Livetime: the spans of GPS time that segments cover, kept up as they arrive in any order."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 Stream = tuple[str, str]
-"""Detector and channel; time is contiguous only within one stream."""
+"""Detector and channel. Time is contiguous only within one stream."""
 
 Span = tuple[str, str, float, float]
-"""Detector, channel, and GPS seconds: the first, and the one behind the last."""
+"""Detector, channel, begin and end in GPS seconds; the end is not part of the span."""
 
 
 @dataclass(slots=True)
@@ -22,11 +22,11 @@ class _Spans:
 
 
 class Livetime:
-    """The union of the segments' times, per stream. A time that is sent twice counts once.
+    """The union of the segments' spans, per stream. A time that is sent twice counts once.
 
     Attributes:
-        seconds: of strain, over all streams.
-        longest: stretch without a gap, seconds.
+        total: seconds of strain, over all streams.
+        longest_span: seconds of the longest span without a gap.
     """
 
     def __init__(self) -> None:
@@ -35,28 +35,28 @@ class Livetime:
         self.longest_span = 0.0
 
     def spans(self) -> list[Span]:
-        """All that is covered, ascending within a stream."""
+        """All spans, ascending within a stream."""
         return [
             (*stream, *times) for stream, s in self._streams.items() for times in zip(s.starts, s.ends, strict=True)
         ]
 
     @classmethod
-    def from_spans(cls, stretches: Iterable[Span]) -> Livetime:
-        """What `stretches` came from."""
-        coverage = cls()
-        for detector, channel, start, end in stretches:
-            s = coverage._streams.setdefault((detector, channel), _Spans())
+    def from_spans(cls, spans: Iterable[Span]) -> Livetime:
+        """The livetime made of these spans."""
+        livetime = cls()
+        for detector, channel, start, end in spans:
+            s = livetime._streams.setdefault((detector, channel), _Spans())
             s.starts.append(start)
             s.ends.append(end)
-            coverage.total += end - start
-            coverage.longest_span = max(coverage.longest_span, end - start)
-        return coverage
+            livetime.total += end - start
+            livetime.longest_span = max(livetime.longest_span, end - start)
+        return livetime
 
     def add(self, stream: Stream, t0: float, dt: float, n: int) -> None:
-        """Take in a segment of `n` samples from GPS time `t0` on, `dt` seconds apart.
+        """Add a segment of `n` samples from GPS time `t0` on, `dt` seconds apart.
 
-        It covers n * dt: up to where its successor's first sample belongs. A hole of up to half a sample is
-        rounding, not a gap (a double holds GPS time to about 0.1 µs).
+        Its span is n * dt long, up to the first sample of its successor. A hole of up to half a sample is rounding, not
+        a gap (a double holds GPS time to about 0.1 µs).
         """
         start, end, slack = t0, t0 + n * dt, dt / 2
         s = self._streams.setdefault(stream, _Spans())

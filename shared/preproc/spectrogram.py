@@ -22,8 +22,8 @@ from gwpy.timeseries import TimeSeries
 from shared.strain.joining import ChannelStrain
 
 FRANGE = (20.0, 500.0)  # Hz: where ground-based detectors see glitches and mergers
-MIN_DURATION = 0.5  # seconds of contiguous strain below which no whitening filter is worth its name
-MAX_DURATION = 64.0  # seconds in one spectrogram; longer strain is cut, so that memory stays bounded
+MIN_DURATION = 0.5  # seconds of contiguous strain below which a whitening filter has no meaning
+MAX_DURATION = 64.0  # seconds in one spectrogram; longer strain is split, so that memory stays bounded
 OVERLAP = 2.0  # seconds: what whitening spoils at the ends of two such pieces, gwpy's default filter length
 MIN_SAMPLE_RATE = (
     128.0  # samples per second below which hardly anything is left between 20 Hz and what gwpy can resolve

@@ -35,12 +35,12 @@ class ContiguousStrain(NamedTuple):
 
 
 class ChannelStrain(msgspec.Struct):
-    """What one detector's channel recorded at one sampling rate.
+    """The strain of one detector's channel at one sampling rate.
 
     Attributes:
         rate: samples per second.
         stretches: contiguous strain, in time order.
-        overlaps: samples that were dropped because an earlier segment holds the same times.
+        overlaps: samples dropped because an earlier segment holds the same times.
     """
 
     detector: str
@@ -50,18 +50,18 @@ class ChannelStrain(msgspec.Struct):
     overlaps: int = 0
 
     def span(self, stretch: ContiguousStrain) -> tuple[float, float]:
-        """GPS time of a stretch's first sample, and of the first one after it."""
+        """The span of a stretch: GPS time of its first sample, and of the first sample after it."""
         return stretch.t0, stretch.t0 + stretch.n / self.rate
 
     @property
     def gaps(self) -> list[tuple[float, float]]:
-        """GPS times between which there is nothing."""
+        """The spans of GPS time without samples."""
         spans = [self.span(stretch) for stretch in self.stretches]
         return [(before[1], after[0]) for before, after in itertools.pairwise(spans)]
 
 
 def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], list[str]]:
-    """Sort segments into streams and join what is contiguous.
+    """Sort segments into channels and join what is contiguous.
 
     A segment continues a stretch if it begins within half a sampling interval of where the stretch ends; earlier,
     it overlaps, and the samples that are there already are dropped; later, there is a gap.

@@ -1,8 +1,8 @@
-"""All that needs a POSIX file system: synced appends, atomic replacement, locks, and whole-volume syncs.
+"""POSIX calls: synced appends, atomic replacement, locks, and syncs of a whole file system.
 
-Everything else reaches files through fsspec. What must survive a power loss is here, because fsspec never syncs
-and its transactions move files in from another folder. The calls are safe on any file system that gives POSIX
-rename, flock and fsync semantics across the pods that share it (ext4, xfs, CephFS, NFSv4).
+Everything else reaches files through fsspec. Whatever must survive a power loss is here, because fsspec never syncs and
+its transactions move files in from another folder. The calls are safe on any file system that gives POSIX rename, flock
+and fsync semantics across the pods that share it (ext4, xfs, CephFS, NFSv4).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
 
 @contextlib.contextmanager
 def storage_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's refusal to write into `StorageFailed`, naming `what` was being done."""
+    """Raise an OSError as `StorageFailed`; `what` names the operation."""
     try:
         yield
     except OSError as error:
@@ -36,13 +36,12 @@ def storage_errors(what: str) -> Iterator[None]:
 
 
 def open_beneath(folder: str, name: str) -> int:
-    """Open the plain file `name` (which may have folders in it) below `folder`, for reading.
+    """Open the plain file `name` (which may contain folders) below `folder`, for reading.
 
-    No step of the way down is taken through a symbolic link, and `..` leads nowhere: whoever can plant a link on the
-    volume must not be able to have us read what lies outside it.
+    Symbolic links and `..` are refused at every step, so that a planted link cannot expose files outside.
 
     Raises:
-        OSError: there is no such file, or it is something else.
+        OSError: there is no such file, or it is not a plain file.
     """
     *folders, last = name.split("/")
     if not all(part not in ("", ".", "..") for part in (*folders, last)):
@@ -59,10 +58,10 @@ def open_beneath(folder: str, name: str) -> int:
 
 
 def open_plain(path: str, folder: int | None = None) -> int:
-    """Open a plain file for reading, not through a symbolic link in its last step, and without waiting for a pipe.
+    """Open a plain file for reading; the last step may not be a symbolic link, and a pipe is not waited for.
 
     Raises:
-        OSError: there is no such file, or it is something else.
+        OSError: there is no such file, or it is not a plain file.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -72,9 +71,14 @@ def open_plain(path: str, folder: int | None = None) -> int:
 
 
 class AppendFile:
-    """A file that only grows at its end, in synced groups; a group that fails leaves no trace.
+    """A file that grows at its end in synced groups; a group that fails leaves no trace.
 
     Not thread-safe: its owner serialises the calls.
+
+    Attributes:
+        path: the path it was opened by.
+        fd: its descriptor.
+        end: its length in bytes, all of them durable.
     """
 
     def __init__(self, path: str, *, create: bool = False) -> None:
@@ -85,7 +89,7 @@ class AppendFile:
 
     @property
     def name(self) -> str:
-        """The path it was opened by."""
+        """The path, for messages."""
         return self.path
 
     def fileno(self) -> int:
@@ -95,8 +99,12 @@ class AppendFile:
     def append(self, buffers: Sequence[bytes], name: str, before_sync: Callable[[], object] = lambda: None) -> int:
         """Write `buffers` at the end and make them durable; return the offset of the first byte.
 
-        `name` prefixes the failpoints passed (`<name>.written` before the sync, `<name>.synced` after); `meanwhile` is
-        called before the sync, when the bytes can be read.
+        This `fdatasync` makes a payload durable, and a decision.
+
+        Args:
+            buffers: the bytes.
+            name: prefix of the failpoints passed: `<name>.written` before the sync, `<name>.synced` after it.
+            before_sync: called before the sync, when the bytes can be read.
 
         Raises:
             StorageFailed: the write or the sync failed; the file is as long as before.
@@ -109,8 +117,8 @@ class AppendFile:
             before_sync()
             os.fdatasync(self.fd)
         except OSError as error:
-            # After a failed sync the kernel may have dropped the dirty pages while still showing them: cut the
-            # group off, so that a later append writes every byte of it anew.
+            # After a failed sync the kernel may have dropped the dirty pages while still showing them. Cutting the
+            # group off makes a later append write every byte anew.
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, start)
             raise StorageFailed(f"{os.path.basename(self.path)}: {error.strerror}") from error
@@ -137,7 +145,7 @@ class AppendFile:
         self.end = end
 
     def close(self) -> None:
-        """Close the descriptor, and with it give up the flock it may hold."""
+        """Close the descriptor, which releases its flock."""
         os.close(self.fd)
 
 
@@ -152,7 +160,7 @@ def same_file(fd: int, path: str) -> bool:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the exclusive flock on `fd` if nobody holds it."""
+    """Take the exclusive flock on `fd`; False if it is held elsewhere."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -174,7 +182,7 @@ def file_lock(fd: int, timeout: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     while not try_lock(fd):
         if time.monotonic() > deadline:
-            raise Busy("Another writer holds the lock.")
+            raise Busy("Another writer holds the lock; send the request again.")
         time.sleep(0.001)
     try:
         yield
@@ -183,7 +191,7 @@ def file_lock(fd: int, timeout: float) -> Iterator[None]:
 
 
 def fsync_directory(path: str) -> None:
-    """Make the names in a folder durable."""
+    """Make a folder's entries durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -192,7 +200,7 @@ def fsync_directory(path: str) -> None:
 
 
 def sync_filesystem(path: str) -> None:
-    """Make everything on the file system of `path` durable: one call instead of a sync per file.
+    """Make everything on the file system of `path` durable, in one call instead of a sync per file.
 
     Raises:
         StorageFailed: the kernel reports that something could not be written back.
@@ -209,7 +217,7 @@ def sync_filesystem(path: str) -> None:
 def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
     """Put `content` at `path` in one step that survives a power loss: same-folder temp, sync, rename, sync folder.
 
-    `before_rename` names the failpoint passed when all is written and the old content still stands.
+    `before_rename` names the failpoint passed when all is written and the old content is still in place.
     """
     temp = f"{path}.next"
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -245,15 +253,15 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 class PosixFileSystem(LocalFileSystem):
-    """fsspec's local file system with the calls of the write path made direct: one write, one rename.
+    """fsspec's local file system, with the write path's calls made direct: one write, one rename.
 
-    None syncs, and `pipe_file` is not atomic: what is to become visible is written beside its place and moved.
+    None of them syncs, and `pipe_file` is not atomic: visible files are written beside their place and moved.
     """
 
     protocol = "dtposix"
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
-        """Write a whole file; with mode "create" it must not exist. What cannot be written whole is removed."""
+        """Write a whole file; with mode "create" it must not exist. A file that cannot be written whole is removed."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags | (os.O_EXCL if mode == "create" else os.O_TRUNC), 0o644)
         try:
@@ -267,7 +275,7 @@ class PosixFileSystem(LocalFileSystem):
             os.close(fd)
 
     def overwrite(self, path: str, value: bytes) -> None:
-        """Write over a file's first bytes where they stand; a reader at that moment may see some old, some new."""
+        """Overwrite a file's first bytes in place; a reader at that moment may see old and new bytes mixed."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             if os.pwrite(fd, value, 0) < len(value):

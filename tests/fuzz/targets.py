@@ -79,9 +79,9 @@ def _line(**fields) -> bytes:
 
 def a_journal() -> bytes:
     """Three lines that are whole."""
-    lines = _line(Id=0, size=0, name="", message=OPEN, batch=1, group=0)
+    lines = _line(index=0, size=0, name="", kind=OPEN, batch=1, group=0)
     for number in range(2):
-        lines += _line(Id=number, size=5, name=f"gwb{number}.json", message=WRITE, group=len(lines))
+        lines += _line(index=number, size=5, name=f"gwb{number}.json", kind=WRITE, group=len(lines))
     return lines
 
 
