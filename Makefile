@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 
 # Makes a token for the file that AUTH_TOKENS names: prints the token, and the line to be added there.
 token: $(VENV)/.runtime
-	@$(BIN)/python -m shared.mint "$(NAME)" "$(SCOPES)"
+	@$(BIN)/python -m shared.auth.issue_token "$(NAME)" "$(SCOPES)"
 
 # Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
 demo: $(VENV)/.extras
@@ -87,6 +87,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

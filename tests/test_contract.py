@@ -157,3 +157,15 @@ def test_unknown_paths_and_methods_are_client_errors(store):
     url = store.url("/stat").removesuffix("/stat")
     assert http.request("GET", url + "/nothing").status == 404
     assert http.request("DELETE", url + "/stat").status == 405
+
+
+@pytest.mark.parametrize("key", ["x" * 257, "caf\u00e9", "tab\there"])
+@pytest.mark.parametrize(
+    ("route", "body"), [("/sendF", segment(3)), ("/upddsc", b'{"user":"u","token":"t"}'), ("/cleanall", b"")]
+)
+def test_a_key_that_the_journal_cannot_keep_is_refused_everywhere(store, route, body, key):
+    before = store.journal.read_bytes()
+    answer = store.request("POST", route, body, {"Idempotency-Key": key.encode("latin-1")})
+    assert (answer.status, answer.json()["code"]) == (400, "ERRFMT")
+    assert "Idempotency-Key" in answer.json()["body"]
+    assert store.journal.read_bytes() == before
