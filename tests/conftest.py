@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.harness import Store
+from tests.support.servers import Store
 
 # With a cluster to run on (see tests/e2e/cluster.py) the same contract is asked there, and nothing is started here.
 ON_CLUSTER = bool(os.environ.get("DATASTORE_KUBECONFIG"))
