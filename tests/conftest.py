@@ -23,7 +23,7 @@ def new_store(tmp_path):
     stores = []
 
     def start(topology: str, *, ready=True, root=None, upper=False, **env: str) -> Store:
-        store = Store(topology, root or tmp_path / "store", upper, **env)
+        store = Store(topology, root or tmp_path / "store", upper, forked=True, **env)
         stores.append(store)
         return store.start(ready)
 

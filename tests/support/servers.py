@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import urllib3
 
 from tests.support import ROOT
 from tests.support.checks import name_in
+from tests.support.fork_server import Child, fork
 from tests.support.ports import free_port
 
 http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=30))
@@ -37,12 +40,21 @@ FUNCTION_OF = {
 }
 
 
-class Process:
-    """One function as a real process."""
+def hang_up(url: str) -> None:
+    """Close the idle connections to a server that is about to end: gunicorn would wait two seconds for them."""
+    idle = http.connection_from_url(url).pool
+    with contextlib.suppress(queue.Empty):
+        while True:
+            if connection := idle.get_nowait():
+                connection.close()
 
-    def __init__(self, target: str, env: dict[str, str], port: int | None = None):
-        self.target, self.env, self.port = target, env, port or free_port()
-        self.process: subprocess.Popen | None = None
+
+class Process:
+    """One function as a real process: `python -m shared.serve`, or forked from one that has imported its libraries."""
+
+    def __init__(self, target: str, env: dict[str, str], port: int | None = None, *, forked: bool = False):
+        self.target, self.env, self.port, self.forked = target, env, port or free_port(), forked
+        self.process: subprocess.Popen | Child | None = None
         root = Path(env["ROOT"])
         self.log = root.with_name(root.name + ".logs") / f"{target}-{self.port}.log"
 
@@ -51,24 +63,28 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, wait="/health/liveness", **env: str) -> Process:
-        clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            "PYTHONPATH": str(ROOT),
+            **self.env,
+            "FUNCTION_TARGET": self.target,
+            "SERVURL": f"127.0.0.1:{self.port}",
+            **env,
+        }
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "shared.serve"],
-                cwd=ROOT,
-                env={
-                    **clean,
-                    "PYTHONPATH": str(ROOT),
-                    **self.env,
-                    "FUNCTION_TARGET": self.target,
-                    "SERVURL": f"127.0.0.1:{self.port}",
-                    **env,
-                },
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # for `kill`
-            )
+            # What an interpreter or the loader reads when it starts, no fork can take back.
+            if self.forked and "LD_PRELOAD" not in environment and environment["PYTHONPATH"] == str(ROOT):
+                self.process = fork(environment, log)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-W", "ignore", "-m", "shared.serve"],
+                    cwd=ROOT,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # for `kill`
+                )
         if wait:
             self.wait(wait)
         return self
@@ -114,6 +130,7 @@ class Process:
 
     def stop(self) -> None:
         """SIGTERM, as Kubernetes would; SIGKILL if that does not end it."""
+        hang_up(self.url)
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
@@ -129,19 +146,22 @@ class Store:
     Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true.
     """
 
-    def __init__(self, topology: str, root: Path, upper=False, **env: str):
-        self.topology, self.root = topology, Path(root)
+    def __init__(self, topology: str, root: Path, upper=False, forked=False, **env: str):
+        self.topology, self.root, self.forked = topology, Path(root), forked
         self.env = {"ROOT": str(root), "HOUSEKEEPING": "0.5", "PREPROC": "off", **env}
         self.processes: dict[str, Process] = {}
         if topology == "embedded":
-            self.processes["datastore"] = Process("datastore", self.env)
-        else:
-            writer = self.processes["writer"] = Process("writer", self.env)
-            env_of_others = {**self.env, "WRITER_URL": writer.url}
-            for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
-                self.processes[target] = Process(target, env_of_others)
-            if upper:
-                self._add_upper()
+            self._add("datastore")
+            return
+        writer = self._add("writer")
+        for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
+            self._add(target, WRITER_URL=writer.url)
+        if upper:
+            self._add_upper()
+
+    def _add(self, target: str, **env: str) -> Process:
+        self.processes[target] = Process(target, {**self.env, **env}, forked=self.forked)
+        return self.processes[target]
 
     def _add_upper(self) -> None:
         """Logic with its endpoints on as many hosts, and GlitchflowAPI below one base URL, as in the original."""
@@ -151,8 +171,8 @@ class Store:
             "ENDP_SEGMENT": "/segment", "ENDP_ARCHIVES": "/archives",
         }  # fmt: skip
         urls = {name: self.url(route) for name, route in endpoints.items()}
-        logic = self.processes["logic"] = Process("logic", {**self.env, **urls})
-        self.processes["glitchflow"] = Process("glitchflow", {**self.env, "DS_BURL": logic.url + "/"})
+        logic = self._add("logic", **urls)
+        self._add("glitchflow", DS_BURL=logic.url + "/")
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -166,6 +186,7 @@ class Store:
     def stop(self) -> None:
         for process in self.processes.values():
             if process.process and process.process.poll() is None:
+                hang_up(process.url)
                 process.process.send_signal(signal.SIGCONT)
                 process.process.terminate()
         for process in self.processes.values():
