@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run token demo test test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
+.PHONY: run token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -20,8 +20,13 @@ token: $(VENV)/.runtime
 demo: $(VENV)/.extras
 	@exec $(BIN)/python -m scripts.demo
 
+# All tests but those that need a cluster, JOBS (4) at once; TESTS=tests/guarantees passes a part of them.
 test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup $(TESTS)
+
+# The pure tests, in seconds: no process is started and nothing is waited for.
+test-unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/unit
 
 # Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
 crash: $(VENV)/.dev
