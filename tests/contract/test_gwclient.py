@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import hashlib
 import http.server
 import json
@@ -210,8 +211,9 @@ class FakeServer:
                 for name, value in headers:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                with contextlib.suppress(ConnectionError):  # a client that was interrupted
+                    self.end_headers()
+                    self.wfile.write(content)
 
             def log_message(self, *args):
                 pass
@@ -488,14 +490,138 @@ def test_a_glitchflow_alone_serves_operators_too(new_store, gwclient):
     assert store.check_exact()["n_itm"] == 0
 
 
-def test_watch_says_what_changes(new_store, gwclient):
+def test_watch_outlives_a_restart_of_the_store(new_store, gwclient):
     store = new_store("embedded")
+    command = gwclient.command("watch", "--url", store.url("/stat"), "--interval", "0.1")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=gwclient.environment()) as watching:
+        assert '"n_itm": 0' in watching.stdout.readline()
+        store.stored(segment())
+        assert '"n_itm": 1' in watching.stdout.readline()
+        store.writer.kill()
+        assert "does not answer" in watching.stderr.readline()
+        store.writer.start("/health/readiness")
+        assert '"n_itm": 1' in watching.stdout.readline()
+        store.stored(segment(4))
+        assert '"n_itm": 2' in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.stderr.read() == "gwclient: interrupted\n"
+    assert watching.returncode == 130
+
+
+def test_watch_ends_at_the_state_that_is_waited_for(store, gwclient):
     command = gwclient.command("watch", "--url", store.url("/stat"), "--interval", "0.1", "--until", "1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=gwclient.environment()) as watching:
         assert '"n_itm": 0' in watching.stdout.readline()
         store.stored(segment())
         assert '"n_itm": 1' in watching.stdout.read()
     assert watching.returncode == 0
+
+
+def test_watch_gives_up_on_a_store_that_stays_away(gwclient):
+    done = gwclient("watch", "--url", f"127.0.0.1:{free_port()}", "--interval", "0.05", "--timeout", "0.3")
+    assert done.returncode == 4
+    assert "trying again for 0.3 s" in done.stderr
+
+
+def test_clean_prints_the_archive_and_its_counts(store, gwclient):
+    body = segment()
+    store.stored(body)
+    url = ("--url", store.url("/sendF").removeprefix("http://"))  # without a scheme
+    table = gwclient("clean", *url)
+    assert table.returncode == 0, table.stderr
+    folder = store.archives()[-1].name
+    (row,) = table.stdout.splitlines()[1:]
+    assert row.split()[-2:] == ["1", str(len(body))]
+    assert row.startswith(folder)
+    listed = [json.loads(line) for line in gwclient("archives", *url, "-o", "json").stdout.splitlines()]
+    assert listed[0] == {"name": folder, "n_itm": 1, "buff_size": len(body)}
+    assert gwclient("archives", *url, "-o", "name").stdout.splitlines() == [row["name"] for row in listed]
+    assert json.loads(gwclient("clean", *url, "-o", "json").stdout)["n_itm"] == 0
+
+
+def test_a_service_without_counts_and_archives_cleans_as_well(new_store, gwclient):
+    store = new_store("split")
+    store.stored(segment())
+    done = gwclient("clean", "--url", store.url("/cleanall"), "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"name": None})
+    assert store.stat()["n_itm"] == 0
+
+
+def test_forms_of_output(store, gwclient):
+    names = [store.stored(segment(n, t0=1000.0 + n, detector="V1", channel="V1:Hrec")) for n in (1, 2)]
+    url = ("--url", store.url("/"))
+    assert gwclient("log", *url, "-o", "name").stdout.split() == names
+    assert gwclient("files", *url, "-o", "json").stdout.splitlines() == [json.dumps({"name": name}) for name in names]
+    header, *rows = gwclient("log", *url, "-o", "table").stdout.splitlines()
+    assert header.split()[:4] == ["level", "Id", "size", "name"]
+    assert [row.split()[3] for row in rows] == names
+    assert len(gwclient("stat", *url, "--output", "table").stdout.splitlines()) == 2
+    assert gwclient("stat", *url, "-o", "yaml").returncode == 2
+
+
+def test_channels_and_gaps_come_from_the_log(store, gwclient):
+    rate = 4096
+    for first in (600, 0, 300, 1500, 1200):  # in any order, with a gap of 300 samples
+        t0 = T0 + first / rate
+        store.stored(segment(300, t0=t0, dt=1 / rate, detector="V1", channel="V1:Hrec"))
+    store.stored(segment(4, t0=T0, dt=0.25, detector="L1"))
+    url = ("--url", store.url("/"))
+    gap = {
+        "detector": "V1", "channel": "V1:Hrec", "rate": rate, "begin": T0 + 900 / rate, "end": T0 + 1200 / rate,
+        "seconds": 300 / rate,
+    }  # fmt: skip
+    assert [json.loads(line) for line in gwclient("gaps", *url, "-o", "json").stdout.splitlines()] == [gap]
+    l1, v1 = (json.loads(line) for line in gwclient("channels", *url, "-o", "json").stdout.splitlines())
+    assert (l1["detector"], l1["segments"], l1["seconds"], l1["gaps"]) == ("L1", 1, 1.0, 0)
+    assert (v1["segments"], v1["seconds"], v1["gaps"]) == (5, 1500 / rate, 1)
+    assert (v1["begin"], v1["end"]) == (T0, T0 + 1800 / rate)
+
+
+def test_segments_are_downloaded(store, gwclient, tmp_path):
+    bodies = [segment(n) for n in (3, 4)]
+    names = [store.stored(body) for body in bodies]
+    url = ("--url", store.url("/"))
+    done = gwclient("get", *url, *names, "--to", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert [(tmp_path / "new" / name).read_bytes() for name in names] == bodies
+    assert gwclient("get", *url, names[0], "--to", "-").stdout.encode() == bodies[0]
+    for unknown in ("gwb1.json", "../etc/passwd", "none.png"):
+        missing = gwclient("get", *url, unknown, "--to", tmp_path)
+        assert (missing.returncode, missing.stderr.count("\n")) == (5, 1), missing.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "state") == ["new"]
+
+
+def test_products_are_listed_and_their_checksums_verified(gwclient, store, tmp_path):
+    assert "verdict: none" in gwclient("products", "--url", store.url("/")).stderr
+    content, manifest = b"picture", {"files": [{"name": "a.png", "sha256": hashlib.sha256(b"picture").hexdigest()}]}
+    listing = {"batch": 1, "verdict": "done", "products": [{"name": "a.png", "size": 7, "url": "/products/a.png"}]}
+    served = {"/products": listing, "/products/manifest.json": manifest, "/products/a.png": content}
+    with FakeServer(lambda path, _: (200, served[path])) as server:
+        assert gwclient("products", "--url", server.url, "-o", "name").stdout == "a.png\n"
+        assert gwclient("get", "a.png", "--url", server.url, "--to", tmp_path).returncode == 0
+        assert (tmp_path / "a.png").read_bytes() == content
+        served["/products/a.png"] = b"pictur"
+        damaged = gwclient("get", "a.png", "--url", server.url, "--to", tmp_path / "x")
+        assert damaged.returncode == 4
+        assert "checksum" in damaged.stderr
+        assert not (tmp_path / "x").exists()
+
+
+def test_ping_says_whether_the_store_is_ready(services, gwclient):
+    for route in ("/sendF", "/streamdata", "/"):
+        done = json.loads(gwclient("ping", "--url", services.url(route), "-o", "json").stdout)
+        assert (done["status"], done["ms"] > 0) == ("ready", True)
+    with FakeServer(lambda *_: (503, {"code": "RECOVERING", "body": "the store is starting"})) as server:
+        starting = gwclient("ping", "--url", server.url)
+    assert starting.returncode == 4
+    assert "the store is starting" in starting.stderr
+
+
+def test_freeze_records_a_label(store, gwclient):
+    assert gwclient("freeze", "--url", store.url("/"), "--user", "ada", "--label", "run 7").returncode == 0
+    assert store.dstat() == {"dstatus": "FROZEN", "user": "ada", "token": "run 7"}
+    assert "--token" not in gwclient("freeze", "--help").stdout
 
 
 def test_a_store_that_is_not_there_is_an_error(gwclient):
@@ -608,6 +734,89 @@ def test_the_demo_says_what_an_address_is(demo):
     assert "host:port" in said
 
 
+COMMANDS = (
+    "stream", "ping", "stat", "files", "log", "channels", "gaps", "archives", "products", "get", "freeze", "clean",
+    "watch", "completion",
+)  # fmt: skip
+
+
+def test_help_has_commands_environment_and_exit_codes(gwclient):
+    text = gwclient("--help").stdout
+    assert all(name in text for name in (*COMMANDS, "BEARER_TOKEN_FILE", "exit codes", "examples"))
+    for name in COMMANDS:
+        text = gwclient(name, "--help").stdout
+        assert "usage: gwclient" in text
+        assert " _" not in text
+    assert gwclient("--version").stdout.startswith("gwclient 0.")
+
+
+def test_a_shell_completes_commands_and_options(gwclient):
+    pytest.importorskip("shtab", reason="needs the client's packages: make .venv/.extras")
+    script = gwclient("completion", "bash").stdout
+    complete = """
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_gwclient gwclient "${@: -1}" "${@: -2:1}"
+        echo "${COMPREPLY[@]}"
+    """
+
+    def completed(*words):
+        command = ["bash", "-c", script + complete, "bash", "gwclient", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("st") == ["stream", "stat"]
+    assert "--gaps" in completed("stream", "--g")
+    assert completed("stream", "--gaps", "s") == ["skip"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--t0", "abc"), ("--t0", "1/0"), ("--t0", "-1"), ("--t0", "1e400"), ("--sample-rate", "0"), ("--gps", "nan"),
+        ("--sample-rate", "1e-300"), ("--chunk", str(10**30)), ("--in-flight", "100000"), ("--rate", "inf"),
+        ("--url", ""), ("--url", "http://["), ("--url", "http://a b"), ("--url", "ftp://x"), ("--url", "x:port"),
+        ("--url", "http://"), ("--url", "x:99999"), ("--detector", "a\nb"), ("--channel", "\udcff"), ("--gwosc", "//"),
+        ("--file", "x" * 5000), ("--file", "/"), ("--file", "/dev/null"), ("--state", "/proc/none/x"), ("--state", "/"),
+        ("--event", "\udcff"), ("--event", "../../x"), ("--chunk", ""), ("--inf", ""), ("--timeout", "1e-99"),
+    ],
+)  # fmt: skip
+def test_no_argument_causes_a_traceback(arguments, gwclient, tmp_path):
+    source = () if arguments[0] in ("--file", "--event") else ("--file", gwosc_file(tmp_path / "a.hdf5", [1.0]))
+    nowhere = f"127.0.0.1:{free_port()}"
+    done = gwclient("stream", "--gwosc", nowhere, "--url", nowhere, "--timeout", "0.1", *source, *arguments)
+    assert done.returncode in range(1, 7), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "unexpected" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("gwclient")
+
+
+@pytest.mark.parametrize(
+    "env", [{"SRV": "http://["}, {"INF": "x"}, {"BEARER_TOKEN": "a b"}, {"BEARER_TOKEN_FILE": "/"}]
+)
+def test_no_variable_causes_a_traceback(env, gwclient, tmp_path):
+    path = gwosc_file(tmp_path / "a.hdf5", [1.0])
+    done = gwclient("stream", "--file", path, "--timeout", "0.1", **{"SRV": f"127.0.0.1:{free_port()}", **env})
+    assert done.returncode in (2, 5)
+    assert done.stderr.splitlines()[-1].startswith("gwclient")
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["rich", "h5py", "pyreqwest"])
+def test_a_missing_package_is_answered_with_what_works_in_a_checkout(missing, gwclient, tmp_path):
+    path = gwosc_file(tmp_path / "a.hdf5", [1.0])
+    code = f"import sys; sys.modules[{missing!r}] = None; from gwclient.__main__ import run; run()"
+    command = [sys.executable, "-c", code, "stream", "--file", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=gwclient.environment())
+    assert done.returncode == 1
+    assert missing in done.stderr
+    assert "pip install '.[client]'` in a checkout" in done.stderr
+    assert "dt-datastore[" not in done.stderr
+
+
+def test_nothing_names_a_package_that_is_not_published():
+    texts = {path: path.read_text() for path in [*ROOT.glob("gwclient/**/*.py"), ROOT / "docs" / "client.md"]}
+    assert len(texts) > 15
+    assert [path for path, text in texts.items() if "dt-datastore[" in text] == []
+
+
 def test_a_store_that_asks_for_credentials_is_given_them(new_store, gwclient, strain, tmp_path):
     entry = f"sha256:{hashlib.sha256(b'a-secret').hexdigest()} ada read,write,operate\n"
     (tmp_path / "tokens").write_text(entry)
@@ -617,6 +826,10 @@ def test_a_store_that_asks_for_credentials_is_given_them(new_store, gwclient, st
     refused = gwclient(*stream)
     assert refused.returncode == 5
     assert "401" in refused.stderr
+    assert "set BEARER_TOKEN, or BEARER_TOKEN_FILE" in refused.stderr
+    assert "set BEARER_TOKEN" in gwclient("stat", "--url", store.url("/")).stderr
+    wrong = gwclient(*stream, BEARER_TOKEN="another")
+    assert "does not accept the token in BEARER_TOKEN" in wrong.stderr
     assert gwclient(*stream, BEARER_TOKEN="a-secret").returncode == 0
     mine = {"BEARER_TOKEN_FILE": str(tmp_path / "mine")}
     assert json.loads(gwclient("stat", "--url", store.url("/sendF"), **mine).stdout)["n_itm"] > 0
