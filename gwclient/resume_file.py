@@ -17,6 +17,9 @@ _SAVE_INTERVAL = 0.5  # seconds; segments acknowledged since the last save are s
 class ResumeFile:
     """The progress of one stream, on disk before its first segment is sent, replaced atomically afterwards.
 
+    It has to be there first, because it holds the part of the idempotency keys that a repetition needs. `close` removes
+    it again if the store cannot hold any of the segments.
+
     Args:
         path: of the file; `finish` removes it.
         stream: identifies the strain, its segments and the URL.
@@ -25,6 +28,7 @@ class ResumeFile:
     Attributes:
         run: part of every idempotency key; a later stream of the same strain has another one.
         resumed: the file existed.
+        unsettled: requests that the store may have carried out, whatever their response.
 
     Raises:
         NoData: the file belongs to another stream, or is not a resume file.
@@ -37,6 +41,7 @@ class ResumeFile:
         self._beyond: set[int] = set()  # and these
         self._saved = 0.0
         self.count = count
+        self.unsettled = 0
         self.run = uuid.uuid4().hex[:16]
         self.resumed = path.exists()
         if self.resumed:
@@ -75,6 +80,13 @@ class ResumeFile:
         temp.replace(self._path)
         self._sync_folder()
 
+    def close(self) -> None:
+        """Save the file, or remove it if nothing can have been stored."""
+        if self.done or self.unsettled or self.resumed:
+            self.save()
+        else:
+            self.finish()
+
     def finish(self) -> None:
         """Remove the file, so that the next stream of the same strain is a new one."""
         with contextlib.suppress(FileNotFoundError):
@@ -100,5 +112,12 @@ class ResumeFile:
 
 
 def default_folder() -> Path:
-    """The folder of resume files (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gwclient"
+    """The folder of resume files (XDG Base Directory Specification).
+
+    Raises:
+        NoData: the user has no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gwclient"
+    except RuntimeError:
+        raise NoData("there is no home folder for the state file; give one with --state, or XDG_STATE_HOME") from None

@@ -6,21 +6,21 @@ import asyncio
 import bisect
 import hashlib
 import itertools
-import json
 import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import httpx
+import msgspec
 
-from gwclient import bearer_token
 from gwclient.errors import ClientError, Refused, Unreachable, WrongState
+from gwclient.http import HttpClient, HttpResponse, NoResponse
 from gwclient.progress import Progress
 from gwclient.resume_file import ResumeFile
 from gwclient.sources import Strain
 
+_TIMEOUT = 30.0  # seconds without a byte of a response
 _MAX_PAUSE = 15.0  # seconds between two attempts at one segment
 _FROZEN_PAUSE = 5.0  # seconds between two attempts while the store is frozen
 
@@ -58,7 +58,7 @@ class Segments:
         return float(self._chunk / self.parts[0].rate)
 
     def body(self, number: int) -> bytes:
-        """The JSON to post. Python writes the shortest digits that read back as the same float64."""
+        """The JSON to post, with the shortest digits that read back as the same float64."""
         part, first = self._locate(number)
         segment: dict[str, object] = {
             "h": part.samples[first : first + self._chunk].tolist(),
@@ -68,7 +68,7 @@ class Segments:
             segment["detector"] = part.detector
         if part.channel:
             segment["channel"] = part.channel
-        return json.dumps(segment, allow_nan=False).encode()
+        return msgspec.json.encode(segment)
 
     def key(self, number: int, run: str) -> str:
         """The idempotency key of a segment: the same in every attempt of one run, different in another run."""
@@ -121,16 +121,15 @@ def upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOpti
     try:
         asyncio.run(_upload(segments, url, resume, options, progress))
     finally:
-        resume.save()
+        resume.close()
 
 
 async def _upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
     missing = resume.missing()
     pacer = _Pacer(segments, options.rate, missing[0] if missing else 0)
     remaining = iter(missing)
-    limits = httpx.Limits(max_connections=options.in_flight, max_keepalive_connections=options.in_flight)
-    async with httpx.AsyncClient(timeout=30.0, limits=limits, headers=bearer_token.authorization()) as client:
-        sender = _Sender(client, url, options, progress)
+    async with HttpClient(url, options.in_flight, _TIMEOUT) as client:
+        sender = _Sender(client, url, resume, options, progress)
 
         async def worker(numbers: Iterator[int]) -> None:
             for number in numbers:
@@ -166,9 +165,12 @@ class _Pacer:
 
 
 class _Sender:
-    def __init__(self, client: httpx.AsyncClient, url: str, options: UploadOptions, progress: Progress) -> None:
+    def __init__(
+        self, client: HttpClient, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress
+    ) -> None:
         self._client = client
         self._url = url
+        self._resume = resume
         self._options = options
         self._progress = progress
         self._last_message = ""
@@ -200,12 +202,16 @@ class _Sender:
             pause = min(pause * 2, _MAX_PAUSE)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> Response:
+        self._resume.unsettled += 1
         try:
-            return classify(await self._client.post(self._url, content=body, headers=headers))
-        except httpx.TransportError as error:
-            return Response("retry", f"{self._url} does not answer: {error or type(error).__name__}")
-        except httpx.InvalidURL as error:
-            raise Refused(f"{self._url}: {error}") from None
+            response = classify(await self._client.request("POST", self._url, body, headers=headers))
+        except NoResponse as error:
+            if not error.sent:
+                self._resume.unsettled -= 1
+            return Response("retry", str(error))
+        if response.meaning in ("frozen", "refused"):
+            self._resume.unsettled -= 1
+        return response
 
     def _show(self, text: str) -> None:
         """Show a message once, although all requests in flight receive it at the same time."""
@@ -215,23 +221,23 @@ class _Sender:
                 self._progress.message(text)
 
 
-def classify(response: httpx.Response) -> Response:
+def classify(response: HttpResponse) -> Response:
     """The meaning of a response of /sendF (201, 503 ...) or /streamdata (200 with `resp`) to a segment."""
-    try:
-        content = response.json()
-    except ValueError:
-        content = None
-    content = content if isinstance(content, dict) else {}
-    text = f"{response.status_code} {content.get('body') or content.get('detail') or response.text[:200]}"
-    retry_after = _seconds(response.headers.get("Retry-After"))
-    code = content.get("resp") or content.get("code")
-    if code == "FROZEN" or (response.status_code == 503 and "frozen" in response.text.lower()):
-        return Response("frozen", "the store is frozen; waiting", _FROZEN_PAUSE if retry_after is None else retry_after)
-    if response.status_code == 201 or (response.status_code == 200 and code == "CREATED"):
+    status = response.status
+    if status == 201:
         return Response("stored")
-    if response.status_code == 200 and "resp" not in content:
+    content = response.json()
+    content = content if isinstance(content, dict) else {}
+    code = content.get("resp") or content.get("code")
+    if status == 200 and code == "CREATED":
+        return Response("stored")
+    retry_after = _seconds(response.headers.get("Retry-After"))
+    if code == "FROZEN" or (status == 503 and "frozen" in response.text.lower()):
+        return Response("frozen", "the store is frozen; waiting", _FROZEN_PAUSE if retry_after is None else retry_after)
+    text = response.explain()
+    if status == 200 and "resp" not in content:
         return Response("refused", f"{text}: this URL is neither a /streamdata nor a /sendF")
-    if response.status_code in (200, 408, 425, 429) or response.status_code >= 500:
+    if status in (200, 408, 425, 429) or status >= 500:
         return Response("retry", text, retry_after)
     return Response("refused", text)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from shared import errors, failpoints
 from shared.web.error_responses import ERROR_RESPONSES
-from tests.harness import ROOT
+from tests.support import ROOT
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 SHARED = sorted(str(path.relative_to(ROOT / "shared")) for path in (ROOT / "shared").rglob("*.py"))
@@ -157,6 +159,18 @@ def test_failpoints_are_those_that_stand_in_the_code():
                 k.value.value for k in call.keywords if k.arg == "before_rename" and isinstance(k.value, ast.Constant)
             }
     assert used == failpoints.NAMES
+
+
+def test_commands_name_modules_that_exist():
+    places = [ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    places += [path for folder in ("docs", "knative", ".ci", "bench", "tests") for path in (ROOT / folder).rglob("*")]
+    named = set()
+    for path in places:
+        if path.suffix in ("", ".md", ".py", ".yaml", ".sh") and path.is_file():
+            text = path.read_text(errors="ignore")
+            named |= set(re.findall(r"-m[\", ]+((?:shared|gwclient|scripts|bench|tests)(?:\.\w+)+)", text))
+    assert {"shared.serve", "shared.auth.issue_token", "shared.preproc.job"} <= named
+    assert {name for name in named if importlib.util.find_spec(name) is None} == set()
 
 
 def test_every_module_says_in_its_first_sentence_what_it_owns():

@@ -8,8 +8,6 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
-import httpx
-
 from gwclient.errors import NoData, Unreachable
 from gwclient.sources import hdf5
 from gwclient.sources.strain import Strain
@@ -27,13 +25,13 @@ def from_event(
         Unreachable: there is no internet, or GWOSC does not answer; known within seconds.
         NoData: there is no such event, or no such data of it.
     """
-    import requests
+    import requests  # by gwosc, which this module shares its HTTP client with
     import tenacity
     from gwosc.api import v2
     from gwosc.locate import get_event_urls
 
     try:
-        httpx.get(f"{host}/api/v2/", timeout=_TIMEOUT)  # because gwosc itself would try for minutes
+        requests.get(f"{host}/api/v2/", timeout=_TIMEOUT)  # because gwosc itself would try for minutes
         # GWOSC answers 404 for an unknown event and for one that is not public.
         gps = Fraction(str(v2.fetch_event_version(event, host=host)["gps"]))
         begin, end = float(gps - window[0]), float(gps + window[1])
@@ -42,7 +40,7 @@ def from_event(
         if error.response is not None and error.response.status_code == 404:
             raise NoData(f"GWOSC knows no event {event!r}") from None
         raise Unreachable(f"GWOSC: {error}") from None
-    except (httpx.TransportError, requests.RequestException, tenacity.RetryError) as error:
+    except (requests.RequestException, tenacity.RetryError) as error:
         raise Unreachable(f"no open data: {host} does not answer ({error}); is there internet? Try --sample") from None
     except (ValueError, KeyError) as error:
         raise NoData(f"no open data of {detector} for {event}: {error}") from None
@@ -65,13 +63,15 @@ def _duration(url: str) -> int:
 
 
 def _download(url: str, detector: str) -> Strain:
+    import requests
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (url.rsplit("/", 1)[-1] or "strain.hdf5")
         try:
-            with httpx.stream("GET", url, timeout=_TIMEOUT, follow_redirects=True) as answer, path.open("wb") as file:
-                answer.raise_for_status()
-                for part in answer.iter_bytes():
+            with requests.get(url, timeout=_TIMEOUT, stream=True) as response, path.open("wb") as file:
+                response.raise_for_status()
+                for part in response.iter_content(1 << 18):
                     file.write(part)
-        except httpx.HTTPError as error:
+        except requests.RequestException as error:
             raise Unreachable(f"{url}: {error}") from None
         return hdf5.read(path, detector)

@@ -11,12 +11,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 from shared import auth, metrics
 from shared.config import AuthConfig, Limits, auth_from_env, limits_from_env
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
 from shared.web.admission import BodyBudget
-from shared.web.messages import Handler, Request, Response, Routes, text
+from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
 
 PROBES = ("/health/liveness", "/health/readiness")
 _threads = ThreadPoolExecutor(64, "handler")  # for plain handlers beside a loop; they mostly wait for disks and peers
@@ -41,7 +42,7 @@ class App:
         self.limits = limits or limits_from_env()
         trust = trust or auth_from_env()
         self.guard = auth.Guard(trust) if trust.enabled else None
-        self.body_budget = BodyBudget(self.limits)
+        self.body_budget = BodyBudget(self.limits.total_bodies)
         self._check = check
         self._routes: dict[str, dict[str, Handler]] = {}
         public = auth.requires(auth.OPEN)
@@ -96,9 +97,8 @@ def is_async(handler: Callable[..., object]) -> bool:
 
 async def run(handler: Handler, request: Request) -> Response:
     """Call a handler from the event loop; a plain one, which may block, on a thread."""
-    # Probes must not queue behind requests that wait for a lock.
-    if request.path in PROBES or is_async(handler):
-        response = handler(request)
-    else:
-        response = await asyncio.get_running_loop().run_in_executor(_threads, handler, request)
-    return response if isinstance(response, Response) else await response
+    if is_async(handler):
+        return await cast(AsyncHandler, handler)(request)
+    if request.path in PROBES:  # which must not queue behind requests that wait for a lock
+        return cast(PlainHandler, handler)(request)
+    return await asyncio.get_running_loop().run_in_executor(_threads, cast(PlainHandler, handler), request)

@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import BadRequest
-from shared.web.admission import Reservation
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
@@ -47,8 +46,8 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
                 headers[REPEATED] = "true"
             query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
             exchange = Exchange(app(), scope["method"], scope["path"], headers, query)
-            if exchange.reservation is not None:
-                exchange.accept_body(await _read_body(headers, receive, exchange.reservation))
+            if exchange.takes_body:
+                exchange.accept_body(await _read_body(headers, receive, exchange))
             response = await run(exchange.handler, exchange.request)
         except Exception as error:
             response = error_response(error)
@@ -93,10 +92,10 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def _read_body(headers: Mapping[str, str], receive: Receive, reservation: Reservation) -> bytes:
+async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal():
-        reservation.reserve(int(declared[:19]))
+        exchange.reserve(int(declared[:19]))
     chunks: list[bytes] = []
     length, more = 0, True
     while more:
@@ -105,6 +104,6 @@ async def _read_body(headers: Mapping[str, str], receive: Receive, reservation: 
             raise BadRequest("the client closed the connection before the end of the body")
         chunks.append(message.get("body", b""))
         length += len(chunks[-1])
-        reservation.reserve(length)
+        exchange.reserve(length)
         more = message.get("more_body", False)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

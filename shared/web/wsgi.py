@@ -10,7 +10,6 @@ import flask
 
 from shared.config import Limits
 from shared.errors import BadRequest, TooSlow
-from shared.web.admission import Reservation
 from shared.web.app import App
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
@@ -26,8 +25,8 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
             exchange = Exchange(app(), request.method, request.path, headers, request.args)
-            if exchange.reservation is not None:
-                exchange.accept_body(_read_body(request, exchange.reservation, app().limits))
+            if exchange.takes_body:
+                exchange.accept_body(_read_body(request, exchange, app().limits))
             response = exchange.handler(exchange.request)
             assert isinstance(response, Response), "a WSGI target takes plain handlers only"
         except Exception as error:
@@ -44,15 +43,15 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
     return target
 
 
-def _read_body(request: flask.Request, reservation: Reservation, limits: Limits) -> bytes:
-    reservation.reserve(request.content_length or 0)
+def _read_body(request: flask.Request, exchange: Exchange, limits: Limits) -> bytes:
+    exchange.reserve(request.content_length or 0)
     if "Transfer-Encoding" in request.headers:
-        reservation.reserve(limits.body)  # its length is not declared
+        exchange.reserve(limits.body)  # its length is not declared
     began = time.monotonic()
     body = request.stream.read(limits.body + 1)
     if len(body) < (request.content_length or 0):  # the client closed the connection, or the server after a timeout
         if time.monotonic() - began < limits.request_timeout / 2:
             raise BadRequest("the client closed the connection before the end of the body")
         raise TooSlow(f"the request must arrive within {limits.request_timeout:g} s")
-    reservation.reserve(len(body))
+    exchange.reserve(len(body))
     return body
