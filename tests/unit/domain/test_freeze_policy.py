@@ -48,17 +48,17 @@ def test_coverage_is_the_union_of_the_segments_in_any_order(spans, rng):
     rng.shuffle(spans)
     coverage = Livetime()
     for start, n in spans:
-        coverage.add(("L1", ""), 1126259446.0 + start * dt, dt, n)
+        coverage.add("L1", "", 1126259446.0 + start * dt, dt, n)
     assert coverage.total == pytest.approx(len(covered) * dt, abs=1e-5)
     assert coverage.longest_span == pytest.approx(longest * dt, abs=1e-5)
 
 
 def test_strain_is_contiguous_within_one_stream_only():
     coverage = Livetime()
-    coverage.add(("L1", ""), 100.0, 0.5, 4)
-    coverage.add(("H1", ""), 102.0, 0.5, 4)
+    coverage.add("L1", "", 100.0, 0.5, 4)
+    coverage.add("H1", "", 102.0, 0.5, 4)
     assert (coverage.total, coverage.longest_span) == (4.0, 2.0)
-    coverage.add(("L1", ""), 102.0, 0.5, 2)
+    coverage.add("L1", "", 102.0, 0.5, 2)
     assert (coverage.total, coverage.longest_span) == (5.0, 3.0)
 
 
@@ -67,7 +67,7 @@ def test_a_long_log_is_taken_in_quickly_enough_to_be_followed():
     order = list(range(20_000))
     random.Random(1).shuffle(order)
     for i in order:
-        coverage.add(("V1", ""), i * 0.5, 0.25, 2)
+        coverage.add("V1", "", i * 0.5, 0.25, 2)
     assert coverage.total == coverage.longest_span == 10_000
 
 
