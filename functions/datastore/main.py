@@ -44,7 +44,8 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         return current if current is not None else await asyncio.to_thread(writer.state)
 
     async def stat(request: web.Request) -> web.Response:
-        return web.json((await state()).stat)
+        counts = (await state()).stat
+        return web.json({**counts, "missing": writer.missing_segments} if writer.missing_segments else counts)
 
     async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)

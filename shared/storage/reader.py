@@ -20,7 +20,7 @@ from shared.errors import (
     SegmentDamaged,
     StorageFailed,
 )
-from shared.storage import journal
+from shared.storage import journal, verification
 from shared.storage.archive import newest_archives
 from shared.storage.verification import differs
 from shared.volume import counters
@@ -72,8 +72,10 @@ class BatchReader:
         self.dstat()
 
     def stat(self) -> dict[str, object]:
-        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
-        return counters.read(self._layout.counters).stat
+        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes; `missing` if files are gone."""
+        counted = counters.read(self._layout.counters)
+        missing = verification.published(self._layout.missing, counted.batch)
+        return {**counted.stat, "missing": missing.count} if missing else counted.stat
 
     def dstat(self) -> dict[str, object]:
         """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and the operator on record."""

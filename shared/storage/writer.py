@@ -374,6 +374,8 @@ class Writer:
             records = machine.catch_up()
         if machine.state is not before:
             self._publisher.invalidate_views()
+        if machine.state.batch != before.batch:
+            self._publisher.missing.clear()
         self._publisher.restore(records, deep=deep)
 
     def _append_one(self, record: Record) -> None:
