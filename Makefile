@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
+.PHONY: run verify token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -27,6 +27,10 @@ test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
 # The pure tests, in seconds: no process is started and nothing is waited for.
 test-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit
+
+# Compares every file of the store at ROOT, archives included, with what was acknowledged: names, sizes, checksums.
+verify: $(VENV)/.runtime
+	@$(BIN)/python -m shared.storage.verification
 
 # Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
 crash: $(VENV)/.dev
