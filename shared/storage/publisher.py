@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable
 
-from shared.domain.records import Record
+from shared.domain.records import Record, file_number
 from shared.domain.state import State
 from shared.errors import StorageFailed
 from shared.failpoints import failpoint
@@ -118,6 +118,12 @@ class Publisher:
                 self._defer(record, error)
             else:
                 self._spool.discard(record.spool, record.offset)
+
+    def restore_missing(self, records: Iterable[Record]) -> None:
+        """Restore the files that are gone or have another size, given all records; `missing` names the others."""
+        sizes = dict(self.data.sizes())
+        self.missing.clear()
+        self.restore(record for record in records if sizes.get(file_number(record.name)) != record.size)
 
     def publish_counters(self, state: State) -> None:
         """Publish the counts, before anything is acknowledged; the views are due from now on."""

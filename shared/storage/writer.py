@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
-from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, file_number, utc_now
+from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, utc_now
 from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
 from shared.errors import ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
@@ -244,17 +244,9 @@ class Writer:
         if self._publisher.data.inventory(state.last) == state.inventory and not self._publisher.missing:
             return
         with self._transaction():
-            state, data = self._machine.state, self._publisher.data
-            sizes = dict(data.sizes())
-            different = [
-                record
-                for record in self._machine.stored_records()
-                if sizes.get(file_number(record.name)) != record.size
-            ]
-            self._publisher.missing.clear()
-            self._publisher.restore(different)
+            self._publisher.restore_missing(self._machine.stored_records())
             names = sorted(self._publisher.missing)
-            verification.publish(self.layout, Missing(state.batch, len(names), names))
+            verification.publish(self.layout, Missing(self._machine.state.batch, len(names), names))
         if names:
             log.error("%d stored segments are missing; %s names them", len(names), self.layout.missing)
 
