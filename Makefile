@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run token demo test test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
+.PHONY: run token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -20,15 +20,20 @@ token: $(VENV)/.runtime
 demo: $(VENV)/.extras
 	@exec $(BIN)/python -m scripts.demo
 
+# All tests but those that need a cluster, JOBS (4) at once; TESTS=tests/guarantees passes a part of them.
 test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup $(TESTS)
+
+# The pure tests, in seconds: no process is started and nothing is waited for.
+test-unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/unit
 
 # Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
 crash: $(VENV)/.dev
-	$(BIN)/python -W ignore -m tests.crash --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -W ignore -m tests.faults.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 NODE          := unshare --map-root-user --net --mount --
-KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative tests/test_manifests.py tests/test_descriptors.py
+KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative
 
 # Each parser for SECONDS (60) with atheris, guided by coverage.
 fuzz: $(VENV)/.fuzz
@@ -73,13 +78,13 @@ e2e: $(VENV)/.dev
 	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...] [PREPROC_IMAGE=...] [OVERLAY=...]" >&2; exit 2; }
 	DATASTORE_KUBECONFIG="$(abspath $(KUBECONFIG))" DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" \
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
-	  $(BIN)/python -m pytest -v tests/e2e tests/test_contract.py
+	  $(BIN)/python -m pytest -v tests/e2e/test_cluster.py tests/contract/test_data_buffer.py
 
 # SECONDS (2) of each load, SIZES (1000,100000,1000000) of the batches. PEER=http://host:port/ puts the same loads on
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
 bench: $(VENV)/.dev $(VENV)/.extras
 	$(BIN)/python -m bench.preproc
-	$(BIN)/python -m bench.store --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
+	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy
 
-from tests.harness import ROOT, STRAIN, Store
-from tests.load import post_all
+from tests.support import ROOT
+from tests.support.extras import STRAIN
+from tests.support.load import post_all
+from tests.support.servers import Store
 
 T0, RATE, CHUNK = 1126259446, 4096, 300
 

@@ -1,126 +1,70 @@
-"""The command `gwclient`: its arguments, its output and its exit codes (see `gwclient.errors`)."""
+"""The commands of gwclient, their output and exit codes (see `gwclient.errors`)."""
 
 from __future__ import annotations
 
 import argparse
-import functools
-import getpass
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from gwclient.arguments import parse, parser
 from gwclient.errors import ClientError, NoData
+from gwclient.output import print_rows
 
 if TYPE_CHECKING:
+    from gwclient.grid import Channel
     from gwclient.sources import Strain
-    from gwclient.store import Store
-
-T = TypeVar("T")
-
-_URL = "http://127.0.0.1:8080/streamdata"
+    from gwclient.store import Row, Store
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = parser(os.environ).parse_args(arguments)
+    options = parse(arguments, _COMMANDS, os.environ)
     try:
         options.run(options)
         sys.stdout.flush()
         return 0
     except ClientError as error:
-        print(f"gwclient: {error}", file=sys.stderr)
+        _say(f"gwclient: {error}")
         return error.exit_code
     except ModuleNotFoundError as error:
-        print(f"gwclient: {error.name} is missing: pip install 'dt-datastore[client]'", file=sys.stderr)
+        _say(
+            f"gwclient: {error.name} is not installed: run `pip install '.[client]'` in a checkout of the project, "
+            "or `make .venv/.extras` and .venv/bin/gwclient"
+        )
         return 1
     except KeyboardInterrupt:
-        print("gwclient: interrupted", file=sys.stderr)
+        _say("gwclient: interrupted")
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        _say(f"gwclient: {error.filename or 'the system'}: {error.strerror or error}")
+        return 1
+    except Exception as error:
+        if os.environ.get("GWCLIENT_TRACEBACK"):
+            raise
+        _say(
+            f"gwclient: unexpected {type(error).__name__}: {error}. GWCLIENT_TRACEBACK=1 shows where; please report it"
+        )
+        return 1
 
 
-def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The parser of the command line, with defaults from the environment `env`."""
-    parser = argparse.ArgumentParser("gwclient", description="Stream strain into a DT datastore, and operate it.")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    url = {"default": env.get("SRV") or _URL, "help": "of the store or of one of its routes (SRV; %(default)s)"}
-
-    stream = commands.add_parser("stream", help="send strain: open data of an event, a file, or a sample")
-    stream.set_defaults(run=_stream)
-    source = stream.add_mutually_exclusive_group()
-    source.add_argument("--event", default=env.get("GWID"), help="event with open data, such as GW150914 (GWID)")
-    source.add_argument("--file", type=Path, help="HDF5 (GWOSC's or gwpy's), GWF, or text")
-    source.add_argument("--sample", action="store_true", help="1 s of real strain from gwpy's wheel; needs no internet")
-    stream.add_argument("--detector", default=env.get("DTCID") or "", help="such as L1 (DTCID)")
-    stream.add_argument("--channel", default="", help="its name, or which one of a file")
-    stream.add_argument("--inf", type=_span, default=env.get("INF") or "13", help="seconds before the event (INF; 13)")
-    stream.add_argument("--sup", type=_span, default=env.get("SUP") or "16", help="seconds after it (SUP; 16)")
-    stream.add_argument("--gps", type=_gps, help="of a file, take only INF seconds before this time to SUP after")
-    stream.add_argument("--t0", type=_gps, help="GPS time of the first sample, for text files that do not say")
-    stream.add_argument(
-        "--sample-rate", type=_sample_rate, help="samples per second: of open data 4096 or 16384; of text"
-    )
-    stream.add_argument(
-        "--gaps",
-        choices=("refuse", "skip"),
-        default="refuse",
-        help="strain with gaps (NaN): refuse it, or send what lies between them (%(default)s)",
-    )
-    stream.add_argument("--gwosc", default="https://gwosc.org", help="where open data is (%(default)s)")
-    stream.add_argument("--url", **url)  # type: ignore[arg-type]
-    stream.add_argument("--chunk", type=_count, default=300, help="samples in a segment (%(default)s)")
-    stream.add_argument(
-        "--rate", type=_rate, default="max", help="1 is real time, 10 ten times that, or max (%(default)s)"
-    )
-    stream.add_argument("--in-flight", type=_count, default=8, help="requests at once (%(default)s)")
-    stream.add_argument("--wait", action="store_true", help="while the store is frozen, wait")
-    stream.add_argument(
-        "--timeout", "--patience", type=_seconds, default=300.0, help="seconds without success to give up (%(default)s)"
-    )
-    stream.add_argument(
-        "--state", type=Path, help="state file; by default one for this stream in ~/.local/state/gwclient"
-    )
-    stream.add_argument("--restart", action="store_true", help="forget an interrupted stream and begin anew")
-
-    def command(name: str, run: object, help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help)
-        added.add_argument("--url", **url)  # type: ignore[arg-type]
-        added.set_defaults(run=run)
-        return added
-
-    command("stat", _stat, "print counts and state, as JSON")
-    command("files", _files, "print the names of the stored segments, one a line")
-    command("log", _log, "print the log of stored segments, one JSON object a line")
-    freeze = command("freeze", _freeze, "close the batch to new segments")
-    freeze.add_argument("--user", default=_user(), help="recorded with the batch (%(default)s)")
-    freeze.add_argument("--token", default="gwclient", help="recorded with the batch (%(default)s)")
-    freeze.add_argument(
-        "--policy", action="store_true", help="only if the store says that it holds enough (exit code 3)"
-    )
-    command("clean", _clean, "file the batch away and open the next one")
-    watch = command("watch", _watch, "print counts and state whenever they change")
-    watch.add_argument("--interval", type=_seconds, default=1.0, help="seconds between two looks (%(default)s)")
-    watch.add_argument("--until", type=_until, default="", help="frozen, open, or a number of bytes; then end")
-    return parser
+# -- streaming ------------------------------------------------------------------------------------------------
 
 
 def _stream(options: argparse.Namespace) -> None:
-    from gwclient.http import normalize
     from gwclient.progress import progress
     from gwclient.resume_file import ResumeFile, default_folder
     from gwclient.upload import Segments, UploadOptions, upload
 
     parts = _source(options).finite_parts(skip_gaps=options.gaps == "skip")
     segments = Segments(parts, options.chunk)
-    url = normalize(options.url)
-    url = url if url.count("/") > 2 else f"{url}/sendF"
+    url: str = options.url if options.url.count("/") > 2 else f"{options.url}/sendF"
     stream_id = segments.stream_id(url)
     path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
@@ -158,8 +102,13 @@ def _source(options: argparse.Namespace) -> Strain:
         return sources.from_sample(options.detector or "V1")
     if not options.event:
         raise NoData("there is nothing to stream: give --event (or GWID), --file or --sample")
-    rate = int(options.sample_rate or 4096)
-    return sources.from_event(options.event, options.detector or "L1", window, rate, options.gwosc)
+    rate = options.sample_rate or 4096
+    if rate.denominator != 1:
+        raise NoData("open data has a --sample-rate of 4096 or 16384")
+    return sources.from_event(options.event, options.detector or "L1", window, int(rate), options.gwosc)
+
+
+# -- operating ------------------------------------------------------------------------------------------------
 
 
 def _store(options: argparse.Namespace) -> Store:
@@ -168,117 +117,141 @@ def _store(options: argparse.Namespace) -> Store:
     return Store(options.url)
 
 
+def _ping(options: argparse.Namespace) -> None:
+    print_rows([_store(options).ping()], options.output)
+
+
 def _stat(options: argparse.Namespace) -> None:
-    print(json.dumps(_store(options).stat()))
+    print_rows([_store(options).stat()], options.output)
 
 
 def _files(options: argparse.Namespace) -> None:
-    _store(options).files(print)
+    print_rows(({"name": name} for name in _store(options).files()), options.output)
 
 
 def _log(options: argparse.Namespace) -> None:
-    _store(options).log(lambda entry: print(json.dumps(entry)))
+    print_rows(_store(options).log(), options.output)
+
+
+def _channels(options: argparse.Namespace) -> None:
+    print_rows([_describe(channel) for channel in _read_channels(options)], options.output)
+
+
+def _describe(channel: Channel) -> Row:
+    return {
+        "detector": channel.detector,
+        "channel": channel.channel,
+        "rate": float(channel.rate),
+        "segments": channel.segments,
+        "seconds": float(sum(span.end - span.begin for span in channel.spans)),
+        "begin": float(channel.spans[0].begin),
+        "end": float(max(span.end for span in channel.spans)),
+        "gaps": len(channel.gaps()),
+    }
+
+
+def _gaps(options: argparse.Namespace) -> None:
+    print_rows(
+        [
+            {
+                "detector": channel.detector,
+                "channel": channel.channel,
+                "rate": float(channel.rate),
+                "begin": float(begin),
+                "end": float(end),
+                "seconds": float(end - begin),
+            }
+            for channel in _read_channels(options)
+            for begin, end in channel.gaps()
+        ],
+        options.output,
+    )
+
+
+def _read_channels(options: argparse.Namespace) -> list[Channel]:
+    from gwclient.grid import channels
+
+    found, unusable = channels(_store(options).log())
+    if unusable:
+        _say(f"{unusable} segments have no usable time and are left out")
+    return found
+
+
+def _archives(options: argparse.Namespace) -> None:
+    print_rows(_store(options).archives(), options.output)
+
+
+def _products(options: argparse.Namespace) -> None:
+    verdict, rows = _store(options).products()
+    if not rows:
+        _say(f"there are no products (verdict: {verdict})")
+    print_rows(rows, options.output)
+
+
+def _get(options: argparse.Namespace) -> None:
+    store = _store(options)
+    for name in options.names:
+        content = store.get(name)
+        if options.to == "-":
+            sys.stdout.buffer.write(content)
+            continue
+        folder = Path(options.to)
+        folder.mkdir(parents=True, exist_ok=True)
+        temp = folder / f".{Path(name).name}.part"
+        temp.write_bytes(content)
+        temp.replace(folder / Path(name).name)
+        _say(f"{folder / Path(name).name}: {len(content)} bytes")
 
 
 def _freeze(options: argparse.Namespace) -> None:
-    print(json.dumps(_store(options).freeze(options.user, options.token, options.policy)))
+    print_rows([_store(options).freeze(options.user, options.label, options.policy)], options.output)
 
 
 def _clean(options: argparse.Namespace) -> None:
-    print(json.dumps(_store(options).clean()))
+    print_rows(_store(options).clean(), options.output)
 
 
 def _watch(options: argparse.Namespace) -> None:
+    import json
+
     from gwclient.store import watch
 
-    def say(now: dict[str, object]) -> None:
+    def report(now: Row) -> None:
         print(time.strftime("%H:%M:%S"), json.dumps(now), flush=True)
 
-    watch(_store(options), say, options.interval, options.until)
+    watch(
+        _store(options),
+        report,
+        _say,
+        interval=options.interval,
+        until=options.until or "",
+        timeout=options.timeout,
+    )
+
+
+def _completion(options: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(parser({}), options.shell))
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
-        return "gwclient"
-
-
-def _argument(expected: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """Decorate a converter of arguments: whatever it raises becomes "must be <expected>".
-
-    argparse would print the converter's name instead.
-    """
-
-    def decorate(convert: Callable[[str], T]) -> Callable[[str], T]:
-        @functools.wraps(convert)
-        def checked(text: str) -> T:
-            try:
-                return convert(text)
-            except (ValueError, ArithmeticError):
-                raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}") from None
-
-        return checked
-
-    return decorate
-
-
-@_argument("a positive number of seconds")
-def _seconds(text: str) -> float:
-    return _positive(text)
-
-
-@_argument("a positive number of seconds")
-def _span(text: str) -> Fraction:
-    return _positive_fraction(text)
-
-
-@_argument("a positive number of samples per second")
-def _sample_rate(text: str) -> Fraction:
-    return _positive_fraction(text)
-
-
-@_argument("a whole number of 1 or more")
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-@_argument("a positive number, `real` or `max`")
-def _rate(text: str) -> float:
-    return 0.0 if text == "max" else _positive("1" if text == "real" else text)
-
-
-@_argument("`frozen`, `open` or a number of bytes")
-def _until(text: str) -> str:
-    if text not in ("frozen", "open") and not (text.isascii() and text.isdecimal()):
-        raise ValueError
-    return text
-
-
-@_argument("a GPS time in seconds")
-def _gps(text: str) -> Fraction:
-    gps = Fraction(text)
-    if not 0 <= gps < 1 << 31:
-        raise ValueError
-    return gps
-
-
-def _positive_fraction(text: str) -> Fraction:
-    number = Fraction(text)
-    if not 0 < number < 10**9:
-        raise ValueError
-    return number
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e9:
-        raise ValueError
-    return number
+_COMMANDS = {
+    "stream": _stream,
+    "ping": _ping,
+    "stat": _stat,
+    "files": _files,
+    "log": _log,
+    "channels": _channels,
+    "gaps": _gaps,
+    "archives": _archives,
+    "products": _products,
+    "get": _get,
+    "freeze": _freeze,
+    "clean": _clean,
+    "watch": _watch,
+    "completion": _completion,
+}

@@ -125,8 +125,3 @@ def _reason(error: Exception) -> str:
     details = getattr(error, "details", None) or {}
     causes = details.get("causes") or [{"message": str(error)}]
     return str(causes[-1]["message"])
-
-
-def normalize(url: str) -> str:
-    """The URL without a trailing slash, with `http://` if there is no scheme."""
-    return (url if "://" in url else f"http://{url}").rstrip("/")

@@ -112,5 +112,12 @@ class ResumeFile:
 
 
 def default_folder() -> Path:
-    """The folder of resume files (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gwclient"
+    """The folder of resume files (XDG Base Directory Specification).
+
+    Raises:
+        NoData: the user has no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gwclient"
+    except RuntimeError:
+        raise NoData("there is no home folder for the state file; give one with --state, or XDG_STATE_HOME") from None

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
 from gwclient.errors import Refused, Unreachable, WrongState
-from gwclient.http import HttpClient, HttpResponse, NoResponse, normalize
+from gwclient.http import HttpClient, HttpResponse, NoResponse
+from gwclient.urls import normalize
+
+Row = dict[str, Any]
+T = TypeVar("T")
 
 # For each operation the routes of the Data Buffer, GlitchflowAPI and Datastore Logic, tried in this order.
 _STAT = ("/stat", "/stats", "/bufstat")
@@ -22,8 +28,16 @@ _TRAIN = ("/train", "/freezeds")  # these freeze only if Datastore Logic's polic
 _FREEZE = ("/upddsc", *_TRAIN)
 _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
 _TIMEOUT = 60.0  # seconds without a byte of a response
+_ARCHIVES = ("/archives",)
+_PRODUCTS = ("/products",)
+_SEGMENT = ("/segment",)
+_READINESS = ("/health/readiness",)
 _PAGE = 10_000  # names or log entries in one request
-_ROUTES = {*_STAT, *_STATE, *_FILES, *_LOG, *_FREEZE, *_TRAIN, *_CLEAN, "/streamdata", "/sendF", "/stream"}
+_STREAM = ("/streamdata", "/sendF", "/stream")
+_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_SEGMENT)
+_ROUTES = {*_READ, *_FREEZE, *_TRAIN, *_CLEAN, *_STREAM}
+_SEGMENT_NAME = re.compile(r"gwb\d+\.json")
+_MANIFEST = "manifest.json"
 
 
 def base_of(url: str) -> str:
@@ -35,7 +49,7 @@ def base_of(url: str) -> str:
     try:
         parts = urlsplit(normalize(url))
     except ValueError as error:
-        raise Refused(f"{url!r} is not a URL: {error}") from None
+        raise Refused(f"not an HTTP URL: {error}") from None
     path = parts.path.rstrip("/")
     route = "/" + path.rpartition("/")[2]
     return urlunsplit((parts.scheme, parts.netloc, path.removesuffix(route) if route in _ROUTES else path, "", ""))
@@ -53,21 +67,21 @@ class Store:
         self._base = base_of(url)
         self._http = HttpClient(self._base, connections=1, timeout=_TIMEOUT)
 
-    def stat(self) -> dict[str, object]:
+    def stat(self) -> Row:
         """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service has them."""
-        counts, state = self._object("GET", _STAT), self._object("GET", _STATE)
+        counts, state = self._counts(), self._object("GET", _STATE)
         user = {"user": state["user"]} if "user" in state else {}
         return {**counts, "dstatus": state.get("dstatus", state.get("resp")), **user}
 
-    def files(self, each: Callable[[str], None]) -> None:
-        """Call `each` with every file name, in order of arrival."""
-        self._pages(_FILES, _names, each)
+    def files(self) -> Iterator[str]:
+        """Every file name, in order of arrival."""
+        return self._pages(_FILES, _names)
 
-    def log(self, each: Callable[[dict[str, object]], None]) -> None:
-        """Call `each` with every log entry, in order of arrival."""
-        self._pages(_LOG, _entries, each)
+    def log(self) -> Iterator[Row]:
+        """Every log entry, in order of arrival."""
+        return self._pages(_LOG, _entries)
 
-    def freeze(self, user: str, token: str, policy: bool) -> object:
+    def freeze(self, user: str, token: str, policy: bool) -> Row:
         """Freeze the batch; with `policy` only if the store holds enough.
 
         Raises:
@@ -78,43 +92,87 @@ class Store:
             raise WrongState("the store waits for more data before it freezes")
         return content
 
-    def clean(self) -> object:
-        """Archive the batch and open the next one."""
+    def clean(self) -> list[Row]:
+        """Archive the batch and open the next one.
+
+        Returns:
+            The archive as `{"name", "n_itm", "buff_size"}`; several, if others cleaned at the same time. Where the
+            service does not list archives the name is None, and the counts, if it has them, are those of just before.
+        """
+        counts, known = _or_none(self._counts) or {}, _or_none(self.archives)
         content = self._object("POST", _CLEAN, {"msg": "gwclient"})
         if content.get("resp") == "FS ERR":
             raise Unreachable(str(content.get("body")))
+        archives = None if known is None else _or_none(self.archives)
+        added = [archive for archive in archives or [] if archive not in (known or [])]
+        return added or [{"name": None, **counts}]
+
+    def _counts(self) -> Row:
+        return self._object("GET", _STAT)
+
+    def archives(self) -> list[Row]:
+        """The newest archives, newest first, each as `{"name", "n_itm", "buff_size"}`."""
+        return _list(self._object("GET", _ARCHIVES), "archives")
+
+    def products(self) -> tuple[str, list[Row]]:
+        """The verdict on the batch's preprocessing, and its products, each as `{"name", "size", "url"}`."""
+        content = self._object("GET", _PRODUCTS)
+        return str(content.get("verdict")), _list(content, "products")
+
+    def get(self, name: str) -> bytes:
+        """The content of a segment or of a product, whose checksum is verified.
+
+        Raises:
+            Unreachable: what arrived is not what the manifest lists; another attempt may succeed.
+        """
+        if _SEGMENT_NAME.fullmatch(name):
+            return self._request("GET", _SEGMENT, query={"name": name}).body
+        content = self._product(name)
+        if name != _MANIFEST:
+            manifest = msgspec.json.decode(self._product(_MANIFEST))
+            sums = {file["name"]: file["sha256"] for file in manifest["files"]}
+            if sums.get(name) != hashlib.sha256(content).hexdigest():
+                raise Unreachable(f"{name}: the checksum is not that of the manifest; get it again")
         return content
 
-    def _pages(
-        self, routes: tuple[str, ...], items: Callable[[object], list[Any]], each: Callable[[Any], object]
-    ) -> None:
+    def ping(self) -> Row:
+        """`{"url", "status", "ms"}` of a store that is ready."""
+        began = time.monotonic()
+        self._request("GET", _READINESS)
+        return {"url": self._base, "status": "ready", "ms": round((time.monotonic() - began) * 1000, 1)}
+
+    def _product(self, name: str) -> bytes:
+        return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name, safe='')}",)).body
+
+    def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]]) -> Iterator[T]:
         query = {"limit": str(_PAGE)}
         while True:
-            page = items(self._request("GET", routes, query=query))
-            for item in page:
-                each(item)
+            page = items(_content(self._request("GET", routes, query=query)))
+            yield from page
             # A service without pages sends everything at once.
             if len(page) != _PAGE:
                 return
-            query["after"] = page[-1] if isinstance(page[-1], str) else page[-1]["name"]
+            last: Any = page[-1]
+            query["after"] = last if isinstance(last, str) else last["name"]
 
     def _object(self, method: str, routes: tuple[str, ...], body: object = None) -> dict[str, object]:
-        content = self._request(method, routes, body)
+        content = _content(self._request(method, routes, body))
         return content if isinstance(content, dict) else {"text": content}
 
     def _request(
         self, method: str, routes: tuple[str, ...], body: object = None, query: dict[str, str] | None = None
-    ) -> object:
+    ) -> HttpResponse:
+        """The first response that is not 404, if it is a success."""
+        reasons = []
         for route in routes:
             response = self._send(method, route, body, query)
-            if response.status == 404:
-                continue
             if 200 <= response.status < 300:
-                content = response.json() if response.body else []
-                return response.text if content is None else content
-            kind = Unreachable if response.status >= 500 or response.status == 429 else Refused
-            raise kind(f"{self._base}{route}: {response.explain()}")
-        raise Refused(f"{self._base} serves none of {', '.join(routes)}")
+                return response
+            if response.status != 404:
+                kind = Unreachable if response.status >= 500 or response.status == 429 else Refused
+                raise kind(f"{self._base}{route}: {response.explain()}")
+            reasons.append(f"{route} ({response.explain()})")
+        raise Refused(f"{self._base} does not serve {', '.join(reasons)}")
 
     def _send(self, method: str, route: str, body: object, query: dict[str, str] | None) -> HttpResponse:
         content = None if body is None else msgspec.json.encode(body)
@@ -125,19 +183,70 @@ class Store:
             raise Unreachable(str(error)) from None
 
 
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What `read` returns; None if the service has no such route, or the token no right to read."""
+    try:
+        return read()
+    except Refused:
+        return None
+
+
+def _content(response: HttpResponse) -> object:
+    content = response.json() if response.body else []
+    return response.text if content is None else content
+
+
+def _list(content: dict[str, object], key: str) -> list[Row]:
+    rows = content.get(key)
+    return rows if isinstance(rows, list) else []
+
+
 def _names(page: object) -> list[str]:
     return (page.get("nmlist") or []) if isinstance(page, dict) else []
 
 
-def _entries(page: object) -> list[dict[str, object]]:
+def _entries(page: object) -> list[Row]:
     return page if isinstance(page, list) else []
 
 
-def watch(store: Store, report: Callable[[dict[str, object]], None], interval: float, until: str) -> None:
-    """Report counts and state whenever they change, until the store is `frozen`, `open`, or holds `until` bytes."""
-    before: dict[str, object] | None = None
+def watch(
+    store: Store,
+    report: Callable[[Row], None],
+    warn: Callable[[str], None],
+    *,
+    interval: float,
+    until: str,
+    timeout: float,
+) -> None:
+    """Report counts and state whenever they change, until the store is `frozen`, `open`, or holds `until` bytes.
+
+    A store that does not answer, such as one that restarts, is waited for.
+
+    Args:
+        store: the store.
+        report: called with counts and state.
+        warn: called with a text when the store stops answering.
+        interval: seconds between two looks.
+        until: the state, or the number of bytes; empty for ever.
+        timeout: seconds without an answer after which to give up.
+
+    Raises:
+        Unreachable: the store did not answer for `timeout` seconds.
+    """
+    before: Row | None = None
+    failing_since: float | None = None
     while True:
-        now = store.stat()
+        try:
+            now = store.stat()
+        except Unreachable as error:
+            if failing_since is None:
+                failing_since, before = time.monotonic(), None
+                warn(f"{error}; trying again for {timeout:g} s")
+            if time.monotonic() - failing_since >= timeout:
+                raise
+            time.sleep(interval)
+            continue
+        failing_since = None
         if now != before:
             report(now)
             before = now

@@ -4,11 +4,31 @@ import os
 
 import pytest
 
-from tests.harness import Store
+from tests.support import ROOT
+from tests.support.servers import Store
 
 # With a cluster to run on (see tests/e2e/cluster.py) the same contract is asked there, and nothing is started here.
 ON_CLUSTER = bool(os.environ.get("DATASTORE_KUBECONFIG"))
 TOPOLOGIES = ("cluster",) if ON_CLUSTER else ("embedded", "split")
+FOLDERS = ("unit", "contract", "guarantees", "faults", "fuzz", "knative", "e2e")
+SHARED = ("_running", "_services_running", "store", "alone", "browser")  # fixtures that many tests share
+
+
+def pytest_configure(config) -> None:
+    for folder in FOLDERS:
+        config.addinivalue_line("markers", f"{folder}: tests in tests/{folder}/")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark tests by folder, and keep those that share a store in one worker: it is started once."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in FOLDERS:
+            item.add_marker(folder)
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if shared := next((name for name in SHARED if name in item.fixturenames), None):
+            module = "" if shared.startswith("_") else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(f"{module}{shared}-{params.get(shared, '')}"))
 
 
 @pytest.fixture(params=TOPOLOGIES)
@@ -23,7 +43,7 @@ def new_store(tmp_path):
     stores = []
 
     def start(topology: str, *, ready=True, root=None, upper=False, **env: str) -> Store:
-        store = Store(topology, root or tmp_path / "store", upper, **env)
+        store = Store(topology, root or tmp_path / "store", upper, forked=True, **env)
         stores.append(store)
         return store.start(ready)
 

@@ -13,7 +13,7 @@ import pytest
 
 from shared import errors, failpoints
 from shared.web.error_responses import ERROR_RESPONSES
-from tests.harness import ROOT
+from tests.support import ROOT
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 SHARED = sorted(str(path.relative_to(ROOT / "shared")) for path in (ROOT / "shared").rglob("*.py"))

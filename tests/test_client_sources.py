@@ -10,7 +10,7 @@ from math import nan
 
 import pytest
 
-from tests.harness import ROOT
+from tests.support import ROOT
 
 numpy = pytest.importorskip("numpy", reason="needs the client's packages: make .venv/.extras")
 h5py = pytest.importorskip("h5py", reason="needs the client's packages: make .venv/.extras")

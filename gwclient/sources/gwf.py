@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gwclient.errors import NoData
-from gwclient.sources.strain import Strain, detector_of, finite, rate_of
+from gwclient.grid import rate_of
+from gwclient.sources.strain import Strain, detector_of, finite
 
 
 def read(path: Path, detector: str, channel: str) -> Strain:

@@ -9,7 +9,8 @@ from pathlib import Path
 import h5py
 
 from gwclient.errors import NoData
-from gwclient.sources.strain import Strain, detector_of, finite, rate_of
+from gwclient.grid import rate_of
+from gwclient.sources.strain import Strain, detector_of, finite
 
 _SAMPLE = "testing/data/HLV-HW100916-968654552-1.hdf"  # below the folder of gwpy
 

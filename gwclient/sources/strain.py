@@ -13,7 +13,6 @@ import numpy
 
 from gwclient.errors import NoData
 
-RATE_TOLERANCE = Fraction(1, 10**6)  # relative: within it a sample rate is the whole number that is meant
 _GAPS_SHOWN = 3  # gaps that an error names one by one
 
 
@@ -114,19 +113,6 @@ class Strain:
         digest = hashlib.sha256(self.samples.tobytes())
         digest.update(repr((self.t0, self.rate, self.detector, self.channel)).encode())
         return digest.hexdigest()
-
-
-def rate_of(interval: Fraction) -> Fraction:
-    """Samples per second of a sampling interval in seconds, made whole if it is within RATE_TOLERANCE of that.
-
-    Raises:
-        NoData: the interval is not positive.
-    """
-    if interval <= 0:
-        raise NoData(f"the sampling interval must be positive, not {float(interval):g} s")
-    exact = 1 / interval
-    whole = round(exact)
-    return Fraction(whole) if whole and abs(exact - whole) <= exact * RATE_TOLERANCE else exact
 
 
 def detector_of(channel: str) -> str:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy
 
 from gwclient.errors import NoData
-from gwclient.sources.strain import Strain, rate_of
+from gwclient.grid import rate_of
+from gwclient.sources.strain import Strain
 
 _HEAD = 1000  # lines looked at for comments, a header and the digits of the times
 _MAX_RATE = 1e9  # samples per second

@@ -24,8 +24,9 @@ from pathlib import Path
 import urllib3
 import yaml
 
-from tests.harness import ROOT, Store
-from tests.manifests import KNATIVE
+from tests.support import ROOT
+from tests.support.manifests import KNATIVE
+from tests.support.servers import Store
 
 DRIVER = Path(__file__).with_name("driver.yaml")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    from tests import manifests
+    from tests.support import manifests
 
     arguments, home = sys.argv[1:], Path(os.environ["FAKE_CLUSTER"])
     with (home / "calls").open("a") as calls:

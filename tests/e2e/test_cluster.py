@@ -11,8 +11,10 @@ import pytest
 from shared import events
 from tests.conftest import ON_CLUSTER
 from tests.e2e.cluster import eventually
-from tests.harness import ROOT, check_archive, segment
-from tests.load import post_all
+from tests.support import ROOT
+from tests.support.builders import segment
+from tests.support.checks import check_archive
+from tests.support.load import post_all
 
 pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `make e2e KUBECONFIG=...`")
 

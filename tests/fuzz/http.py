@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from shared.web.error_responses import ERROR_RESPONSES
 from tests.fuzz.test_targets import changed
-from tests.harness import FUNCTION_OF, Store, http, segment
+from tests.support.builders import segment
+from tests.support.servers import FUNCTION_OF, Store, http
 
 CONNECTIONS = 32
 POSTS = {"/", "/sendF", "/upddsc", "/cleanall", "/stream", "/freezeds", "/flushbuf"}

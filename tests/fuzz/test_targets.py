@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.fuzz.targets import SEEDS, TARGETS
-from tests.harness import ROOT
+from tests.support import ROOT
 
 
 def changed(seed: bytes, dice: random.Random) -> bytes:

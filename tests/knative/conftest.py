@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests import manifests
-from tests.harness import Store
 from tests.knative import pod
+from tests.support import manifests
+from tests.support.servers import Store
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.harness import ROOT, Process
-from tests.manifests import TOOLS
+from tests.support import ROOT
+from tests.support.manifests import TOOLS
+from tests.support.servers import Process
 
 SUBNET = "10.88.0"
 QUEUE = TOOLS / "queue"

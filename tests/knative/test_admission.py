@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import manifests
-from tests.harness import ROOT
 from tests.knative.fake_cluster import FakeCluster
-from tests.manifests import KNATIVE, TOOLS
+from tests.support import ROOT, manifests
+from tests.support.manifests import KNATIVE, TOOLS
 
 FEATURES = KNATIVE / "cluster" / "config-features.patch.yaml"
 

@@ -12,9 +12,11 @@ from importlib.util import find_spec
 
 import urllib3
 
-from tests import manifests
-from tests.harness import check_archive, http, segment
-from tests.load import post_all
+from tests.support import manifests
+from tests.support.builders import segment
+from tests.support.checks import check_archive
+from tests.support.load import post_all
+from tests.support.servers import http
 
 WRITES = {"writer": {"appdata", "datavar"}, "preproc": {"appdata", "datavar"}, "ingest": {"datavar"}}
 

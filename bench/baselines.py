@@ -1,0 +1,166 @@
+"""What the machine itself allows, measured beside the loads, so that results can be given as a share of it.
+
+A shared disk changes its speed by half within minutes, so nothing here is measured once. And ext4 makes files up to ten
+times slower where many were removed in the last minutes, for it passes over what was freed just now: so a run removes
+nothing before its end, and `spread` has it begin elsewhere than the last one did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.generator import LONG, SHORT, measure
+from bench.report import Report, Row
+from tests.support.checks import wait_for
+from tests.support.ports import free_port
+from tests.support.servers import http
+
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000  # linux/fs.h
+RECORD = 260  # bytes of a journal line
+APPENDED, MADE = "7 kB appended, a sync for 64", "7 kB files made"
+MB_APPENDED, MB_MADE = "390 kB appended, a sync for 10", "390 kB made as files"
+RECORDS, ALONE = "records appended, a sync for 256", "a record appended and synced by itself"
+HELLO, HELLO_ALONE = "the framework's hello, 16 connections", "the framework's hello, 1 connection"
+FLOOR, LONG_FLOOR = "a 7 kB segment by itself", "a 390 kB segment by itself"
+ONE_SYNC = f"{FLOOR}, with one sync instead of two"  # no store that keeps payloads and decisions apart can do that
+
+
+class Limits:
+    """Limits of the volume below `folder`, and of the framework; every measurement is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.measured: dict[str, list[float]] = defaultdict(list)
+
+    def measure(self, *names: str) -> tuple[str, float]:
+        """Measure these limits, now, each on a disk that is synced; the lowest of them, and its name."""
+        for name in names:
+            place = Path(tempfile.mkdtemp(dir=self._folder))
+            os.sync()
+            self.measured[name].append(LIMITS[name](place))
+            for log in place.glob("log*"):
+                log.unlink()
+        return min(((name, self.measured[name][-1]) for name in names), key=lambda limit: limit[1])
+
+    def all(self) -> None:
+        """Measure every limit."""
+        self.measure(*LIMITS)
+
+    def add_rows(self, report: Report) -> None:
+        """A row for each limit, with all that was measured of it in the run."""
+        for name in LIMITS:
+            report.add(Row(f"limit: {name}", self.measured[name], "MB/s" if name in (MB_APPENDED, MB_MADE) else "/s"))
+
+
+def spread(folder: Path) -> None:
+    """Have ext4 put each folder that is made in this one into a region of its own; other file systems need not."""
+    fd = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        (flags,) = struct.unpack("l", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("l", flags | FS_TOPDIR_FL))
+    os.close(fd)
+
+
+def size_of(payload: bytes) -> str:
+    """What the tables call a payload."""
+    return "390 kB" if payload is LONG else "7 kB"
+
+
+def _floor(root: Path, *appended: list[bytes]) -> float:
+    """Segments a second if each has the disk to itself: file made, appends each synced in turn, file renamed.
+
+    No store that makes a segment durable in that way is faster with one connection.
+    """
+    appends = [_appends(root, each) for each in appended]
+
+    def store(i: int) -> None:
+        _make(root / f"staged{i}", appended[0][0])
+        for append in appends:
+            append(i)
+        os.rename(root / f"staged{i}", root / f"stored{i}")
+
+    return _per_second(store)
+
+
+def _hello(root: Path, connections: int) -> float:
+    """The framework's own asynchronous hello, through its own application and our server's settings."""
+    (root / "main.py").write_text(
+        "import functions_framework.aio\n@functions_framework.aio.http\nasync def hello(request):\n    return 'hi'\n"
+    )
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    code = (
+        "import functions_framework.aio as f, uvicorn\n"
+        f"app = f.create_asgi_app('hello', {str(root / 'main.py')!r}, 'http')\n"
+        f"uvicorn.run(app, port={port}, access_log=False, log_level='error', loop='uvloop', http='httptools')"
+    )
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
+    try:
+        wait_for(lambda: _answers(url))
+        return measure(url, connections, 2).rate
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return http.request("GET", url).status == 200
+    except Exception:
+        return False
+
+
+def _appends(root: Path, payloads: list[bytes]) -> Callable[[int], None]:
+    """What appends these to a new file, all with one sync."""
+    handle, _ = tempfile.mkstemp(dir=root, prefix="log")
+    file = os.fdopen(handle, "wb", buffering=0)  # closed with its last reference
+
+    def append(_: int) -> None:
+        os.writev(file.fileno(), payloads)
+        os.fdatasync(file.fileno())
+
+    return append
+
+
+def _make(path: Path, payload: bytes, *, sync: bool = False) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, payload)
+    if sync:
+        os.fdatasync(fd)
+    os.close(fd)
+
+
+def _per_second(act: Callable[[int], None], seconds: float = 0.3, most: int = 20_000) -> float:
+    """How often a second `act` can be done, by doing it for so long, or so often."""
+    start = time.perf_counter()
+    for done in range(1, most + 1):
+        act(done)
+        if (taken := time.perf_counter() - start) > seconds:
+            break
+    return done / taken
+
+
+LIMITS: dict[str, Callable[[Path], float]] = {
+    APPENDED: lambda root: 64 * _per_second(_appends(root, [SHORT] * 64)),
+    MADE: lambda root: _per_second(lambda i: _make(root / str(i), SHORT)),
+    f"{MADE}, each synced": lambda root: _per_second(lambda i: _make(root / str(i), SHORT, sync=True)),
+    FLOOR: lambda root: _floor(root, [SHORT], [b"r" * RECORD]),
+    ONE_SYNC: lambda root: _floor(root, [SHORT, b"r" * RECORD]),
+    MB_APPENDED: lambda root: 10 * len(LONG) / 1e6 * _per_second(_appends(root, [LONG] * 10)),
+    MB_MADE: lambda root: len(LONG) / 1e6 * _per_second(lambda i: _make(root / str(i), LONG), most=250),
+    LONG_FLOOR: lambda root: _floor(root, [LONG], [b"r" * RECORD]),
+    RECORDS: lambda root: 256 * _per_second(_appends(root, [b"r" * RECORD] * 256)),
+    ALONE: lambda root: _per_second(_appends(root, [b"r" * RECORD])),
+    HELLO: lambda root: _hello(root, 16),
+    HELLO_ALONE: lambda root: _hello(root, 1),
+}

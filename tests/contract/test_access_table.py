@@ -1,0 +1,440 @@
+"""Who may do what: each cell of the table in docs/security.md, credentials of every kind, secrets that stay secret."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from shared.auth import issue_token
+from shared.auth.jwt_verifier import scopes_in
+from shared.auth.tokens import read_tokens
+from shared.config import AuthConfig, ConfigError, auth_from_env
+from tests.support import ROOT
+from tests.support.builders import segment
+from tests.support.servers import FUNCTION_OF, Process, Store, http
+
+SECRETS = {name: f"{name}-secret-{'x' * 32}" for name in ("read", "write", "operate", "service", "all")}
+SCOPES = {"all": "read,write,operate", "service": "read,write,operate,service"}
+COLUMNS = ("nobody", "read", "write", "operate", "service")
+ISSUER, AUDIENCE = "https://iam.example.org/", "https://datastore.example.org"
+CLUSTER, TRIGGER = "https://kubernetes.default.svc", "system:serviceaccount:datastore:trigger-segment"
+KEY, CLUSTER_KEY, STRANGERS_KEY = (rsa.generate_private_key(65537, 2048) for _ in range(3))
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def entry(name: str, secret: str, scopes: str) -> str:
+    return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()} {name} {scopes}\n"
+
+
+def jwks(key, kid: str) -> str:
+    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
+    return json.dumps({"keys": [{**public, "kid": kid, "alg": "RS256", "use": "sig"}]})
+
+
+def token(key=KEY, kid="k1", algorithm="RS256", **claims) -> str:
+    now = int(time.time())
+    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": now + 300, "iat": now, **claims}
+    return jwt.encode({k: v for k, v in whole.items() if v is not None}, key, algorithm, {"kid": kid})
+
+
+def secured(folder: Path) -> dict[str, str]:
+    """The environment of a store with authentication on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The table speaks of one scope at a time; the functions' own token, named `service` too, has all of them.
+    lines = [entry(name, SECRETS[name], SCOPES.get(name, name)) for name in SECRETS]
+    lines.append(entry("only-service", "only-service-secret", "service"))
+    (folder / "tokens").write_text("# who may what\n\n" + "".join(lines))
+    (folder / "service").write_text(SECRETS["service"] + "\n")
+    (folder / "jwks.json").write_text(jwks(KEY, "k1"))
+    (folder / "cluster.json").write_text(jwks(CLUSTER_KEY, "c1"))
+    return {
+        "AUTH_TOKENS": str(folder / "tokens"),
+        "AUTH_SERVICE_TOKEN": str(folder / "service"),
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_AUDIENCE": f"{AUDIENCE}, another",
+        "AUTH_JWKS": str(folder / "jwks.json"),
+        "AUTH_PATH": "/virgo/datastore",
+        "EVENTS_ISSUER": CLUSTER,
+        "EVENTS_AUDIENCE": "ingest.datastore",
+        "EVENTS_JWKS": str(folder / "cluster.json"),
+        "EVENTS_SENDERS": "system:serviceaccount:datastore:trigger-*",
+    }
+
+
+@pytest.fixture(scope="module", params=["embedded", "split"])
+def store(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(f"auth-{request.param}")
+    with Store(request.param, folder / "store", upper=True, MAX_SIZE="1", **secured(folder / "etc")) as store:
+        yield store
+
+
+@pytest.fixture
+def clean(store) -> Store:
+    assert store.cleanall(headers=bearer(SECRETS["all"])).status == 201
+    return store
+
+
+# -- the table ------------------------------------------------------------------------------------------------------
+
+
+def cells():
+    found = []
+    for line in (ROOT / "docs" / "security.md").read_text().splitlines():
+        if row := re.fullmatch(r"\| (?:the writer's )?(GET|POST) (/\S*) \|(.*)\|", line):
+            writers = "the writer's" in line
+            marks = [cell.strip() for cell in row[3].split("|")]
+            assert len(marks) == len(COLUMNS)
+            for column, mark in zip(COLUMNS, marks, strict=True):
+                assert mark in ("yes", "no")
+                found.append(pytest.param(
+                    "writer" if writers else "", row[1], row[2], column, mark == "yes",
+                    id=f"{'writer ' if writers else ''}{row[1]} {row[2]} {column}",
+                ))  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize(("function", "method", "path", "column", "allowed"), cells())
+def test_a_cell_of_the_table(store, function, method, path, column, allowed):
+    if store.topology == "embedded" and function:
+        pytest.skip("embedded, the writer has no route of its own")
+    function = function or ("datastore" if store.topology == "embedded" else FUNCTION_OF.get(path, "ingest"))
+    if path in ("/products", "/preproc") and store.topology == "split":
+        pytest.skip("preproc is asked in the embedded topology")
+    secret = "only-service-secret" if column == "service" else SECRETS.get(column, "")
+    headers = bearer(secret) if secret else {}
+    url = store.processes[function].url + path
+    answer = http.request(method, url, headers=headers, body=b'{"dstatus":5}' if method == "POST" else None)
+    if allowed:
+        assert answer.status not in (401, 403), answer.data
+    else:
+        assert answer.status == (401 if column == "nobody" else 403), answer.data
+        assert answer.json()["code"] == ("ERRAUTH" if column == "nobody" else "ERRSCOPE")
+        assert ("WWW-Authenticate" in answer.headers) == (column == "nobody")
+
+
+def test_the_table_has_every_route_of_the_store():
+    listed = {(cell.values[1], cell.values[2]) for cell in cells()}
+    for path in FUNCTION_OF:
+        assert ("GET", path) in listed or ("POST", path) in listed, path
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer wrong", "Bearer", "Bearer ", "Basic dTpw", "secret", "Bearer \u00e4", f"Token {SECRETS['read']}"]
+)
+def test_unknown_credentials_are_401_and_never_repeated(store, header):
+    answer = store.request("GET", "/stat", headers={"Authorization": header.encode()})
+    assert answer.status == 401
+    assert header.split()[-1].encode() not in answer.data or header in ("Bearer", "Bearer ")
+
+
+def test_a_segment_travels_through_all_services_on_the_first_ones_credentials(clean):
+    for route in ("/streamdata", "/stream", "/sendF"):
+        answer = clean.request("POST", route, segment(t0=float(len(route))), bearer(SECRETS["write"]))
+        assert answer.status in (200, 201), answer.data
+        assert b"Written" in answer.data
+    assert clean.request("GET", "/stats", headers=bearer(SECRETS["read"])).json()["n_itm"] == 3
+
+
+@pytest.mark.parametrize(("route", "status"), [("/upddsc", 201), ("/freezeds", 201), ("/train", 200)])
+def test_user_and_token_in_the_body_count_as_credentials(clean, route, status):
+    assert clean.send(segment(), bearer(SECRETS["write"])).status == 201
+
+    def ask(user: str, secret: str, **headers: str):
+        return clean.request("POST", route, json.dumps({"user": user, "token": secret}), headers)
+
+    assert ask("operate", "wrong").status == 401
+    assert ask("all", SECRETS["operate"]).status == 401  # another's token
+    assert ask("write", SECRETS["write"]).status == 403
+    assert ask("operate", SECRETS["operate"], Authorization="Bearer wrong").status == 401
+    assert clean.request("GET", "/dstat", headers=bearer(SECRETS["read"])).json()["dstatus"] == "OPERATIONAL"
+    assert ask("operate", SECRETS["operate"]).status == status
+    mark = "sha256:" + hashlib.sha256(SECRETS["operate"].encode()).hexdigest()[:12]
+    expected = {"dstatus": "FROZEN", "user": "operate", "token": mark}
+    assert clean.request("GET", "/dstat", headers=bearer(SECRETS["read"])).json() == expected
+    assert json.loads(clean.views[1].read_text()) == expected
+
+
+def test_nobody_is_recorded_under_another_name_and_no_secret_is(clean):
+    body = json.dumps({"user": "somebody-else", "token": "a-secret-of-somewhere-else"})
+    assert clean.request("POST", "/upddsc", body, bearer(SECRETS["all"])).status == 201
+    assert clean.request("GET", "/dstat", headers=bearer(SECRETS["read"])).json()["user"] == "all"
+    event = {"ce-specversion": "1.0", "ce-id": "f", "ce-source": "/t", "ce-type": "eu.intertwin.datastore.freeze"}
+    url = clean.url("/upddsc").removesuffix("/upddsc") + "/"
+    assert http.request("POST", url, body=body, headers={**event, **bearer(SECRETS["operate"])}).status == 204
+    assert clean.request("GET", "/dstat", headers=bearer(SECRETS["read"])).json()["user"] == "operate"
+    assert http.request("POST", url, body=body, headers={**event, **bearer(SECRETS["write"])}).status == 403
+    written = "".join(path.read_text("latin-1") for path in clean.root.rglob("*") if path.is_file())
+    written += "".join(process.text() for process in clean.processes.values())
+    for secret in ("a-secret-of-somewhere-else", *SECRETS.values()):
+        assert secret not in written
+
+
+def test_a_stranger_who_reaches_the_writer_can_neither_commit_nor_freeze(store):
+    if store.topology == "embedded":
+        pytest.skip("embedded, the writer has no route of its own")
+    before = store.journal.read_bytes()
+    commit = [{"specversion": "1.0", "id": "1", "source": "/x", "type": "eu.intertwin.datastore.commit",
+               "data": {"spool": "0" * 16, "at": 0, "size": 1, "sum": 1}}]  # fmt: skip
+    freeze = {"specversion": "1.0", "id": "1", "source": "/x", "type": "eu.intertwin.datastore.freeze", "data": {}}
+    pretended = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/x", "ce-type": "dev.knative.sources.ping"}
+    for headers in ({}, bearer("wrong"), pretended, bearer(SECRETS["all"]), bearer(token(scope="read write operate"))):
+        for content, body in (("cloudevents-batch", commit), ("cloudevents", freeze)):
+            kind = {"Content-Type": f"application/{content}+json"}
+            answer = http.request("POST", store.writer.url, body=json.dumps(body), headers={**headers, **kind})
+            assert answer.status in (401, 403)
+    assert http.request("POST", store.writer.url + "/ping", headers=pretended).status == 204
+    assert store.journal.read_bytes() == before
+
+
+def test_a_changed_token_file_takes_effect_without_a_restart(new_store, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(entry("one", "first", "read"))
+    store = new_store("embedded", AUTH_TOKENS=str(tokens))
+
+    def status(secret: str) -> int:
+        return store.request("GET", "/stat", headers=bearer(secret)).status
+
+    assert (status("first"), status("second")) == (200, 401)
+    new = tmp_path / "new"
+    new.write_text(entry("two", "second", "read"))
+    os.replace(new, tokens)
+    deadline = time.monotonic() + 20
+    while status("second") != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert status("first") == 401
+    tokens.write_text("second read\n")  # a mistake locks nobody out, and is reported without a quotation
+    while "line 1" not in store.writer.text():
+        assert time.monotonic() < deadline
+        assert status("second") == 200
+        time.sleep(0.1)
+    assert status("second") == 200
+    assert "second" not in store.writer.text()
+
+
+def test_public_reading_is_reading_only(new_store, tmp_path):
+    store = new_store("embedded", **secured(tmp_path / "etc"), AUTH_PUBLIC_READ="true")
+    assert store.request("GET", "/stat").status == 200
+    assert store.request("GET", "/status.json").json()["auth"] == "on"
+    assert store.send(segment()).status == 401
+    assert store.freeze().status == 401
+
+
+def test_made_tokens_are_read_back():
+    secret, line = issue_token.issue("airflow", "read,operate")
+    [(digest, caller)] = read_tokens(line)
+    assert digest == hashlib.sha256(secret.encode()).digest()
+    assert (caller.name, caller.scopes) == ("airflow", {"read", "operate"})
+
+
+_ZEROS = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("line", ["sha256:00 me read", "me read", f"{_ZEROS} me root", f"{_ZEROS} me"])
+def test_a_line_that_is_wrong_is_named_and_not_quoted(line):
+    with pytest.raises(ValueError, match="line 2") as failure:
+        read_tokens("# fine\n" + line)
+    assert "me" not in str(failure.value).split(":")[0]
+
+
+# -- JWTs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_jwt_may_what_its_scopes_say(clean):
+    may_write = bearer(token(scope="openid storage.create:/virgo"))
+    may_all = bearer(token(scope="storage.read:/ storage.modify:/virgo/datastore"))
+    assert clean.send(segment(), may_write).status == 201
+    assert clean.request("GET", "/stat", headers=may_write).status == 403
+    assert clean.cleanall(headers=may_write).status == 403
+    assert clean.request("GET", "/stat", headers=may_all).json()["n_itm"] == 1
+    assert clean.freeze(headers=may_all).status == 201
+    assert clean.request("GET", "/dstat", headers=may_all).json()["user"] == "ada"
+
+
+def unsigned(**claims) -> str:
+    parts = [{"alg": "none", "kid": "k1"}, {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": 2**33, **claims}]
+    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "."
+
+
+def signed_with_the_public_key() -> str:
+    """What a checker takes that believes the token about the algorithm."""
+    public = KEY.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )  # fmt: skip
+    import hmac
+
+    parts = [{"alg": "HS256", "kid": "k1"},
+             {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": 2**33, "scope": "read"}]  # fmt: skip
+    text = ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
+    digest = hmac.digest(public, text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+BAD = {
+    "expired": lambda: token(scope="read", exp=int(time.time()) - 100),
+    "without end": lambda: token(scope="read", exp=None),
+    "not yet": lambda: token(scope="read", nbf=int(time.time()) + 1000),
+    "another audience": lambda: token(scope="read", aud="https://elsewhere"),
+    "no audience": lambda: token(scope="read", aud=None),
+    "another issuer": lambda: token(scope="read", iss="https://iam.example.com/"),
+    "nobody": lambda: token(scope="read", sub=None),
+    "a stranger's key": lambda: token(STRANGERS_KEY, scope="read"),
+    "an unknown key": lambda: token(STRANGERS_KEY, kid="k2", scope="read"),
+    "unsigned": lambda: unsigned(scope="read"),
+    "signed with the public key": signed_with_the_public_key,
+    "garbage": lambda: "a.b.c",
+    "the cluster's, of an unlisted subject": lambda: token(
+        CLUSTER_KEY, "c1", iss=CLUSTER, aud="ingest.datastore", sub="system:serviceaccount:other:trigger-x"
+    ),
+}
+
+
+@pytest.mark.parametrize("why", BAD)
+def test_a_jwt_that_is_not_right_is_401(store, why):
+    secret = BAD[why]()
+    answer = store.request("GET", "/stat", headers=bearer(secret))
+    assert answer.status == 401
+    assert secret.encode() not in answer.data
+
+
+@pytest.mark.parametrize(
+    ("claim", "scopes"),
+    [
+        ("storage.read:/", {"read"}),
+        ("storage.read:/virgo", {"read"}),
+        ("storage.read:/virgo/datastore", {"read"}),
+        ("storage.read:/virgo/", {"read"}),
+        ("storage.read:/virgo/data", set()),
+        ("storage.read:/virgo/datastore/deeper", set()),
+        ("storage.read:/virgo/../virgo/datastore", set()),
+        ("storage.read", set()),
+        ("storage.create:/virgo", {"write"}),
+        ("storage.modify:/virgo", {"write", "operate"}),
+        ("storage.stage:/ compute.read offline_access", set()),
+        ("read:/virgo write:/elsewhere", {"read"}),
+        ("read write operate", {"read", "write", "operate"}),
+        ("service", set()),
+        (["read"], set()),
+        (None, set()),
+    ],
+)
+def test_scopes_are_read_as_the_field_writes_them(claim, scopes):
+    assert scopes_in(claim, "/virgo/datastore") == scopes
+
+
+def test_keys_are_read_from_a_url_and_read_again_for_a_new_one(new_store, tmp_path):
+    served = {"jwks": jwks(STRANGERS_KEY, "old")}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = served["jwks"].encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/jwks"
+        store = new_store("embedded", AUTH_ISSUER=ISSUER, AUTH_AUDIENCE=AUDIENCE, AUTH_JWKS=url)
+
+        def status(secret: str) -> int:
+            return store.request("GET", "/stat", headers=bearer(secret)).status
+
+        deadline = time.monotonic() + 60
+        while status(token(STRANGERS_KEY, "old", scope="read")) == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert status(token(STRANGERS_KEY, "old", scope="read")) == 200
+        assert status(token(KEY, "k1", scope="read")) == 401
+        served["jwks"] = jwks(KEY, "k1")
+        while status(token(KEY, "k1", scope="read")) != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# -- events ---------------------------------------------------------------------------------------------------------
+
+
+def test_knatives_deliveries_are_taken_by_their_audience_and_subject(clean):
+    delivery = token(CLUSTER_KEY, "c1", iss=CLUSTER, aud="ingest.datastore", sub=TRIGGER)
+    event = {"ce-specversion": "1.0", "ce-id": "e1", "ce-source": "/daq", "ce-type": "eu.intertwin.datastore.segment"}
+    url = clean.url("/sendF").removesuffix("/sendF") + "/"
+    assert http.request("POST", url, body=segment(), headers=event).status == 401
+    assert http.request("POST", url, body=segment(), headers={**event, **bearer(delivery)}).status == 204
+    assert clean.request("GET", "/stat", headers=bearer(SECRETS["read"])).json()["n_itm"] == 1
+    assert clean.request("GET", "/stat", headers=bearer(delivery)).status == 403
+
+
+# -- configuration --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"AUTH_ISSUER": "https://x"}, "AUTH_AUDIENCE"),
+        ({"AUTH_ISSUER": "https://x", "AUTH_AUDIENCE": "y"}, "AUTH_JWKS"),
+        ({"EVENTS_ISSUER": "x", "EVENTS_AUDIENCE": "y", "EVENTS_JWKS": "z"}, "EVENTS_SENDERS"),
+        ({"AUTH_TOKENS": "x", "WRITER_URL": "http://writer"}, "AUTH_SERVICE_TOKEN"),
+        ({"AUTH_PATH": "virgo"}, "AUTH_PATH"),
+        ({"AUTH_PATH": "/virgo/../x"}, "AUTH_PATH"),
+        ({"AUTH_PUBLIC_READ": "perhaps"}, "AUTH_PUBLIC_READ"),
+    ],
+)
+def test_what_cannot_be_trusted_is_named_at_start(env, named):
+    with pytest.raises(ConfigError, match=named):
+        auth_from_env(env)
+
+
+@pytest.mark.parametrize("what", ["missing", "wrong"])
+@pytest.mark.parametrize("target", ["datastore", "stats"])
+def test_a_function_does_not_start_with_a_token_file_it_cannot_read(tmp_path, what, target):
+    if what == "wrong":
+        (tmp_path / "tokens").write_text("root\n")
+    process = Process(target, {"ROOT": str(tmp_path / "store"), "AUTH_TOKENS": str(tmp_path / "tokens")})
+    process.start(wait="")
+    try:
+        assert process.wait_dead() != 0
+        assert str(tmp_path / "tokens") in process.text()
+    finally:
+        process.stop()
+
+
+def test_a_store_open_to_other_machines_says_so(tmp_path):
+    assert AuthConfig().mode("0.0.0.0") == AuthConfig().mode("192.0.2.1") == "exposed"
+    assert AuthConfig().mode("127.0.0.1") == AuthConfig().mode("localhost") == "off"
+    assert AuthConfig(tokens="x").mode("0.0.0.0") == "on"
+    process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
+    try:
+        process.start("/health/readiness", SERVURL=f":{process.port}")
+        assert "AUTHENTICATION IS OFF" in process.text()
+        assert http.request("GET", process.url + "/status.json").json()["auth"] == "exposed"
+    finally:
+        process.stop()

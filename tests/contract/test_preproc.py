@@ -1,0 +1,454 @@
+"""Preproc: spectrograms of a frozen batch, made once, whole or not at all, and never beside another batch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from shared import events
+from tests.support import ROOT
+from tests.support.builders import segment
+from tests.support.checks import check_archive
+from tests.support.event_sink import Sink
+from tests.support.extras import STRAIN, needs_preproc
+from tests.support.load import post_all
+from tests.support.servers import Process, http
+
+CHUNK = 300
+SPECTROGRAM = "eu.intertwin.datastore.spectrogram"
+
+
+class Bench:
+    """A store with preproc: embedded it works by itself, split it is told of a freeze as a broker would tell it."""
+
+    def __init__(self, store, **env):
+        self.store = store
+        self.env = {**store.env, **env}
+        self.process = store.writer
+        if store.topology == "split":
+            self.process = store.processes["preproc"] = Process("preproc", self.env)
+            self.process.start("/health/readiness")
+
+    def stream(self, samples, t0, rate, **about):
+        bodies = []
+        for start in range(0, len(samples), CHUNK):
+            part = {"h": samples[start : start + CHUNK], "t": [t0 + start / rate, 1 / rate], **about}
+            bodies.append(("", json.dumps(part).encode()))
+        random.Random(1).shuffle(bodies)  # of several clients, or of one with several requests in flight
+        assert {sent.status for sent in post_all(self.store.url("/sendF"), bodies, 8)} == {201}
+
+    def freeze(self, batch=1):
+        """Freeze, and have the products made."""
+        assert self.store.freeze().status == 201
+        if self.store.topology == "split":
+            self.told = self.tell(batch)
+        wait_for(lambda: self.listing()["batch"] == batch)
+        return self.manifest()
+
+    def tell(self, batch):
+        headers, body = events.encode(events.FROZEN, "/datastore", f"{batch}-100", {"batch": batch, "n_itm": 1})
+        return http.request("POST", self.process.url + "/", body=body, headers=headers)
+
+    def post(self):
+        return http.request("POST", self.process.url + "/preproc")
+
+    def get(self, path):
+        return http.request("GET", self.process.url + path)
+
+    def listing(self):
+        return self.get("/products").json()
+
+    def manifest(self):
+        return self.get("/products/manifest.json").json()
+
+    @property
+    def folder(self) -> Path:
+        return self.store.root / "datavar" / "products"
+
+
+@pytest.fixture
+def bench(topology, new_store):
+    """In each topology, for what differs between them."""
+    return Bench(new_store(topology, PREPROC="auto"))
+
+
+@pytest.fixture
+def embedded(new_store):
+    """For what happens in the job's process, which is the same everywhere."""
+    return Bench(new_store("embedded", PREPROC="auto"))
+
+
+def wait_for(condition, timeout=90.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def noise(n, seed=1):
+    source = random.Random(seed)
+    return [source.gauss(0, 1e-21) for _ in range(n)]
+
+
+def gwpy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import gwpy.spectrogram
+        import gwpy.timeseries
+    return gwpy
+
+
+def sample(detector):
+    """The real strain inside gwpy's wheel: 1 s at 16384 Hz."""
+    import h5py
+
+    folder = importlib.util.find_spec("gwpy").submodule_search_locations[0]
+    with h5py.File(f"{folder}/testing/data/HLV-HW100916-968654552-1.hdf") as file:
+        (name,) = (name for name in file if name.startswith(detector))
+        return file[name][()].tolist(), name
+
+
+# -- the science ----------------------------------------------------------------------------------------------
+
+
+@needs_preproc
+@pytest.mark.skipif(not STRAIN.is_dir(), reason=f"no real strain in {STRAIN}")
+def test_gw150914_is_the_loudest_pixel(bench):
+    import h5py
+
+    (path,) = STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5")
+    with h5py.File(path) as file:
+        samples = file["strain/Strain"][()]
+    bench.stream(samples.tolist(), 1126259446, 4096, detector="L1")
+    manifest = bench.freeze()
+    assert manifest["verdict"] == "done"
+    assert [stream["gaps"] for stream in manifest["streams"]] == [[]]
+
+    (name,) = (file["name"] for file in manifest["files"] if file["name"].endswith(".hdf5"))
+    module = gwpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spectrogram = module.spectrogram.Spectrogram.read(str(bench.folder / name))
+    assert spectrogram.dtype == "float32"
+    assert (str(spectrogram.xunit), str(spectrogram.yunit), str(spectrogram.unit)) == ("s", "Hz", "")
+    assert (spectrogram.x0.value, spectrogram.xspan[1]) == (1126259447.0, 1126259477.0)
+    row, column = divmod(int(spectrogram.value.argmax()), spectrogram.shape[1])
+    assert abs(spectrogram.times.value[row] - 1126259462.417) < 0.05
+    assert 120 < spectrogram.frequencies.value[column] < 230
+
+    # It is what gwpy alone makes of the same array: nothing was lost or moved on the way.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        series = module.timeseries.TimeSeries(samples, t0=1126259446, sample_rate=4096)
+        alone = series.q_transform(frange=(20, 500), logf=False, outseg=(1126259447, 1126259477), tres=1 / 128)
+    assert (alone.value == spectrogram.value).all()
+
+
+@needs_preproc
+def test_one_second_at_16384_hz_is_enough(embedded):
+    channels = {}
+    for detector in ("H1", "L1", "V1"):
+        samples, channels[detector] = sample(detector)
+        embedded.stream(samples, 968654552, 16384, detector=detector, channel=channels[detector])
+    manifest = embedded.freeze()
+    assert manifest["verdict"] == "done"
+    assert {stream["detector"]: stream["channel"] for stream in manifest["streams"]} == channels
+    for stream in manifest["streams"]:
+        assert stream["rate"] == 16384.0
+        (made,) = stream["spectrograms"]
+        assert (made["verdict"], made["fftlength"], made["fduration"], made["qrange"]) == ("done", 0.25, 0.25, [4, 32])
+        assert made["strain"] == [968654552.0, 968654553.0]
+    assert len(manifest["files"]) == 6
+
+
+@needs_preproc
+def test_products_are_described_and_served(embedded):
+    embedded.stream(noise(8192), 1000, 4096)
+    manifest = embedded.freeze()
+    listing = embedded.listing()
+    assert [product["name"] for product in listing["products"]] == [
+        "strain-1000-2/spectrogram.hdf5", "strain-1000-2/spectrogram.png", "manifest.json",
+    ]  # fmt: skip
+    for product in listing["products"]:
+        answer = embedded.get(product["url"])
+        assert answer.status == 200
+        assert len(answer.data) == product["size"]
+        assert answer.data == (embedded.folder / product["name"]).read_bytes()
+    for file in manifest["files"]:
+        assert hashlib.sha256((embedded.folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+    png = embedded.get("/products/strain-1000-2/spectrogram.png")
+    assert png.headers["Content-Type"] == "image/png"
+    assert png.data.startswith(b"\x89PNG")
+    assert manifest["versions"]["gwpy"]
+
+
+@needs_preproc
+def test_gaps_and_overlaps_are_found_and_reported(embedded):
+    rate = 1024
+    samples = noise(rate * 4)
+    embedded.stream(samples[:1500], 1000, rate, detector="V1")
+    embedded.stream(samples[1200:2100], 1000 + 1200 / rate, rate, detector="V1")  # 300 samples once more
+    embedded.stream(samples[3000:], 1000 + 3000 / rate, rate, detector="V1")
+    embedded.stream(samples[:600], 1000, rate, detector="H1")
+    embedded.stream([1.0] * 30, 1000 + 700 / rate, rate, detector="H1")
+    manifest = embedded.freeze()
+    h1, v1 = manifest["streams"]
+    assert v1["spans"] == [[1000.0, 1000 + 2100 / rate], [1000 + 3000 / rate, 1000 + 4096 / rate]]
+    assert v1["gaps"] == [[1000 + 2100 / rate, 1000 + 3000 / rate]]
+    assert v1["overlapping_samples"] == 300
+    assert [made["verdict"] for made in v1["spectrograms"]] == ["done", "done"]
+    assert [made["verdict"] for made in h1["spectrograms"]] == ["done", "too short"]
+    assert manifest["verdict"] == "done"
+
+
+# -- once, and for good ---------------------------------------------------------------------------------------
+
+
+@needs_preproc
+def test_a_redelivered_event_does_the_work_once(bench):
+    bench.stream(noise(8192), 1000, 4096)
+    bench.freeze()
+    before = (bench.folder / "manifest.json").stat()
+    answers = [bench.tell(1) for _ in range(2)]
+    assert bench.post().status == 201
+    after = (bench.folder / "manifest.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    for answer in answers:
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/cloudevents+json")
+        event = answer.json()
+        assert (event["type"], event["id"], event["data"]["batch"]) == (SPECTROGRAM, "spectrogram-1-28", 1)
+        assert event["data"]["products"] == ["strain-1000-2/spectrogram.hdf5", "strain-1000-2/spectrogram.png"]
+
+
+@needs_preproc
+@pytest.mark.parametrize(
+    ("samples", "verdict", "reason"),
+    [(noise(900), "too short", "0.5 s"), ([0.0] * 4200, "failed", "FloatingPointError")],
+)
+def test_strain_without_a_spectrogram_gets_a_verdict_and_no_retry(samples, verdict, reason, embedded):
+    embedded.stream(samples, 1000, 4096)
+    manifest = embedded.freeze()
+    assert manifest["verdict"] == verdict
+    assert manifest["files"] == []
+    (made,) = manifest["streams"][0]["spectrograms"]
+    assert made["verdict"] == verdict
+    assert reason in made["reason"]
+    answer = embedded.tell(1)  # the broker is content: neither an event nor an error
+    assert (answer.status, answer.data) == (204, b"")
+
+
+@needs_preproc
+def test_an_empty_batch_has_a_verdict_too(embedded):
+    assert embedded.freeze()["verdict"] == "empty"
+
+
+@needs_preproc
+def test_a_batch_that_was_opened_and_grew_is_made_anew(embedded):
+    embedded.stream(noise(4200), 1000, 4096)
+    assert embedded.freeze()["n_itm"] == 14
+    embedded.store.request("POST", "/upddsc", json.dumps({"user": "x", "token": "x", "dstatus": "OPERATIONAL"}))
+    embedded.stream(noise(4200, 2), 1000 + 4200 / 4096, 4096)
+    embedded.store.freeze()
+    assert embedded.tell(1).json()["id"] == "spectrogram-1-28"
+    wait_for(lambda: embedded.manifest()["n_itm"] == 28)
+    assert sorted(path.name for path in embedded.folder.iterdir()) == ["manifest.json", "strain-1000-3"]
+
+
+@needs_preproc
+def test_the_spectrogram_is_announced_once_the_sink_takes_it(new_store):
+    with Sink() as sink:
+        bench = Bench(new_store("embedded", PREPROC="auto", K_SINK=sink.url))
+        bench.stream(noise(4200), 1000, 4096)
+        sink.refuse = 4
+        bench.freeze()
+        wait_for(lambda: {"frozen", "spectrogram"} == {name for name, _ in sink.facts()})
+        (fact,) = (about for name, about in sink.facts() if name == "spectrogram")
+        assert fact["data"] == str(bench.folder)
+        time.sleep(1)
+        assert len(sink.events) == 2
+
+
+# -- what is not to be made -----------------------------------------------------------------------------------
+
+
+def test_an_open_batch_is_refused_and_a_past_one_ignored(topology, new_store):
+    bench = Bench(new_store(topology))
+    bench.store.stored(segment())
+    answer = bench.post()
+    assert (answer.status, answer.json()["code"]) == (409, "OPEN")
+    assert bench.tell(1).status == 204  # thawed since, or not frozen after all
+    bench.store.cleanall()
+    assert bench.tell(1).status == 204  # filed away
+    later = bench.tell(3)  # frozen elsewhere, not seen here yet
+    assert (later.status, later.json()["code"]) == (503, "RECOVERING")
+    assert bench.listing() == {"batch": None, "verdict": "none", "products": []}
+
+
+def test_an_event_that_makes_no_sense_is_final(embedded):
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "x", "ce-type": events.FROZEN}
+    for data in (b"", b"{}", b'{"batch":"one"}', b"not json"):
+        assert http.request("POST", embedded.process.url + "/", body=data, headers=headers).status == 400
+
+
+def test_only_listed_names_are_served(embedded):
+    embedded.folder.mkdir()
+    (embedded.folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    (embedded.folder / "strain-1000-2").mkdir()
+    (embedded.folder / "unlisted.png").write_text("x")
+    names = "none %2e%2e/data /etc/passwd x/../../../etc/passwd strain-1000-2 strain-1000-2/gone.png unlisted.png"
+    for name in [*names.split(), "manifest.json%00", "%2e%2e/products/manifest.json"]:
+        assert embedded.get(f"/products/{name}").status == 404
+    assert embedded.get("/products/manifest.json").status == 200
+
+
+MANIFEST = {
+    "batch": 1, "n_itm": 1, "buff_size": 1, "verdict": "done", "time": "", "streams": [], "unusable": [],
+    "parameters": {}, "versions": {}, "files": [{"name": "strain-1000-2/gone.png", "size": 1, "sha256": ""}],
+}  # fmt: skip
+
+
+def test_without_gwpy_products_are_served_and_not_made(topology, new_store, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['gwpy'] = None\n")
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    bench = Bench(new_store(topology, PREPROC="auto", PYTHONPATH=path))
+    bench.store.stored(segment())
+    bench.store.freeze()
+    answer = bench.post()
+    assert (answer.status, answer.json()["code"]) == (503, "NOPREPROC")
+    bench.folder.mkdir()
+    (bench.folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    assert bench.listing()["verdict"] == "done"
+
+
+def test_nothing_that_stores_segments_imports_the_science_libraries():
+    names = ("gwpy", "numpy", "scipy", "astropy", "matplotlib", "h5py")
+    code = "import sys, functions.datastore.main, functions.preproc.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert not set(names) & set(done.stdout.decode().split())
+
+
+# -- crashes, and a cleanall in between -----------------------------------------------------------------------
+
+
+@needs_preproc
+@pytest.mark.parametrize("name", ["preproc.half", "preproc.written", "preproc.placed"])
+def test_a_crash_leaves_no_half_product_and_the_next_start_makes_it(name, new_store):
+    with Sink() as sink:
+        store = new_store("embedded", ready=False, PREPROC="auto", K_SINK=sink.url)
+        store.writer.stop()
+        store.writer.start("/health/readiness", FAILPOINTS=f"{name}=kill")
+        bench = Bench(store)
+        bench.stream(noise(4200), 1000, 4096)
+        store.freeze()
+        wait_for(lambda: "preproc ended with -9" in store.writer.text())
+        whole = name == "preproc.placed"
+        if not whole:
+            wait_for(lambda: store.writer.text().count("preproc ended with -9") == 3)  # no more attempts than that
+            assert bench.listing() == {"batch": None, "verdict": "none", "products": []}
+            assert not bench.folder.exists()
+        store.writer.kill()
+        store.writer.start("/health/readiness")
+        wait_for(lambda: bench.listing()["verdict"] == "done")
+        wait_for(lambda: "spectrogram" in {fact for fact, _ in sink.facts()})
+        assert sorted(path.name for path in bench.folder.iterdir()) == ["manifest.json", "strain-1000-2"]
+        assert not (store.root / "datavar" / ".products.next").exists()
+
+
+@needs_preproc
+def test_a_cleanall_while_preproc_works_leaves_its_products_nowhere(topology, new_store):
+    bench = Bench(new_store(topology, PREPROC="auto", FAILPOINTS="preproc.written=stop"))
+    store = bench.store
+    bench.stream(noise(4200), 1000, 4096)
+    store.freeze()
+    if topology == "split":
+        import threading
+
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(bench.tell(1)))
+        asking.start()
+    wait_for(lambda: stopped_child(bench.process))
+    assert store.cleanall().status == 201
+    store.stored(segment(7))
+    os.kill(stopped_child(bench.process), signal.SIGCONT)
+    wait_for(lambda: not (store.root / "datavar" / ".products.next").exists())
+    if topology == "split":
+        asking.join()
+        assert (answers[0].status, answers[0].data) == (204, b"")
+    assert not bench.folder.exists()
+    assert bench.listing()["verdict"] == "none"
+    (archive,) = store.archives()
+    assert len(check_archive(archive)) == 14
+    assert not (archive / "products").exists()
+    assert store.check_exact()["n_itm"] == 1
+
+
+def stopped_child(process) -> int:
+    """The process that a server has started and that has stopped at a failpoint, or 0."""
+    pid = process.process.pid
+    children = {int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()}
+    return next((c for c in children if Path(f"/proc/{c}/stat").read_text().rpartition(")")[2].split()[0] == "T"), 0)
+
+
+@pytest.mark.parametrize("name", ["clean.planned", "clean.moved", "clean.products", "clean.swap"])
+def test_i8_products_move_into_the_archive_whatever_dies(name, new_store):
+    store = new_store("embedded", ready=False)
+    store.writer.stop()
+    store.writer.start("/health/readiness", FAILPOINTS=f"{name}=kill")
+    bench = Bench(store)
+    store.stored(segment())
+    store.freeze()
+    bench.folder.mkdir()
+    (bench.folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    with pytest.raises(Exception, match=r"closed|aborted|reset"):
+        store.cleanall()
+    assert store.writer.wait_dead() == -9
+    store.writer.start("/health/readiness")
+    (archive,) = store.archives()
+    assert len(check_archive(archive)) == 1
+    assert json.loads((archive / "products" / "manifest.json").read_text()) == MANIFEST
+    assert not bench.folder.exists()
+    store.stored(segment(5))
+    store.cleanall()
+    assert not (store.archives()[1] / "products").exists()
+
+
+@needs_preproc
+def test_the_store_ends_its_preproc_when_it_is_stopped(new_store):
+    store = new_store("embedded", PREPROC="auto", FAILPOINTS="preproc.half=stop")
+    bench = Bench(store)
+    bench.stream(noise(4200), 1000, 4096)
+    store.freeze()
+    wait_for(lambda: stopped_child(store.writer))
+    child = stopped_child(store.writer)
+    store.writer.stop()
+    assert store.writer.process.returncode in (0, -signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
+    assert not bench.folder.exists()
+
+
+@needs_preproc
+def test_leftovers_of_a_crash_are_cleared(new_store):
+    store = new_store("embedded")
+    leftover = store.root / "datavar" / ".products.next" / "old"
+    leftover.mkdir(parents=True)
+    bench = Bench(store)
+    bench.stream(noise(4200), 1000, 4096)
+    store.freeze()
+    assert bench.post().status == 201
+    assert not leftover.exists()
+    assert math.isclose(bench.manifest()["streams"][0]["spans"][0][1], 1000 + 4200 / 4096)
+    shutil.rmtree(bench.folder)
+    assert bench.listing()["verdict"] == "none"

@@ -1,0 +1,154 @@
+"""What the end-to-end tests are made of, as far as it works without a cluster: with a hand-written fake of kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+import urllib3
+import yaml
+
+from tests.e2e.cluster import Cluster, ClusterStore
+from tests.support import ROOT, manifests
+from tests.support.builders import segment
+from tests.support.checks import check_archive
+from tests.support.load import post_all
+
+
+class FakeGateway:
+    """Leads to a function by the host of a request, as Knative's gateway does."""
+
+    def __init__(self, store, namespace: str):
+        pool = urllib3.PoolManager(maxsize=8, retries=False)
+        urls = {f"{name}.{namespace}.svc.cluster.local": p.url for name, p in store.processes.items()}
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+                headers = {k: v for k, v in self.headers.items() if k.lower() == "idempotency-key"}
+                url = urls[self.headers["Host"]] + self.path
+                answer = pool.request(self.command, url, body, headers=headers)
+                self.send_response(answer.status)
+                for name in ("Content-Type", "Retry-After"):
+                    if name in answer.headers:
+                        self.send_header(name, answer.headers[name])
+                if answer.status != 204:
+                    self.send_header("Content-Length", str(len(answer.data)))
+                self.end_headers()
+                self.wfile.write(answer.data)
+
+            do_GET = do_POST = do_DELETE = forward
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    home = tmp_path / "cluster"
+    home.mkdir()
+    command = home / "kubectl"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.e2e.fake_kubectl "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("FAKE_CLUSTER", str(home))
+    cluster = Cluster("/kube/config", "ns", "example.org/ds:7", "example.org/pp:7", command=str(command))
+    cluster.home = home
+    yield cluster
+    for process in cluster.forwards:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def calls(cluster) -> list[list[str]]:
+    return [json.loads(line) for line in (cluster.home / "calls").read_text().splitlines()]
+
+
+def test_what_is_installed_is_the_overlay_in_the_namespace_with_the_images(cluster):
+    cluster.install()
+    objects = list(filter(None, yaml.safe_load_all((cluster.home / "applied").read_text())))
+    assert {o["metadata"].get("namespace", "ns") for o in objects} == {"ns"}
+    images = {c["image"] for o in objects if o["apiVersion"] == "serving.knative.dev/v1"
+              for c in o["spec"]["template"]["spec"]["containers"]}  # fmt: skip
+    assert images == {"example.org/ds:7", "example.org/pp:7"}
+    assert {"driver", "recorder", "writer", "ingest", "default"} <= {o["metadata"]["name"] for o in objects}
+    for o in objects:
+        try:
+            assert manifests.complaints({**o, "metadata": {**o["metadata"], "namespace": "ns"}}) == []
+        except LookupError:
+            continue
+    for call in calls(cluster):
+        assert call[0] == "kustomize" or call[:4] == ["--kubeconfig", "/kube/config", "--namespace", "ns"]
+    waits = [call[4:] for call in calls(cluster) if call[4:5] == ["wait"]]
+    assert waits[0] == ["wait", "--for=condition=Ready", "services.serving.knative.dev", "--all", "--timeout=600s"]
+    assert waits[-1][2] == "pod/driver"
+
+
+def test_removing_takes_the_namespace_away(cluster):
+    cluster.remove()
+    assert calls(cluster)[-1][4:] == ["delete", "namespace", "ns", "--timeout=600s"]
+
+
+def test_a_rollout_patches_the_revision(cluster):
+    cluster.annotate("writer", min_scale="2")
+    *call, patch = calls(cluster)[-1][4:]
+    assert call == ["patch", "services.serving.knative.dev/writer", "--type=merge", "--patch"]
+    annotations = {"autoscaling.knative.dev/min-scale": "2"}
+    assert json.loads(patch) == {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+
+
+def test_facts_are_what_the_recorder_printed(cluster):
+    assert [fact["type"] for fact in cluster.facts()] == ["eu.intertwin.datastore.frozen"]
+
+
+def test_a_store_is_used_and_checked_through_a_cluster(cluster, new_store, tmp_path):
+    local = new_store("split", root=cluster.home / "store")
+    gateway = FakeGateway(local, "ns")
+    (cluster.home / "gateway").write_text(str(gateway.server.server_address[1]))
+    store = ClusterStore(cluster, tmp_path / "copy")
+    try:
+        key = {"Idempotency-Key": "one"}
+        assert store.send(segment(), key).data == store.send(segment(), key).data
+        assert store.request("GET", "/dumpLogF").status == 200
+        done = post_all(store.url("/sendF"), [(str(i), segment(t0=float(i))) for i in range(50)], 8, retry=True)
+        assert {sent.status for sent in done} == {201}
+        assert store.check_exact()["n_itm"] == 51
+        files = store.files()
+        assert store.freeze().status == 201
+        refused = store.send(segment())
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+        assert store.cleanall().status == 201
+        [archive] = store.archives()
+        assert check_archive(archive) == files
+        assert archive.is_relative_to(tmp_path / "copy")
+    finally:
+        store.stop()
+        gateway.stop()
+
+
+def test_the_cluster_is_described_by_the_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("DATASTORE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DATASTORE_KUBECONFIG", "/k")
+    monkeypatch.setenv("DATASTORE_NAMESPACE", "elsewhere")
+    monkeypatch.setenv("DATASTORE_IMAGE", "")
+    cluster = Cluster.from_env()
+    assert (cluster.kubeconfig, cluster.namespace, cluster.overlay) == ("/k", "elsewhere", "dev")
+    assert cluster.image == "dev.local/dt-datastore:dev"

@@ -1,0 +1,361 @@
+"""The manifests: complete, known to the schemas of their makers in every field, and meant as they are written."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+import shutil
+
+import pytest
+import yaml
+
+from functions.cleanall import main as cleanall
+from functions.files import main as files
+from functions.freeze import main as freeze
+from functions.glitchflow import main as glitchflow
+from functions.ingest import main as ingest
+from functions.logdump import main as logdump
+from functions.logic import main as logic
+from functions.preproc import main as preproc
+from functions.stats import main as stats
+from shared import events
+from shared.auth import issue_token
+from shared.auth.tokens import read_tokens
+from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, policy_from_env, store_from_env
+from tests.support import ROOT, manifests
+from tests.support.manifests import KNATIVE, OVERLAYS
+
+# Handlers are made, never called: what they would ask is not there.
+ROUTES = {
+    "ingest": ingest.routes(None),
+    "stats": stats.routes(None),
+    "files": files.routes(None),
+    "logdump": logdump.routes(None),
+    "freeze": freeze.routes(None),
+    "cleanall": cleanall.routes(None),
+    "logic": logic.routes(None, None),
+    "glitchflow": glitchflow.routes(None, "/"),
+    "preproc": preproc.routes(None),
+}
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request) -> str:
+    return request.param
+
+
+def of_kind(objects: list[dict], kind: str) -> dict[str, dict]:
+    return {o["metadata"]["name"]: o for o in objects if o["kind"] == kind}
+
+
+def container(service: dict) -> dict:
+    [only] = service["spec"]["template"]["spec"]["containers"]
+    return only
+
+
+def env(service: dict) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(service)["env"]}
+
+
+def claims(service: dict) -> dict[str, bool]:
+    """Claim -> whether it is read-only, on the volume and on the mount alike."""
+    mounts = {mount["name"]: mount for mount in container(service)["volumeMounts"]}
+    found = {}
+    for volume in service["spec"]["template"]["spec"]["volumes"]:
+        if claim := volume.get("persistentVolumeClaim"):
+            mount = mounts[volume["name"]]
+            assert claim.get("readOnly", False) == mount.get("readOnly", False)
+            assert mount["mountPath"] == f"/store/{claim['claimName']}"
+            found[claim["claimName"]] = claim.get("readOnly", False)
+    return found
+
+
+# -- schemas --------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_every_object_is_known_to_its_schema(overlay):
+    checked = 0
+    for object in manifests.objects(overlay):
+        try:
+            assert manifests.complaints(object) == [], f"{object['kind']} {object['metadata']['name']}"
+        except LookupError as missing:
+            pytest.skip(str(missing))
+        checked += 1
+    assert checked >= 6
+
+
+def spots(value, path=()):
+    """Every key of an object, except where keys are free: labels, annotations, an event's attributes."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if path and path[-1] in ("labels", "annotations", "matchLabels", "exact", "requests", "limits"):
+                continue
+            yield (*path, key)
+            yield from spots(part, (*path, key))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from spots(part, (*path, number))
+
+
+def misspelt(object: dict, spot: tuple) -> dict:
+    object = yaml.safe_load(yaml.safe_dump(object))
+    at = object
+    for step in spot[:-1]:
+        at = at[step]
+    at[spot[-1] + "x"] = at.pop(spot[-1])
+    return object
+
+
+# What a CRD leaves open is checked by Kubernetes or Knative itself; tests/knative runs Knative's own checks on it.
+OPEN = re.compile(r"spec/template/spec/(securityContext|volumes/\d+/(emptyDir|persistentVolumeClaim))/|^spec/job/")
+
+
+def test_a_misspelt_field_is_found_wherever_it_is():
+    kinds = {object["kind"]: object for object in manifests.objects("prod-oidc")}  # one of each
+    for kind, object in kinds.items():
+        for spot in spots(object):
+            where = "/".join(map(str, spot))
+            if where in ("apiVersion", "kind") or OPEN.search(where):
+                continue
+            try:
+                assert manifests.complaints(misspelt(object, spot)), f"{kind}: {where}"
+            except LookupError as missing:
+                pytest.skip(str(missing))
+    assert {"Service", "Trigger", "Broker", "NetworkPolicy", "PersistentVolumeClaim"} <= set(kinds)
+
+
+def test_the_dead_letter_job_is_one_that_kubernetes_knows():
+    sink = of_kind(manifests.objects("dev"), "JobSink")["deadletter"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "deadletter"}, **sink["spec"]["job"]}
+    assert manifests.complaints(job) == []
+    job["spec"]["template"]["spec"]["containers"][0]["comand"] = []
+    assert manifests.complaints(job)
+
+
+# -- what there is --------------------------------------------------------------------------------------------------
+
+
+def test_every_function_has_a_manifest_and_a_descriptor():
+    described = {path.parent.name for path in (KNATIVE / "func").glob("*/func.yaml")} | {"datastore"}
+    deployed = set(manifests.functions("dev")) | set(manifests.functions("embedded"))
+    for source in ROOT.glob("functions/*/main.py"):
+        assert source.parent.name in deployed
+        assert source.parent.name in described
+
+
+def test_every_service_is_the_function_of_its_name(overlay):
+    for name, service in manifests.functions(overlay).items():
+        assert env(service)["FUNCTION_TARGET"] == name
+
+
+def test_pods_run_without_privileges_and_are_probed_and_scraped(overlay):
+    for service in manifests.functions(overlay).values():
+        template = service["spec"]["template"]
+        rights = container(service)["securityContext"]
+        assert rights["runAsNonRoot"]
+        assert rights["readOnlyRootFilesystem"]
+        assert not rights["allowPrivilegeEscalation"]
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert container(service)["readinessProbe"]["httpGet"]["path"] == "/health/readiness"
+        assert container(service)["livenessProbe"]["httpGet"]["path"] == "/health/liveness"
+        assert template["metadata"]["annotations"]["prometheus.io/path"] == "/metrics"
+        assert {"cpu", "memory"} == set(container(service)["resources"]["limits"])
+        assert template["spec"]["timeoutSeconds"] >= 30  # a drain needs this long, and the server's grace
+
+
+def test_the_user_of_the_pods_is_the_users_of_the_image(overlay):
+    user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    for service in manifests.functions(overlay).values():
+        rights = container(service)["securityContext"]
+        assert (rights["runAsUser"], rights["runAsGroup"]) == tuple(map(int, user.groups()))
+        assert service["spec"]["template"]["spec"]["securityContext"]["fsGroup"] == rights["runAsGroup"]
+
+
+# -- what it means --------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_writer_with_one_request_at_a_time_seen_from_within_only():
+    writer = manifests.functions("prod")["writer"]
+    scale = writer["spec"]["template"]["metadata"]["annotations"]
+    assert scale["autoscaling.knative.dev/min-scale"] == scale["autoscaling.knative.dev/max-scale"] == "1"
+    assert writer["spec"]["template"]["spec"]["containerConcurrency"] == 1
+    assert writer["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+
+
+def test_all_who_ask_the_writer_find_room_in_the_queue_before_it():
+    services = manifests.functions("prod")
+    limit = services["writer"]["spec"]["template"]["spec"]["containerConcurrency"]
+    at_once = 1  # the ping
+    for name, service in services.items():
+        if "WRITER_URL" in env(service):
+            template = service["spec"]["template"]
+            pods = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
+            # An ingest asks for one group at a time, the others with each request.
+            at_once += pods * (1 if name == "ingest" else template["spec"]["containerConcurrency"])
+    assert at_once <= limit + 10 * limit
+
+
+def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_they_write():
+    paths = store_from_env({"ROOT": "/store"})
+    assert paths.adm_root.startswith("/store/appdata/")
+    assert paths.log_root.startswith("/store/appdata/")
+    assert paths.volume_root == "/store/datavar"
+    services = {**manifests.functions("prod"), **manifests.functions("embedded")}
+    assert {name: claims(service) for name, service in services.items()} == {
+        "writer": {"appdata": False, "datavar": False},
+        "datastore": {"appdata": False, "datavar": False},
+        "ingest": {"datavar": False},
+        "stats": {"appdata": True},
+        "files": {"appdata": True, "datavar": True},
+        "logdump": {"appdata": True},
+        "preproc": {"appdata": False, "datavar": False},
+        "freeze": {},
+        "cleanall": {},
+        "logic": {},
+        "glitchflow": {},
+    }
+
+
+def secrets(service: dict) -> dict[str, str]:
+    """Secret -> where it is mounted."""
+    mounts = {mount["name"]: mount for mount in container(service)["volumeMounts"]}
+    return {v["secret"]["secretName"]: mounts[v["name"]]["mountPath"]
+            for v in service["spec"]["template"]["spec"]["volumes"] if "secret" in v}  # fmt: skip
+
+
+def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay):
+    askers = {"ingest", "freeze", "cleanall", "logic", "glitchflow"}
+    for name, service in manifests.functions(overlay).items():
+        mounted = secrets(service)
+        assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
+        assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
+        assert auth_from_env(env(service)).enabled
+        if name in askers:
+            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+
+
+def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
+    services, objects = manifests.functions("prod-oidc"), manifests.objects("prod-oidc")
+    for trigger in of_kind(objects, "Trigger").values():
+        subscriber = trigger["spec"]["subscriber"]
+        if subscriber["ref"]["name"] == "preproc":
+            continue  # may be told by anyone
+        trust = auth_from_env(env(services[subscriber["ref"]["name"]]))
+        assert trust.events.audiences == (subscriber["audience"],)
+        name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
+        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.event_subjects[0])
+        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.event_subjects[0])
+    assert all(auth_from_env(env(service)).events is None for service in manifests.functions("prod").values())
+
+
+def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
+    assert issue_token.main(["--secret"]) == 0
+    printed = capsys.readouterr()
+    made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
+    assert {name: set(data) for name, data in made.items()} == {
+        "datastore-tokens": {"tokens"}, "datastore-service": {"token"}
+    }  # fmt: skip
+    callers = {caller.name: (digest, caller) for digest, caller in read_tokens(made["datastore-tokens"]["tokens"])}
+    assert callers["service"][0] == hashlib.sha256(made["datastore-service"]["token"].encode()).digest()
+    assert callers["operator"][0] == hashlib.sha256(printed.err.split()[-1].encode()).digest()
+    assert "service" in callers["service"][1].scopes
+    assert "service" not in callers["operator"][1].scopes
+
+
+def test_claims_of_one_node_in_dev_and_of_many_in_prod():
+    modes = {o: {c["spec"]["accessModes"][0] for c in of_kind(manifests.objects(o), "PersistentVolumeClaim").values()}
+             for o in OVERLAYS}  # fmt: skip
+    assert modes["dev"] == {"ReadWriteOnce"}
+    assert modes["prod"] == {"ReadWriteMany"}
+
+
+def test_each_request_and_fact_goes_to_the_function_that_takes_it():
+    objects = manifests.objects("prod")
+    goes = {}
+    for trigger in of_kind(objects, "Trigger").values():
+        assert trigger["spec"]["broker"] in of_kind(objects, "Broker")
+        assert trigger["spec"]["subscriber"]["ref"]["name"] in manifests.functions("prod")
+        goes[trigger["spec"]["filters"][0]["exact"]["type"]] = trigger["spec"]["subscriber"]["ref"]["name"]
+        delivery = trigger["spec"]["delivery"]
+        assert delivery["retry"] > 0
+        assert delivery["backoffPolicy"] == "exponential"
+        assert delivery["deadLetterSink"]["ref"]["name"] in of_kind(objects, "JobSink")
+    assert goes == {
+        events.SEGMENT: "ingest",
+        events.FREEZE: "freeze",
+        events.CLEANALL: "cleanall",
+        events.FROZEN: "preproc",
+    }
+
+
+def test_the_writer_is_bound_to_the_broker_and_pinged():
+    objects = manifests.objects("prod")
+    [binding] = of_kind(objects, "SinkBinding").values()
+    assert binding["spec"]["subject"]["name"] == "writer"
+    assert binding["spec"]["sink"]["ref"]["name"] in of_kind(objects, "Broker")
+    [ping] = of_kind(objects, "PingSource").values()
+    assert ping["spec"]["sink"]["ref"]["name"] == "writer"
+    assert ping["spec"]["sink"]["uri"] == "/ping"
+    assert ping["spec"]["schedule"] == "* * * * *"
+
+
+def test_one_host_serves_every_path_by_the_function_that_has_it():
+    [route] = of_kind(manifests.objects("prod"), "HTTPRoute").values()
+    exact, below = {}, {}
+    for rule in route["spec"]["rules"]:
+        [rewrite] = [f["urlRewrite"]["hostname"] for f in rule["filters"]]
+        for match in rule["matches"]:
+            served = exact if match["path"]["type"] == "Exact" else below
+            served[match["method"], match["path"]["value"]] = rewrite.partition(".")[0]
+
+    def leads_to(method: str, path: str) -> str | None:
+        prefixes = [p for m, p in below if m == method and (path == p or path.startswith(f"{p}/"))]
+        return exact.get((method, path)) or (below[method, max(prefixes, key=len)] if prefixes else None)
+
+    public = set(manifests.functions("prod")) - {"writer"}
+    assert set(exact.values()) | set(below.values()) == public
+    for name in public:
+        for method, path in ROUTES[name]:
+            if path != "/" or name == "logic":  # each function's own `/` is for its own host
+                assert leads_to(method, path) == name, path
+
+
+def test_hosts_follow_the_namespace_of_the_overlay(tmp_path):
+    shutil.copytree(KNATIVE, tmp_path / "knative")
+    path = tmp_path / "knative" / "overlays" / "prod-oidc" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("namespace: datastore", "namespace: elsewhere"))
+    moved = manifests.text("prod-oidc", tmp_path / "knative" / "overlays")
+    assert not re.search(r"\bdatastore(\.svc|:\*)|namespace: datastore", moved)
+    assert "http://writer.elsewhere.svc.cluster.local" in moved
+
+
+def test_hosts_are_those_of_functions_and_paths_those_they_serve():
+    services = manifests.functions("prod")
+    logic_env, glitchflow_env = env(services["logic"]), env(services["glitchflow"])
+    upstreams = logic_from_env(logic_env), glitchflow_from_env(glitchflow_env)
+    urls = [upstream.url(name) for upstream in upstreams for name in upstream.endpoints]
+    for url in [*urls, upstreams[0].products]:
+        name, path = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url).groups()
+        assert any(served == path for _, served in ROUTES[name]), url
+
+
+def test_writer_and_logic_agree_when_a_batch_may_freeze():
+    services = manifests.functions("prod")
+    assert policy_from_env(env(services["writer"])) == policy_from_env(env(services["logic"]))
+
+
+def test_the_configuration_takes_what_the_manifests_set():
+    for service in [*manifests.functions("prod").values(), *manifests.functions("embedded").values()]:
+        settings = store_from_env({**env(service), "ROOT": "/store", "SERVURL": ":8080", "PORT": "8080"})
+        assert (settings.host, settings.port) == ("0.0.0.0", 8080)
+
+
+def test_feature_flags_are_those_the_pods_use():
+    flags = yaml.safe_load((KNATIVE / "cluster" / "config-features.patch.yaml").read_text())["data"]
+    assert set(flags) == {
+        "kubernetes.podspec-persistent-volume-claim",
+        "kubernetes.podspec-persistent-volume-write",
+        "kubernetes.podspec-securitycontext",
+    }
+    assert set(flags.values()) == {"enabled"}
