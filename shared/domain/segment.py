@@ -105,6 +105,25 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     return segment
 
 
+class _Samples(msgspec.Struct):
+    h: list[float]
+
+
+_samples = msgspec.json.Decoder(_Samples)
+
+
+def samples(body: bytes) -> list[float]:
+    """The samples of a stored segment, whatever its times and names.
+
+    Raises:
+        BadSegment: it is none.
+    """
+    try:
+        return _samples.decode(body).h
+    except msgspec.DecodeError as error:
+        raise BadSegment(str(error)) from None
+
+
 def _check_times(segment: Segment) -> None:
     if len(segment.t) == 2:
         if segment.t[1] <= 0:

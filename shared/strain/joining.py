@@ -17,7 +17,8 @@ import msgspec
 
 from shared.domain.sampling import GRID_TOLERANCE, RATE_TOLERANCE, sample_rate
 from shared.domain.segment import StoredSegment
-from shared.errors import NotFrozen, SegmentDamaged, StorageFailed
+from shared.domain.segment import samples as decode_samples
+from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import open_beneath
 
 _CONTIGUOUS = 1e-3  # relative; by which the distance of two segments may contradict the stated sampling interval
@@ -201,13 +202,6 @@ def part_of(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int
     return ContiguousStrain(stretch.t0 + first / stream.rate, n, parts)
 
 
-class _Samples(msgspec.Struct):
-    h: list[float]
-
-
-_decoder = msgspec.json.Decoder(_Samples)
-
-
 def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
     """The samples of a stretch, float64.
 
@@ -227,10 +221,10 @@ def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
                 content = file.read()
             if crc32 >= 0 and zlib.crc32(content) != crc32:
                 raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
-            h = _decoder.decode(content).h
+            h = decode_samples(content)
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, BadSegment) as error:
             raise StorageFailed(f"{name}: {error}") from error
         joined.extend(h[skip : skip + n])
     return joined

@@ -133,6 +133,18 @@ def test_a_spike_survives_thinning():
     assert kept == sorted(kept)
 
 
+def test_the_document_does_not_read_what_no_plot_can_show(services):
+    """Sixteen segments of a million samples would take 24 s and 1.5 GB, at each look at the page."""
+    long = segment(200_000)
+    services.stored(long)
+    assert soon(services, lambda s: s["n_itm"] == 1)["strain"] is None
+    for k in range(8):
+        services.stored(segment(30_000, t0=2e9 / 2 + k * 30_000 / 4096))
+    plot = soon(services, lambda s: s["n_itm"] == 9)["strain"]
+    assert plot["seconds"] == pytest.approx(4 * 30_000 / 4096)
+    assert len(plot["h"]) <= 1200
+
+
 def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
     """What lies in `products/` is served by preproc; here it is one picture, put there by hand."""
     store = Store("split", tmp_path / "store", upper=True)
