@@ -10,9 +10,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP
 RUN python -m venv --without-pip /opt/datastore
 WORKDIR /src
 # The requirements have a layer of their own: they change more seldom than the source.
-COPY requirements*.txt ./
+COPY requirements.txt ./
 RUN pip --python /opt/datastore/bin/python install --requirement requirements.txt
-COPY pyproject.toml requirements-client.txt requirements-preproc.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY functions functions
 RUN pip --python /opt/datastore/bin/python install --no-deps .

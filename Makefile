@@ -1,62 +1,80 @@
-# The two commands a newcomer needs: `make run` serves the store, `make test` passes the tests.
-# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer). `make test BROWSER=1`
-# also tests the pages in a browser, for which chromium must be installed.
+# The two commands a newcomer needs: `make run` serves the store, `make test` passes the tests; `make help` lists all.
+# Each makes its own virtual environment first; PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run verify token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
+.PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http audit sbom test-knative deploy \
+  e2e bench clean help
 .DEFAULT_GOAL := run
 
-run: $(VENV)/.runtime
+# SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
+run: $(VENV)/.runtime ## serve the whole store at http://127.0.0.1:8080/, with its data in ./var
 	@exec $(BIN)/python -m shared.serve
 
-# Makes a token for the file that AUTH_TOKENS names: prints the token, and the line to be added there.
-token: $(VENV)/.runtime
-	@$(BIN)/python -m shared.auth.issue_token "$(NAME)" "$(SCOPES)"
-
-# Real strain in, a spectrogram out. DEMO_EXIT=1 ends it there instead of leaving the store up.
-demo: $(VENV)/.extras
+# DEMO_EXIT=1 ends it after the spectrogram instead of leaving the store up.
+demo: $(VENV)/.extras ## stream real strain into a store, freeze it, make its spectrogram
 	@exec $(BIN)/python -m scripts.demo
 
-# All tests but those that need a cluster, JOBS (4) at once; TESTS=tests/guarantees passes a part of them.
-test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser)
-	$(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup $(TESTS)
+# NAME=airflow SCOPES=read,operate. It prints the token, and the line to be added to the file that AUTH_TOKENS names.
+token: $(VENV)/.runtime ## issue a token: NAME=, SCOPES=
+	@$(BIN)/python -m shared.auth.issue_token "$(NAME)" "$(SCOPES)"
 
-# The pure tests, in seconds: no process is started and nothing is waited for.
-test-unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -q tests/unit
-
-# Compares every file of the store at ROOT, archives included, with what was acknowledged: names, sizes, checksums.
-verify: $(VENV)/.runtime
+# Names, sizes and checksums, archives included. It writes nothing and may run beside the store.
+verify: $(VENV)/.runtime ## compare every file of the store at ROOT with what was acknowledged
 	@$(BIN)/python -m shared.storage.verification
 
-# Random faults against random load for SECONDS (60), from SEED; prints what was tried, and lost: nothing.
-crash: $(VENV)/.dev
+check: $(VENV)/.dev ## linter, formatter, types, import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+PYTEST := -m pytest -n $(or $(JOBS),4) --dist loadgroup
+
+# JOBS (4) at once; TESTS=tests/guarantees passes a part. BROWSER=1 also tests the pages in a browser, for which chromium
+# must be installed.
+test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser) ## all tests but those that need a cluster, or TESTS=
+	$(BIN)/python $(PYTEST) $(TESTS)
+
+test-unit: $(VENV)/.dev ## the pure tests, in seconds: no process, no sleep
+	$(BIN)/python -m pytest -q tests/unit
+
+# Servers, workers and jobs that the tests start are counted too, unless a test kills them. The tracer makes them slower:
+# a flood of requests would run into its timeouts.
+coverage: $(VENV)/.dev ## branch coverage of shared/ by the unit and contract tests, or TESTS=
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run $(PYTEST) -q -k "not flood" $(or $(TESTS),tests/unit tests/contract); passed=$$?; \
+	  $(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$passed
+
+# From SEED; prints what was tried, and lost: nothing.
+crash: $(VENV)/.dev ## random faults against random load, for SECONDS=60
 	$(BIN)/python -W ignore -m tests.faults.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 NODE          := unshare --map-root-user --net --mount --
 KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative
 
-# Each parser for SECONDS (60) with atheris, guided by coverage.
-fuzz: $(VENV)/.fuzz
+# TARGETS names some of them. atheris is guided by coverage.
+fuzz: $(VENV)/.fuzz ## random input for each parser with atheris, for SECONDS=60 each
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGETS)
 
-# COUNT (100000) fuzzed requests at running stores, from SEED.
-fuzz-http: $(VENV)/.dev
+fuzz-http: $(VENV)/.dev ## COUNT=100000 fuzzed requests at running stores, from SEED=
 	$(BIN)/python -W ignore -m tests.fuzz.http --count $(or $(COUNT),100000) --seed $(or $(SEED),1)
 
-# Known faults in what we depend on; needs the internet.
-audit: $(VENV)/.release
+audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
 	@mkdir -p build
 	@$(BIN)/pip-audit --local --skip-editable --strict 2> build/audit.log; found=$$?; \
 	  cat build/audit.log >&2; \
 	  if [ $$found -ne 0 ] && grep -qE "could not be audited|Connection|Timeout|resol" build/audit.log; then \
 	    echo "audit: skipped, the list of known faults is out of reach"; else exit $$found; fi
 
-# What the image is made of, as CycloneDX: build/sbom.json.
-sbom: $(VENV)/.release
+sbom: $(VENV)/.release ## what the image is made of, as CycloneDX: build/sbom.json
 	@mkdir -p build
 	$(PYTHON) -m venv --clear build/sbom
 	build/sbom/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
@@ -65,20 +83,20 @@ sbom: $(VENV)/.release
 
 # The real parts of Knative, installed by Go into a cache (some minutes the first time); the tests that put pods
 # together run in namespaces of their own, in which a user who is not root may do so.
-test-knative: $(VENV)/.dev
+test-knative: $(VENV)/.dev ## the store behind Knative's own parts; needs Go
 	knative/tools/install.sh all
 	@$(NODE) true || echo "no namespaces here: the tests with pods are skipped" >&2
 	if $(NODE) true 2>/dev/null; then KNATIVE_NODE=1 $(NODE) $(KNATIVE_TESTS); else $(KNATIVE_TESTS); fi
 
-# Deploys with `func`: IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the
-# embedded topology, by default the split one.
-deploy: $(VENV)/.runtime
+# IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the embedded topology, by
+# default the split one.
+deploy: $(VENV)/.runtime ## deploy to a cluster with func: IMAGE=, PREPROC_IMAGE=, NAMESPACE=, FUNCTIONS=
 	@test -n "$(IMAGE)" || { echo "make deploy IMAGE=... [PREPROC_IMAGE=...] [NAMESPACE=...] [FUNCTIONS=...]" >&2; exit 2; }
 	$(BIN)/python knative/deploy.py --image "$(IMAGE)" --preproc-image "$(PREPROC_IMAGE)" \
 	  --namespace "$(or $(NAMESPACE),datastore)" $(FUNCTIONS)
 
-# Against a cluster with Knative Serving and Eventing; docs/operations.md says which versions and flags.
-e2e: $(VENV)/.dev
+# The cluster has Knative Serving and Eventing; docs/operations.md says which versions and flags.
+e2e: $(VENV)/.dev ## the tests that need a cluster: KUBECONFIG=
 	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...] [PREPROC_IMAGE=...] [OVERLAY=...]" >&2; exit 2; }
 	DATASTORE_KUBECONFIG="$(abspath $(KUBECONFIG))" DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" \
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
@@ -86,50 +104,36 @@ e2e: $(VENV)/.dev
 
 # SECONDS (2) of each load, SIZES (1000,100000,1000000) of the batches. PEER=http://host:port/ puts the same loads on
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
-bench: $(VENV)/.dev $(VENV)/.extras
+bench: $(VENV)/.dev $(VENV)/.extras ## the store beside the machine's limits; PEER= beside another server
 	$(BIN)/python -m bench.preproc
 	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)
 
-check: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+clean: ## remove the virtual environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-format: $(VENV)/.dev
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+help: ## list the targets
+	@awk -F ':.* ## ' '/^[a-z0-9-]+:.* ## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-$(VENV)/bin/python:
+# -- the virtual environment: a stamp file for each thing that is installed into it
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+# pip 25.1 is the first with dependency groups.
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(PIP) 'pip>=25.1'
+	$(PIP) --editable .
 	@touch $@
 
 # What gwclient and preproc need beyond the store itself; tests of either are skipped without it.
-$(VENV)/.extras: requirements-client.txt requirements-preproc.txt $(VENV)/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check $(foreach file,$(wordlist 1,2,$^),--requirement $(file))
+$(VENV)/.extras: $(VENV)/.runtime
+	$(PIP) --editable '.[client,preproc]'
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+# The dependency groups of pyproject.toml, by name.
+$(VENV)/.dev $(VENV)/.fuzz $(VENV)/.browser $(VENV)/.release: $(VENV)/.%: $(VENV)/.runtime
+	$(PIP) --group $*
 	@touch $@
-
-$(VENV)/.fuzz: requirements-fuzz.txt | $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-fuzz.txt
-	@touch $@
-
-$(VENV)/.release: requirements-release.txt | $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-release.txt
-	@touch $@
-
-$(VENV)/.browser: requirements-browser.txt | $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-browser.txt
-	@touch $@
-
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,7 +51,7 @@ def run(asked: argparse.Namespace, folder: Path, limits: Limits, report: Report)
         limits.all()
     _core(folder / "core", limits, report)
     scaling.empty(folder / "empty", report)
-    counts = sorted(int(size) for size in asked.scaling.split(",") if size)
+    counts = sorted(int(size) for size in asked.sizes.split(",") if size)
     for count in counts:
         scaling.at_size(folder / f"size{count}", count, limits, report, memory=count == counts[-1])
     if counts:

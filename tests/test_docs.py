@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,6 @@ PAGES = [
     ROOT / "shared" / "storage" / "DESIGN.md",
 ]
 TOP = ("shared", "functions", "gwclient", "scripts", "tests", "bench", "docs", "knative", ".ci")
-
-# Named in the pages and not there yet; empty once the source has moved.
-PLANNED = {
-    "shared/logic/in_process.py",
-    "shared/web/error_responses.py",
-    "shared/web/wsgi.py",
-    "make help",
-}
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -80,13 +74,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pages
 def test_paths_exist(page: Path) -> None:
     """A path below one of our folders is one; a bare file name of ours is that of some file."""
-    names = {path.name for path in ROOT.iterdir()} | {
-        path.name for top in TOP if (ROOT / top).exists() for path in (ROOT / top).rglob("*")
-    }
+    names = {path.name for path in ROOT.iterdir()} | {path.name for top in TOP for path in (ROOT / top).rglob("*")}
     missing = set()
     for span in code(page):
         for word in re.findall(r"[\w.~<>*-]+(?:/[\w.<>*-]*)*", span):
-            if word in PLANNED or any(mark in word for mark in "<>*"):
+            if any(mark in word for mark in "<>*"):
                 continue
             if word.startswith(tuple(f"{top}/" for top in TOP)):
                 if not (ROOT / word.split("::", maxsplit=1)[0]).exists():
@@ -103,19 +95,43 @@ def test_tests_that_are_named_exist(page: Path) -> None:
     assert not {name for name in named if f"def {name}(" not in source}
 
 
-@pages
-def test_make_targets_exist(page: Path) -> None:
+def targets() -> set[str]:
+    """The Makefile's targets."""
     makefile = (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv")
     rules = re.findall(r"^([^\s#:=][^:=\n]*):(?!=)", makefile, re.MULTILINE)
-    targets = {name for rule in rules for name in rule.split()}
+    return {name for rule in rules for name in rule.split()}
+
+
+@pages
+def test_make_targets_exist(page: Path) -> None:
     named = {match[1] for span in code(page) if (match := re.match(r"make ([\w./-]+)", span))}
-    assert not {name for name in named - targets if f"make {name}" not in PLANNED}
+    assert not named - targets()
+
+
+def test_commands_in_messages_and_in_ci_exist() -> None:
+    """Those that a message, or the reason of a skipped test, tells to run; and `make` installs every group."""
+    sources = [path for top in TOP for path in (ROOT / top).rglob("*") if path.suffix in ("", ".py", ".sh")]
+    text = "".join(path.read_text(errors="ignore") for path in sources if path.is_file())
+    named = set(re.findall(r"(?:^|`|: )make ([\w./-]+)", text, re.MULTILINE))
+    assert {".venv/.extras", "check", "test"} <= named
+    assert not named - targets()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = set(re.findall(r"'\.\[(\w+)\]'", text + "".join(page.read_text() for page in PAGES)))
+    assert extras == project["project"]["optional-dependencies"].keys()
+    stamps = {name.removeprefix(".venv/.") for name in targets() if name.startswith(".venv/.")}
+    assert stamps - {"runtime", "extras", "%"} == project["dependency-groups"].keys()
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"^  make ([\w-]+) +\w", done.stdout, re.MULTILINE) == phony.split()
+    assert set(phony.split()) <= targets()
 
 
 @pages
 def test_no_page_names_a_package_that_is_not_published(page: Path) -> None:
-    if page.name == "client.md":
-        pytest.skip("rewritten with the client")
     assert not re.search(r"pip install ['\"]?dt-datastore", page.read_text())
 
 
@@ -185,8 +201,8 @@ def test_every_variable_that_is_declared_is_in_the_tables() -> None:
 
 
 def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
-    folders = [ROOT / name for name in ("shared", "functions", "gwclient", "client", "scripts")]
-    files = [path for folder in folders if folder.exists() for path in folder.rglob("*.py")]
+    folders = [ROOT / name for name in ("shared", "functions", "gwclient", "scripts")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
     source = "".join(path.read_text() for path in [*files, ROOT / "Makefile"])
     read = declared() | {name for name in tables() if f'"{name}"' in source or f"$({name})" in source}
     assert not tables().keys() - read

@@ -172,9 +172,7 @@ def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright: pip install -r requirements-browser.txt"
-    )
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test BROWSER=1")
     if not os.path.exists(CHROMIUM):
         pytest.skip(f"no browser at {CHROMIUM}: install chromium, or set CHROMIUM")
     with playwright.sync_playwright() as p:

@@ -39,7 +39,7 @@ def test_a_target_takes_anything(name):
             TARGETS[name](changed(seed, dice))
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="needs atheris: requirements-fuzz.txt")
+@pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="needs atheris: make .venv/.fuzz")
 def test_a_target_runs_under_the_fuzzer():
     command = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", "segment", "--seconds=2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -11,4 +11,3 @@ from tests.support import ROOT
 STRAIN = ROOT.parent / "shared" / "data"  # strain of GW150914
 
 needs_preproc = pytest.mark.skipif(not importlib.util.find_spec("gwpy"), reason="needs gwpy: make .venv/.extras")
-needs_client = pytest.mark.skipif(not importlib.util.find_spec("httpx"), reason="needs httpx: make .venv/.extras")

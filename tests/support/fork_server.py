@@ -158,4 +158,6 @@ if __name__ == "__main__":
     assert len(os.listdir("/proc/self/task")) == 1, "a library has started a thread: nothing may be forked from here"
     gc.freeze()  # the libraries stay: no collection, not even the last one at the end, need look at them
     serve(socket.socket(fileno=int(sys.argv[1])))
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:  # an interpreter that starts with it does the same
+        importlib.import_module("coverage").process_startup()
     runpy.run_module("shared.serve", run_name="__main__", alter_sys=True)

@@ -21,6 +21,8 @@ from tests.support.ports import free_port
 
 http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=30))
 
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")  # the last one by `make coverage`
+
 FUNCTION_OF = {
     "/sendF": "ingest",
     "/stat": "stats",
@@ -64,7 +66,7 @@ class Process:
 
     def start(self, wait="/health/liveness", **env: str) -> Process:
         environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
             "PYTHONPATH": str(ROOT),
             **self.env,
             "FUNCTION_TARGET": self.target,
