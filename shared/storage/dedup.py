@@ -25,6 +25,7 @@ from shared.storage import journal
 from shared.volume.posix import AppendFile
 
 MAX_DECISIONS = 64
+_LEGACY_SOURCE = "/datastore/functions"  # under which functions of version 0.1.0 sent freezes and cleanalls
 LastGroups = dict[str, tuple[int, dict[int, tuple[str, int]]]]
 """Spool -> the newest group committed from it: its number, and offset -> (name, size) of its segments."""
 
@@ -172,7 +173,8 @@ class DedupIndex:
         by, key = origin
         if key is None:
             return None
-        return self._decisions.get((kind, by, key)) or self._decisions.get((kind, "", key.legacy_text))
+        names = (by, key), ("", key.legacy_text), ("", f"{_LEGACY_SOURCE} {key.legacy_text}")
+        return next((found for name in names if (found := self._decisions.get((kind, *name)))), None)
 
     def by_position(self, spool: str, offset: int) -> tuple[str, int] | None:
         """Name and size of the segment stored from this position, if it belongs to its spool's last group."""
