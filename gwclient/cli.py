@@ -195,12 +195,12 @@ def _get(options: argparse.Namespace) -> None:
         if options.to == "-":
             sys.stdout.buffer.write(content)
             continue
-        folder = Path(options.to)
-        folder.mkdir(parents=True, exist_ok=True)
-        temp = folder / f".{Path(name).name}.part"
+        path = Path(options.to, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp = path.with_name(f".{path.name}.part")
         temp.write_bytes(content)
-        temp.replace(folder / Path(name).name)
-        _say(f"{folder / Path(name).name}: {len(content)} bytes")
+        temp.replace(path)
+        _say(f"{path}: {len(content)} bytes")
 
 
 def _freeze(options: argparse.Namespace) -> None:

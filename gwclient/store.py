@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from gwclient.errors import Refused, Unreachable, WrongState
+from gwclient.errors import ClientError, Refused, Unreachable, WrongState
 from gwclient.http import HttpClient, HttpResponse, NoResponse
 from gwclient.urls import normalize
 
@@ -122,11 +122,17 @@ class Store:
     def get(self, name: str) -> bytes:
         """The content of a segment or of a product, whose checksum is verified.
 
+        Args:
+            name: of a segment (`gwb….json`), or of a product, which may lie in a folder (`V1-…/spectrogram.png`).
+
         Raises:
+            Refused: there is no such name.
             Unreachable: what arrived is not what the manifest lists; another attempt may succeed.
         """
         if _SEGMENT_NAME.fullmatch(name):
             return self._request("GET", _SEGMENT, query={"name": name}).body
+        if name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
+            raise Refused(f"{name!r} is no name of a segment or product; `files` and `products` print them")
         content = self._product(name)
         if name != _MANIFEST:
             manifest = msgspec.json.decode(self._product(_MANIFEST))
@@ -142,7 +148,7 @@ class Store:
         return {"url": self._base, "status": "ready", "ms": round((time.monotonic() - began) * 1000, 1)}
 
     def _product(self, name: str) -> bytes:
-        return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name, safe='')}",)).body
+        return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name)}",)).body
 
     def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]]) -> Iterator[T]:
         query = {"limit": str(_PAGE)}
@@ -184,10 +190,10 @@ class Store:
 
 
 def _or_none(read: Callable[[], T]) -> T | None:
-    """What `read` returns; None if the service has no such route, or the token no right to read."""
+    """The result of `read`; None if it fails, such as for a service without the route or a token without the scope."""
     try:
         return read()
-    except Refused:
+    except ClientError:
         return None
 
 

@@ -38,7 +38,7 @@ def from_event(
         urls = get_event_urls(event, detector=detector, start=int(begin), end=ceil(end), sample_rate=rate, host=host)
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code == 404:
-            raise NoData(f"GWOSC knows no event {event!r}") from None
+            raise NoData(f"GWOSC has no event {event!r}") from None
         raise Unreachable(f"GWOSC: {error}") from None
     except (requests.RequestException, tenacity.RetryError) as error:
         raise Unreachable(f"no open data: {host} does not answer ({error}); is there internet? Try --sample") from None

@@ -586,7 +586,7 @@ def test_segments_are_downloaded(store, gwclient, tmp_path):
     assert done.returncode == 0, done.stderr
     assert [(tmp_path / "new" / name).read_bytes() for name in names] == bodies
     assert gwclient("get", *url, names[0], "--to", "-").stdout.encode() == bodies[0]
-    for unknown in ("gwb1.json", "../etc/passwd", "none.png"):
+    for unknown in ("gwb1.json", "../etc/passwd", "/etc/passwd", "a//b", "none.png"):
         missing = gwclient("get", *url, unknown, "--to", tmp_path)
         assert (missing.returncode, missing.stderr.count("\n")) == (5, 1), missing.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "state") == ["new"]
@@ -594,15 +594,22 @@ def test_segments_are_downloaded(store, gwclient, tmp_path):
 
 def test_products_are_listed_and_their_checksums_verified(gwclient, store, tmp_path):
     assert "verdict: none" in gwclient("products", "--url", store.url("/")).stderr
-    content, manifest = b"picture", {"files": [{"name": "a.png", "sha256": hashlib.sha256(b"picture").hexdigest()}]}
-    listing = {"batch": 1, "verdict": "done", "products": [{"name": "a.png", "size": 7, "url": "/products/a.png"}]}
-    served = {"/products": listing, "/products/manifest.json": manifest, "/products/a.png": content}
+    pictures = {f"{detector}-1000-1/spectrogram.png": detector.encode() for detector in ("H1", "L1")}
+    manifest = {
+        "files": [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in pictures.items()]
+    }
+    products = [{"name": name, "size": 2, "url": f"/products/{name}"} for name in pictures]
+    served = {f"/products/{name}": data for name, data in pictures.items()}
+    served |= {
+        "/products": {"batch": 1, "verdict": "done", "products": products},
+        "/products/manifest.json": manifest,
+    }
     with FakeServer(lambda path, _: (200, served[path])) as server:
-        assert gwclient("products", "--url", server.url, "-o", "name").stdout == "a.png\n"
-        assert gwclient("get", "a.png", "--url", server.url, "--to", tmp_path).returncode == 0
-        assert (tmp_path / "a.png").read_bytes() == content
-        served["/products/a.png"] = b"pictur"
-        damaged = gwclient("get", "a.png", "--url", server.url, "--to", tmp_path / "x")
+        assert gwclient("products", "--url", server.url, "-o", "name").stdout.split() == list(pictures)
+        assert gwclient("get", *pictures, "--url", server.url, "--to", tmp_path).returncode == 0
+        assert {name: (tmp_path / name).read_bytes() for name in pictures} == pictures
+        served["/products/L1-1000-1/spectrogram.png"] = b"L"
+        damaged = gwclient("get", "L1-1000-1/spectrogram.png", "--url", server.url, "--to", tmp_path / "x")
         assert damaged.returncode == 4
         assert "checksum" in damaged.stderr
         assert not (tmp_path / "x").exists()

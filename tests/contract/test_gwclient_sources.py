@@ -200,6 +200,11 @@ def test_rounded_times_give_the_rate_that_they_were_rounded_from(rate, t0, tmp_p
         assert strain.t0 == t0
 
 
+@pytest.mark.parametrize("rate", [4096, 16_384])
+def test_a_power_of_two_is_meant_where_few_times_fit_other_whole_numbers_as_well(rate, tmp_path):
+    assert from_file(table(tmp_path / "a.csv", rate, 30, 6)).rate == rate
+
+
 @pytest.mark.parametrize("decimals", [6, 9])
 def test_a_rate_that_is_not_whole_stays_so(decimals, tmp_path):
     strain = from_file(table(tmp_path / "a.csv", Fraction("4096.3"), 20_000, decimals))
