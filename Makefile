@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http audit sbom test-knative deploy \
   e2e bench clean help
