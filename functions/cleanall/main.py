@@ -18,7 +18,7 @@ def routes(writer: WriterAPI) -> web.Routes:
     def on_cleanall(request: web.Request, event: events.Event) -> None:
         writer.archive_batch(request.origin(event))
 
-    handler = web.on_events({events.CLEANALL: on_cleanall}, archive)
+    handler = web.small_body(web.on_events({events.CLEANALL: on_cleanall}, archive))
     return {("POST", "/"): handler, ("POST", "/cleanall"): handler}
 
 

@@ -37,6 +37,7 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
             return web.json({"resp": "FROZEN", "body": str(error)})
         return web.json({"resp": "CREATED", "body": answer})
 
+    @web.small_body
     def clean(request: web.Request) -> web.Response:
         web.read_json(request.body, CleanRequest)
         try:

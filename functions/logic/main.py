@@ -35,6 +35,7 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
             return web.text("Waiting for more incoming data.")
         return web.json(done if done.repeated else Counts(done.segments, done.bytes), 201)
 
+    @web.small_body
     def flush(request: web.Request) -> web.Response:
         try:
             return web.Response(logic.flush(request.origin()).encode(), 201)

@@ -29,6 +29,7 @@ def routes(preproc: PreprocRunner) -> web.Routes:
         headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(manifest))
         return web.Response(body, type=headers["content-type"])
 
+    @web.no_body
     async def make(request: web.Request) -> web.Response:
         await asyncio.wrap_future(preproc.request())
         return web.json(products.listing(preproc.layout), 201)

@@ -29,6 +29,7 @@ class _Commit(msgspec.Struct):
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     """The routes of the writer: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
+    @web.no_body
     @auth.requires(auth.OPEN)
     def ping(request: web.Request, event: events.Event | None = None) -> web.Response:
         maintenance.wake()

@@ -1,6 +1,6 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
-from shared.web.app import App, run
+from shared.web.app import App, no_body, run, small_body
 from shared.web.error_responses import error_response
 from shared.web.event_routes import dispatch_events, on_events
 from shared.web.messages import (
@@ -37,11 +37,13 @@ __all__ = [
     "json",
     "json_list",
     "name_list",
+    "no_body",
     "of_batch",
     "on_events",
     "pagination",
     "read_json",
     "run",
+    "small_body",
     "status_update",
     "text",
 ]

@@ -17,6 +17,7 @@ from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.messages import REPEATED, Response
 
+_SHORT = 4  # digits of a length that is not worth a check before the body arrives
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
 """Every asynchronous target of this process as a plain ASGI application, by name; see `asgi_target`."""
@@ -94,8 +95,8 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
 
 async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:
     declared = headers.get("content-length", "")
-    if declared.isdecimal():
-        exchange.reserve(int(declared[:19]))
+    if len(declared) > _SHORT and declared.isdecimal():
+        exchange.expect_body(int(declared[:19]))
     chunks: list[bytes] = []
     length, more = 0, True
     while more:

@@ -15,6 +15,8 @@ from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.messages import Response
 
+_CHUNK = 4096  # bytes read at a time
+
 
 def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
     """Make a synchronous functions-framework target, for plain handlers only; arguments as in `asgi.asgi_target`."""
@@ -44,14 +46,14 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
 
 
 def _read_body(request: flask.Request, exchange: Exchange, limits: Limits) -> bytes:
-    exchange.reserve(request.content_length or 0)
-    if "Transfer-Encoding" in request.headers:
-        exchange.reserve(limits.body)  # its length is not declared
+    exchange.expect_body(request.content_length or 0)
     began = time.monotonic()
-    body = request.stream.read(limits.body + 1)
+    body = b""
+    while chunk := request.stream.read(_CHUNK):
+        body += chunk
+        exchange.reserve(len(body))
     if len(body) < (request.content_length or 0):  # the client closed the connection, or the server after a timeout
         if time.monotonic() - began < limits.request_timeout / 2:
             raise BadRequest("the client closed the connection before the end of the body")
         raise TooSlow(f"the request must arrive within {limits.request_timeout:g} s")
-    exchange.reserve(len(body))
     return body
