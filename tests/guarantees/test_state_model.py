@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from shared.config import store_from_env
-from shared.domain.commit import CommitRequest
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume import counters
 from shared.volume.layout import Layout
-from tests.support.builders import segment
+from tests.support.builders import commit_requests, segment
 from tests.support.checks import check_archive
 
 
@@ -67,8 +66,7 @@ class Model(RuleBasedStateMachine):
             self.count += 1
             bodies.append(segment(size, t0=float(self.count)))
         keys = [f"key-{self.count}-{i}" for i in range(len(bodies))]
-        places = self.spool.store(bodies)
-        submissions = [CommitRequest(*place, key=key) for place, key in zip(places, keys, strict=True)]
+        submissions = commit_requests(self.spool, bodies, keys)
         verdicts = self.writers[who].commit(submissions)
         if self.frozen:
             assert all(verdict.code == "FROZEN" for verdict in verdicts)
@@ -92,8 +90,7 @@ class Model(RuleBasedStateMachine):
     def send_again_with_the_key(self, submission, size, who):
         name, archives = self.first[submission.key]
         if self.remembered(archives):
-            [place] = self.spool.store([segment(size)])
-            [verdict] = self.writers[who].commit([CommitRequest(*place, key=submission.key)])
+            [verdict] = self.writers[who].commit(commit_requests(self.spool, [segment(size)], [submission.key]))
             assert (verdict.name, verdict.size, verdict.is_new) == (name, submission.size, False)
 
     @rule(who=st.integers(0, 1), state=st.sampled_from(["FROZEN", "OPERATIONAL"]), number=st.integers(0, 30))
