@@ -17,10 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from shared.auth import issue_token
-from shared.auth.jwt_verifier import scopes_in
-from shared.auth.tokens import read_tokens
-from shared.config import AuthConfig, ConfigError, auth_from_env
+from shared.config import AuthConfig
 from tests.support import ROOT
 from tests.support.builders import segment
 from tests.support.servers import FUNCTION_OF, Process, Store, http
@@ -238,23 +235,6 @@ def test_public_reading_is_reading_only(new_store, tmp_path):
     assert store.freeze().status == 401
 
 
-def test_made_tokens_are_read_back():
-    secret, line = issue_token.issue("airflow", "read,operate")
-    [(digest, caller)] = read_tokens(line)
-    assert digest == hashlib.sha256(secret.encode()).digest()
-    assert (caller.name, caller.scopes) == ("airflow", {"read", "operate"})
-
-
-_ZEROS = f"sha256:{'0' * 64}"
-
-
-@pytest.mark.parametrize("line", ["sha256:00 me read", "me read", f"{_ZEROS} me root", f"{_ZEROS} me"])
-def test_a_line_that_is_wrong_is_named_and_not_quoted(line):
-    with pytest.raises(ValueError, match="line 2") as failure:
-        read_tokens("# fine\n" + line)
-    assert "me" not in str(failure.value).split(":")[0]
-
-
 # -- JWTs -----------------------------------------------------------------------------------------------------------
 
 
@@ -315,31 +295,6 @@ def test_a_jwt_that_is_not_right_is_401(store, why):
     assert secret.encode() not in answer.data
 
 
-@pytest.mark.parametrize(
-    ("claim", "scopes"),
-    [
-        ("storage.read:/", {"read"}),
-        ("storage.read:/virgo", {"read"}),
-        ("storage.read:/virgo/datastore", {"read"}),
-        ("storage.read:/virgo/", {"read"}),
-        ("storage.read:/virgo/data", set()),
-        ("storage.read:/virgo/datastore/deeper", set()),
-        ("storage.read:/virgo/../virgo/datastore", set()),
-        ("storage.read", set()),
-        ("storage.create:/virgo", {"write"}),
-        ("storage.modify:/virgo", {"write", "operate"}),
-        ("storage.stage:/ compute.read offline_access", set()),
-        ("read:/virgo write:/elsewhere", {"read"}),
-        ("read write operate", {"read", "write", "operate"}),
-        ("service", set()),
-        (["read"], set()),
-        (None, set()),
-    ],
-)
-def test_scopes_are_read_as_the_field_writes_them(claim, scopes):
-    assert scopes_in(claim, "/virgo/datastore") == scopes
-
-
 def test_keys_are_read_from_a_url_and_read_again_for_a_new_one(new_store, tmp_path):
     served = {"jwks": jwks(STRANGERS_KEY, "old")}
 
@@ -394,23 +349,6 @@ def test_knatives_deliveries_are_taken_by_their_audience_and_subject(clean):
 
 
 # -- configuration --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("env", "named"),
-    [
-        ({"AUTH_ISSUER": "https://x"}, "AUTH_AUDIENCE"),
-        ({"AUTH_ISSUER": "https://x", "AUTH_AUDIENCE": "y"}, "AUTH_JWKS"),
-        ({"EVENTS_ISSUER": "x", "EVENTS_AUDIENCE": "y", "EVENTS_JWKS": "z"}, "EVENTS_SENDERS"),
-        ({"AUTH_TOKENS": "x", "WRITER_URL": "http://writer"}, "AUTH_SERVICE_TOKEN"),
-        ({"AUTH_PATH": "virgo"}, "AUTH_PATH"),
-        ({"AUTH_PATH": "/virgo/../x"}, "AUTH_PATH"),
-        ({"AUTH_PUBLIC_READ": "perhaps"}, "AUTH_PUBLIC_READ"),
-    ],
-)
-def test_what_cannot_be_trusted_is_named_at_start(env, named):
-    with pytest.raises(ConfigError, match=named):
-        auth_from_env(env)
 
 
 @pytest.mark.parametrize("what", ["missing", "wrong"])

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from functions.logic.status import decimate_min_max
 from shared.preproc.products import MANIFEST, File, Manifest, encode
 from tests.support.builders import segment
 from tests.support.servers import Process, Store, http
@@ -122,15 +121,6 @@ def test_a_stored_segment_can_be_read_and_nothing_else(services):
     assert services.request("GET", "/segment", query=f"?name=gwb{10**18}.json").status == 404
     for bad in ("", "../../../appdata/adm/Dsstat.json", "..%2FStatDesc.json", "gwb1/../../x.json"):
         assert services.request("GET", "/segment", query=f"?name={bad}").status == 400
-
-
-def test_a_spike_survives_thinning():
-    h = [0.0] * 100_000
-    h[54_321], h[54_322] = 5.0, -5.0
-    kept = decimate_min_max(h, 1000)
-    assert len(kept) <= 1000
-    assert {54_321, 54_322} <= set(kept)
-    assert kept == sorted(kept)
 
 
 def test_the_document_does_not_read_what_no_plot_can_show(services):

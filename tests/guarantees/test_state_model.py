@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from shared.config import store_from_env
-from shared.domain.commit import CommitRequest
 from shared.domain.request_key import Origin, RequestKey
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume import counters
 from shared.volume.layout import Layout
-from tests.support.builders import segment
+from tests.support.builders import commit_requests, segment
 from tests.support.checks import check_archive
 
 
@@ -73,8 +72,7 @@ class Model(RuleBasedStateMachine):
             self.count += 1
             bodies.append(segment(size, t0=float(self.count)))
         keys = [RequestKey("", f"key-{self.count}-{i}") for i in range(len(bodies))]
-        places = self.spool.store(bodies)
-        submissions = [CommitRequest(*place, key=key) for place, key in zip(places, keys, strict=True)]
+        submissions = commit_requests(self.spool, bodies, keys)
         verdicts = self.writers[who].commit(submissions)
         if self.frozen:
             assert all(verdict.code == "FROZEN" for verdict in verdicts)
@@ -98,10 +96,9 @@ class Model(RuleBasedStateMachine):
     def send_again_with_the_key(self, submission, size, who):
         name, archives = self.first[submission.key]
         if self.remembered(archives):
-            body = segment(size)
-            [place] = self.spool.store([body])
-            [verdict] = self.writers[who].commit([CommitRequest(*place, key=submission.key)])
-            same = (place.size, place.crc32) == (submission.size, submission.crc32)
+            [request] = commit_requests(self.spool, [segment(size)], [submission.key])
+            [verdict] = self.writers[who].commit([request])
+            same = (request.size, request.crc32) == (submission.size, submission.crc32)
             assert (verdict.name, verdict.size, verdict.is_new) == (name, submission.size, False)
             assert verdict.code == ("" if same else "ERRKEY")
 
@@ -110,24 +107,21 @@ class Model(RuleBasedStateMachine):
         name, archives = self.first[submission.key]
         if self.remembered(archives) and submission.spool == self.spool._id:
             [payload] = [body for found, body in self.all_files() if found == name]
-            [place] = self.spool.store([payload])
-            [verdict] = self.writers[who].commit([CommitRequest(*place, key=submission.key)])
+            [verdict] = self.writers[who].commit(commit_requests(self.spool, [payload], [submission.key]))
             assert (verdict.name, verdict.size, verdict.is_new, verdict.code) == (name, submission.size, False, "")
 
     def all_files(self):
         return [item for files in (self.batch, *self.archives) for item in files.items()]
 
-    @rule(
-        submission=stored, source=st.sampled_from(["", "gw"]), by=st.sampled_from(["", "alice"]), who=st.integers(0, 1)
-    )
-    def send_under_the_key_of_another_source_or_principal(self, submission, source, by, who):
-        if (source, by) == ("", "") or self.frozen:
+    @rule(submission=stored, whose=st.sampled_from([("gw", ""), ("", "alice"), ("gw", "alice")]), who=st.integers(0, 1))
+    def send_under_the_key_of_another_source_or_principal(self, submission, whose, who):
+        source, by = whose
+        if self.frozen:
             return
         self.count += 1
         body = segment(3, t0=float(self.count))
-        [place] = self.spool.store([body])
         key = RequestKey(source, submission.key.id)
-        [verdict] = self.writers[who].commit([CommitRequest(*place, key=key, by=by)])
+        [verdict] = self.writers[who].commit(commit_requests(self.spool, [body], [key], by=by))
         if verdict.is_new:
             self.batch[verdict.name] = body
             self.others[by, key] = verdict.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import hashlib
 import re
@@ -99,7 +100,7 @@ def spots(value, path=()):
 
 
 def misspelt(object: dict, spot: tuple) -> dict:
-    object = yaml.safe_load(yaml.safe_dump(object))
+    object = copy.deepcopy(object)
     at = object
     for step in spot[:-1]:
         at = at[step]
