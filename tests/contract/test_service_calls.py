@@ -62,6 +62,7 @@ class Peer:
             data += chunk
         head, _, body = data.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        assert length
         while len(body) < int(length[1]):
             body += connection.recv(65536)
         self.heard.append(head)
@@ -270,7 +271,7 @@ def before(request, tmp_path):
         def post(headers=None):
             return http.request("POST", process.url + route, body=segment(300), headers=headers or {})
 
-        post.process = process
+        post.process = process  # type: ignore[attr-defined]
         return post
 
     yield start

@@ -48,8 +48,10 @@ def put_product(folder: Path, name: str, content: bytes) -> None:
     folder.mkdir()
     (folder / name).write_bytes(content)
     file = File(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    about = {"time": "", "streams": [], "unusable": [], "parameters": {}, "versions": {}}
-    manifest = Manifest(batch=1, n_itm=0, buff_size=0, verdict="done", files=[file], **about)
+    manifest = Manifest(
+        batch=1, n_itm=0, buff_size=0, verdict="done", time="", files=[file],
+        streams=[], unusable=[], parameters={}, versions={},
+    )  # fmt: skip
     (folder / MANIFEST).write_bytes(encode(manifest))
 
 

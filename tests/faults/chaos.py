@@ -44,7 +44,7 @@ SMALL, SIZE = 0.3, 192 << 20  # the share of rounds on a disk of this many bytes
 def mount_small(root: Path) -> bool:
     """Whether a small file system could be mounted there."""
     root.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", root]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(root)]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -83,7 +83,7 @@ class Round:
 
     def start(self) -> None:
         for process in self.processes:
-            if process.process is None or process.process.poll() is not None:
+            if not process.alive:
                 process.start(wait="")
         for process in self.processes:
             process.wait()
@@ -257,10 +257,10 @@ class Round:
         process.kill()
         process.start(wait="", FAILPOINTS=f"{name}=kill@{self.dice.randint(1, 6)}")
         deadline = time.monotonic() + self.dice.uniform(0.8, 2.5)
-        while process.process.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - a process has no event
+        while process.alive and time.monotonic() < deadline:  # noqa: ASYNC110 - a process has no event
             await asyncio.sleep(0.02)
         self.tally["failpoints armed"] += 1
-        if process.process.poll() is not None:
+        if not process.alive:
             self.tally["kills at failpoints"] += 1
         else:
             process.kill()

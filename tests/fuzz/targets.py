@@ -91,7 +91,7 @@ def journal_tail(data: bytes) -> None:
     path = _folder / "journal"
     path.write_bytes(whole + data)
     file = AppendFile(str(path))
-    entries = []
+    entries: list[journal.JournalEntry] = []
     try:
         entries.extend(journal.scan(file))
     except (journal.TornTail, JournalDamaged):

@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import re
 import shutil
+from typing import Any
 
 import pytest
 import yaml
@@ -27,17 +28,17 @@ from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, po
 from tests.support import ROOT, manifests
 from tests.support.manifests import KNATIVE, OVERLAYS
 
-# Handlers are made, never called: what they would ask is not there.
+ABSENT: Any = None  # handlers are made, never called: what they would ask is not there
 ROUTES = {
-    "ingest": ingest.routes(None),
-    "stats": stats.routes(None),
-    "files": files.routes(None),
-    "logdump": logdump.routes(None),
-    "freeze": freeze.routes(None),
-    "cleanall": cleanall.routes(None),
-    "logic": logic.routes(None, None),
-    "glitchflow": glitchflow.routes(None, "/"),
-    "preproc": preproc.routes(None),
+    "ingest": ingest.routes(ABSENT),
+    "stats": stats.routes(ABSENT),
+    "files": files.routes(ABSENT),
+    "logdump": logdump.routes(ABSENT),
+    "freeze": freeze.routes(ABSENT),
+    "cleanall": cleanall.routes(ABSENT),
+    "logic": logic.routes(ABSENT, ABSENT),
+    "glitchflow": glitchflow.routes(ABSENT, "/"),
+    "preproc": preproc.routes(ABSENT),
 }
 
 
@@ -167,6 +168,7 @@ def test_pods_run_without_privileges_and_are_probed_and_scraped(overlay):
 
 def test_the_user_of_the_pods_is_the_users_of_the_image(overlay):
     user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert user
     for service in manifests.functions(overlay).values():
         rights = container(service)["securityContext"]
         assert (rights["runAsUser"], rights["runAsGroup"]) == tuple(map(int, user.groups()))
@@ -243,6 +245,7 @@ def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
         if subscriber["ref"]["name"] == "preproc":
             continue  # may be told by anyone
         trust = auth_from_env(env(services[subscriber["ref"]["name"]]))
+        assert trust.events
         assert trust.events.audiences == (subscriber["audience"],)
         name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
         assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.event_subjects[0])
@@ -303,7 +306,8 @@ def test_the_writer_is_bound_to_the_broker_and_pinged():
 
 def test_one_host_serves_every_path_by_the_function_that_has_it():
     [route] = of_kind(manifests.objects("prod"), "HTTPRoute").values()
-    exact, below = {}, {}
+    exact: dict[tuple[str, str], str] = {}
+    below: dict[tuple[str, str], str] = {}
     for rule in route["spec"]["rules"]:
         [rewrite] = [f["urlRewrite"]["hostname"] for f in rule["filters"]]
         for match in rule["matches"]:
@@ -337,7 +341,9 @@ def test_hosts_are_those_of_functions_and_paths_those_they_serve():
     upstreams = logic_from_env(logic_env), glitchflow_from_env(glitchflow_env)
     urls = [upstream.url(name) for upstream in upstreams for name in upstream.endpoints]
     for url in [*urls, upstreams[0].products]:
-        name, path = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url).groups()
+        parts = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url)
+        assert parts, url
+        name, path = parts.groups()
         assert any(served == path for _, served in ROUTES[name]), url
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 from shared.domain.commit import CommitRequest
@@ -32,4 +31,5 @@ def commit_requests(
     positions = [position for position in spool.store(payloads) if isinstance(position, SpoolPosition)]
     assert len(positions) == len(payloads), "the spool has refused a payload"
     named = [RequestKey("", key) if key and isinstance(key, str) else key or None for key in keys]
-    return [CommitRequest(*position, key=key, **fields) for position, key in zip_longest(positions, named)]
+    requests = zip(positions, named or [None] * len(positions), strict=True)
+    return [CommitRequest(at.spool, at.offset, at.size, at.crc32, key=key, **fields) for at, key in requests]

@@ -87,7 +87,12 @@ def _requests() -> socket.socket:
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
-    atexit.register(lambda: (ours.close(), server.wait()))
+
+    def end() -> None:
+        ours.close()
+        server.wait()
+
+    atexit.register(end)
     return ours
 
 
