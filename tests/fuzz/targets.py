@@ -173,7 +173,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "journal_tail": [a_journal(), a_journal()[-40:], b"\0" * 40],
     "journal_anywhere": [b"\x10\0", b"\xff\n\x80\n"],
-    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), DedupSnapshot({"0" * 16: 3}, {}, b"", b"")))],
+    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), DedupSnapshot({"0" * 16: 3}, {}, b"", b"", [], 1)))],
     "spool": [b"\0\0\0\5hello"],
     "credentials": [b"sha256:" + b"0" * 64 + b" me read,write # x", b"storage.read:/virgo write:/ operate"],
 }  # fmt: skip
