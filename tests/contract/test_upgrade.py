@@ -32,7 +32,8 @@ def answers(process: Process, *packets: bytes, wanted: int) -> list[tuple[int, b
         for packet in packets:
             s.sendall(packet)
             time.sleep(0.05)  # so that the server reads each by itself
-        found, received = [], b""
+        found: list[tuple[int, bytes]] = []
+        received = b""
         while len(found) < wanted:
             head, end, rest = received.partition(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", head)
