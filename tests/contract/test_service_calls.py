@@ -211,7 +211,7 @@ def test_waiting_for_a_connection_counts_as_waiting(peer):
 # -- the writer, asked across HTTP --------------------------------------------------------------------------------
 
 
-COMMIT = [CommitRequest("0" * 16, 0, 1, 0, None, "", "", 0.0, 1.0, 1)]
+COMMIT = [CommitRequest("0" * 16, 0, 1, 0, t0=0.0, dt=1.0, samples=1)]
 
 
 def answering(status: int, body: bytes, unanswered: int = 0):

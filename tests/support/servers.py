@@ -85,8 +85,8 @@ class Process:
         }
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            # What an interpreter or the loader reads when it starts, no fork can take back.
-            if self.forked and "LD_PRELOAD" not in environment and environment["PYTHONPATH"] == str(ROOT):
+            # A fork cannot take another path: the interpreter reads it when it starts.
+            if self.forked and environment["PYTHONPATH"] == str(ROOT):
                 self._process = fork(environment, log)
             else:
                 self._process = subprocess.Popen(
