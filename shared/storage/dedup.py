@@ -169,7 +169,7 @@ class DedupIndex:
 
     def decision(self, kind: str, origin: Origin) -> KeyedDecision | None:
         """The freeze (UPDATE) or cleanall (CLEAN) that a request of this origin repeats."""
-        by, key = origin
+        by, key = origin.by, origin.key
         if key is None:
             return None
         return self._decisions.get((kind, by, key)) or self._decisions.get((kind, "", key.legacy_text))

@@ -228,11 +228,11 @@ def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay
     askers = {"ingest", "freeze", "cleanall", "logic", "glitchflow"}
     for name, service in manifests.functions(overlay).items():
         mounted = secrets(service)
-        assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
+        assert set(mounted) == {"datastore-tokens"} | ({f"datastore-service-{name}"} if name in askers else set())
         assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
         assert auth_from_env(env(service)).enabled
         if name in askers:
-            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted[f"datastore-service-{name}"] + "/token"
 
 
 def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
@@ -253,14 +253,15 @@ def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
     assert issue_token.main(["--secret"]) == 0
     printed = capsys.readouterr()
     made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
-    assert {name: set(data) for name, data in made.items()} == {
-        "datastore-tokens": {"tokens"}, "datastore-service": {"token"}
-    }  # fmt: skip
+    mounted = {secret for service in manifests.functions("prod").values() for secret in secrets(service)}
+    assert set(made) == mounted
     callers = {caller.name: (digest, caller) for digest, caller in read_tokens(made["datastore-tokens"]["tokens"])}
-    assert callers["service"][0] == hashlib.sha256(made["datastore-service"]["token"].encode()).digest()
     assert callers["operator"][0] == hashlib.sha256(printed.err.split()[-1].encode()).digest()
-    assert "service" in callers["service"][1].scopes
-    assert "service" not in callers["operator"][1].scopes
+    assert callers["operator"][1].scopes == {"read", "write", "operate"}
+    for name in callers.keys() - {"operator"}:
+        assert set(made[f"datastore-service-{name}"]) == {"token"}
+        assert callers[name][0] == hashlib.sha256(made[f"datastore-service-{name}"]["token"].encode()).digest()
+        assert callers[name][1].scopes == set(issue_token.SCOPES_OF_FUNCTIONS[name].split(","))
 
 
 def test_claims_of_one_node_in_dev_and_of_many_in_prod():
