@@ -35,35 +35,45 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
         maintenance.wake()
         return web.NO_CONTENT
 
+    @auth.requires(auth.FREEZE)
     def on_freeze(request: web.Request, event: events.Event) -> web.Response:
+        auth.authorize(on_freeze, request)
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        return web.json(writer.set_status(*identity, update.status, _origin(event)))
+        return web.json(writer.set_status(*identity, update.status, _origin(request, event)))
 
+    @auth.requires(auth.CLEANALL)
     def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
-        return web.json(writer.archive_batch(_origin(event)))
+        auth.authorize(on_cleanall, request)
+        return web.json(writer.archive_batch(_origin(request, event)))
 
     on_single_event = web.on_events(
         {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
     )
 
-    @auth.requires(auth.SERVICE)
-    def decide(request: web.Request) -> web.Response:
-        if request.headers.get("content-type") != events.BATCH:
-            return on_single_event(request)
+    @auth.requires(auth.COMMIT)
+    def commit(request: web.Request) -> web.Response:
+        auth.authorize(commit, request)
         # One pass without `events.decode`, because this is the data plane and only our own ingest sends it.
         commits = web.read_json(request.body, list[_Commit])
-        if any(commit.type != events.COMMIT for commit in commits):
+        if any(item.type != events.COMMIT for item in commits):
             raise BadRequest(f"send batches of {events.COMMIT} only")
-        return web.json(writer.commit([commit.data for commit in commits]))
+        requests = [item.data for item in commits]
+        if request.principal is not None and not request.principal.acts_on_behalf:
+            requests = [msgspec.structs.replace(item, by=request.caller) for item in requests]
+        return web.json(writer.commit(requests))
+
+    @auth.requires((auth.COMMIT, auth.FREEZE, auth.CLEANALL))
+    def decide(request: web.Request) -> web.Response:
+        return commit(request) if request.headers.get("content-type") == events.BATCH else on_single_event(request)
 
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
 
 
-def _origin(event: events.Event) -> Origin:
+def _origin(request: web.Request, event: events.Event) -> Origin:
     """The origin that the calling function passes on; by default the event itself."""
     passed_on = web.read_json(event.data or b"{}", _PassedOn)
-    return Origin(passed_on.by, passed_on.key or RequestKey(event.source, event.id))
+    return Origin(request.relayed(passed_on.by), passed_on.key or RequestKey(event.source, event.id))
 
 
 def build() -> web.App:

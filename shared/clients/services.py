@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 
@@ -81,7 +81,9 @@ class RemoteProducts:
 class ServiceClient:
     """Requests to the endpoints of one service, which are named by their environment variables.
 
-    No request is sent twice: only the client, which has its idempotency key, may do that.
+    A request for a client carries the client's own credentials, so that this process can do no more than its clients
+    may. What it reads by itself carries the service token. No request is sent twice: only the client, which has its
+    idempotency key, may do that.
     """
 
     def __init__(self, endpoints: ServiceEndpoints) -> None:
@@ -107,30 +109,35 @@ class ServiceClient:
     ) -> http.HttpResponse:
         """POST; return a response with a status in `success`. Errors as `get`."""
         url = self._urls[endpoint]
-        return _successful(url, http.request("POST", url, self._headers(origin), body, self._timeout), success)
+        response = http.request("POST", url, self._headers(origin), body, self._timeout)
+        return _successful(url, response, success, own_credentials=not origin.authorization)
 
     async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """POST from the event loop; return the text of a 201. Errors as `get`."""
         url = self._urls[endpoint]
         response = await http.post_async(url, self._headers(origin), body, self._timeout)
-        return _successful(url, response, (201,)).body.decode(errors="replace")
+        own = not origin.authorization
+        return _successful(url, response, (201,), own_credentials=own).body.decode(errors="replace")
 
     def _headers(self, origin: Origin) -> Mapping[str, str]:
-        headers = {"Content-Type": "application/json", **self._token.headers()}
+        credentials = {"Authorization": origin.authorization} if origin.authorization else self._token.headers()
+        headers = {"Content-Type": "application/json", **credentials}
         if origin.key:
             headers["Idempotency-Key"] = origin.key.id
-        if origin.by:
-            headers[_ON_BEHALF_OF] = origin.by
+        if origin.by:  # counts where the credentials have the scope `relay`
+            headers[_ON_BEHALF_OF] = quote(origin.by)
         return headers
 
 
-def _successful(url: str, response: http.HttpResponse, success: tuple[int, ...]) -> http.HttpResponse:
+def _successful(
+    url: str, response: http.HttpResponse, success: tuple[int, ...], *, own_credentials: bool = True
+) -> http.HttpResponse:
     if response.status not in success:
-        raise _error_from_response(url, response)
+        raise _error_from_response(url, response, own_credentials=own_credentials)
     return response
 
 
-def _error_from_response(url: str, response: http.HttpResponse) -> DatastoreError:
+def _error_from_response(url: str, response: http.HttpResponse, *, own_credentials: bool) -> DatastoreError:
     """The error that an unsuccessful response stands for."""
     error: DatastoreError | None = None
     if response.body == b"Datastore frozen.":  # Logic's texts, which are the original's
@@ -144,8 +151,9 @@ def _error_from_response(url: str, response: http.HttpResponse) -> DatastoreErro
             pass
         else:
             error = error_from_code(refusal.code, refusal.body)
-    # A missing route and refused credentials are faults of our own configuration, not the client's.
-    if error is None or isinstance(error, (NoSuchRoute, Unauthenticated, Forbidden)):
+    # A missing route, and refused credentials of our own, are faults of our configuration, not the client's.
+    refused = isinstance(error, Unauthenticated | Forbidden) and own_credentials
+    if error is None or refused or isinstance(error, NoSuchRoute):
         error = UpstreamFailed(f"{url} answers {response.status}")
     if "retry-after" in response.headers:
         error.headers = {"Retry-After": response.headers["retry-after"]}

@@ -28,10 +28,15 @@ class Origin(NamedTuple):
     Attributes:
         by: name of the principal that sent it; empty where authentication is off.
         key: the name that the principal gave it, if any.
+        authorization: the Authorization header that proves the principal to the next function; a secret.
     """
 
     by: str = ""
     key: RequestKey | None = None
+    authorization: str = ""
+
+    def __repr__(self) -> str:
+        return f"Origin(by={self.by!r}, key={self.key!r})"
 
 
 ANONYMOUS = Origin()

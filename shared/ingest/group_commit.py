@@ -24,6 +24,7 @@ from shared.domain.segment import parse
 from shared.errors import BufferFrozen, Busy, DatastoreError, KeyReused, KeysFull, OutcomeUnknown, Recovering
 from shared.ingest.spool_writer import SpoolWriter
 from shared.volume.layout import Layout
+from shared.volume.posix import require_space
 from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 log = logging.getLogger(__name__)
@@ -90,9 +91,17 @@ class GroupCommitter:
         return future
 
     def check(self) -> None:
-        """Raise Recovering unless the spool's folder, which the writer creates on a new volume, can be written."""
+        """Check that the spool's folder, which the writer creates on a new volume, takes files.
+
+        Raises:
+            Recovering: it is not there, or another user's.
+            StorageFailed: its volume is full or read-only.
+        """
+        if not os.path.isdir(self._directory.path):
+            raise Recovering(f"{self._directory.path} is not there.")
+        require_space(self._directory.path)
         if not os.access(self._directory.path, os.W_OK):
-            raise Recovering(f"{self._directory.path} is not there, or not writable.")
+            raise Recovering(f"{self._directory.path} is not writable.")
 
     def close(self) -> None:
         """Store what is queued, and release the spool file."""

@@ -170,7 +170,7 @@ class DedupIndex:
 
     def decision(self, kind: str, origin: Origin) -> KeyedDecision | None:
         """The freeze (UPDATE) or cleanall (CLEAN) that a request of this origin repeats."""
-        by, key = origin
+        by, key = origin.by, origin.key
         if key is None:
             return None
         names = (by, key), ("", key.legacy_text), ("", f"{_LEGACY_SOURCE} {key.legacy_text}")

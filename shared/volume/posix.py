@@ -23,6 +23,7 @@ from shared.errors import Busy, StorageFailed
 from shared.failpoints import failpoint
 
 _libc = ctypes.CDLL(None, use_errno=True)
+MIN_FREE = 64 << 10  # bytes; with less a volume counts as full
 _IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
 
 
@@ -33,6 +34,22 @@ def storage_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageFailed(f"{what}: {error.strerror or error}") from error
+
+
+def require_space(path: str) -> None:
+    """Check that the file system of `path` takes files: it costs one system call and writes nothing.
+
+    Raises:
+        StorageFailed: the file system is read-only, has no inode left, or less than MIN_FREE bytes.
+    """
+    with storage_errors(path):
+        found = os.statvfs(path)
+    if found.f_flag & os.ST_RDONLY:
+        raise StorageFailed(f"{path} is read-only; mount it for writing.")
+    if found.f_bavail * found.f_frsize < MIN_FREE:
+        raise StorageFailed(f"{path} is full; make room or enlarge the volume.")
+    if found.f_files and not found.f_favail:
+        raise StorageFailed(f"{path} has no inodes left; delete files or enlarge the volume.")
 
 
 def open_beneath(folder: str, name: str) -> int:

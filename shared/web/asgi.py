@@ -16,6 +16,7 @@ from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.messages import REPEATED, Response
+from shared.web.refusals import REFUSALS
 
 _SHORT = 4  # digits of a length that is not worth a check before the body arrives
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -55,6 +56,9 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         finally:
             if exchange is not None:
                 exchange.finish()
+        if response.status >= 400:
+            address = (scope.get("client") or ("?",))[0]
+            REFUSALS.note(scope["method"], scope["path"], address, exchange.request if exchange else None, response)
         await _respond(response, scope, receive, send)
 
     async def target(request: StarletteRequest) -> StarletteResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 JSON = "application/json"
 BATCH_HEADER = "Datastore-Batch"
-ON_BEHALF_OF = "datastore-on-behalf-of"  # header in which our functions name the client of a request they pass on
+ON_BEHALF_OF = "datastore-on-behalf-of"  # header that names the client of a relayed request, percent-encoded
 REPEATED = "repeated-idempotency-key"  # set by the servers where a request carries several
 _TEXT = "text/plain; charset=utf-8"
 _MAX_KEY = 256  # characters of an idempotency key, which the journal keeps
@@ -40,6 +41,7 @@ class Request:
         query: the parameters of the URL.
         principal: the authenticated client; None where authentication is off or not required.
         guard: checks further authorisations; None where authentication is off.
+        authorization: the Authorization header that proves the principal to the next function; a secret.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     principal: Principal | None = None
     guard: auth.Guard | None = None
+    authorization: str = field(default="", repr=False)
 
     @property
     def caller(self) -> str:
@@ -56,8 +59,12 @@ class Request:
         if self.principal is None:
             return ""
         if self.principal.acts_on_behalf and (name := self.headers.get(ON_BEHALF_OF)):
-            return name
+            return unquote(name)
         return self.principal.name
+
+    def relayed(self, name: str) -> str:
+        """The client that the body of a request between functions names, or the caller if it may not name one."""
+        return name if self.principal is None or self.principal.acts_on_behalf else self.caller
 
     def origin(self, event: Event | None = None) -> Origin:
         """The origin of the request, or of an event in it.
@@ -66,9 +73,9 @@ class Request:
             BadRequest: the idempotency key cannot be used.
         """
         if event is not None:
-            return Origin(self.caller, RequestKey(event.source, event.id))
+            return Origin(self.caller, RequestKey(event.source, event.id), self.authorization)
         key = idempotency_key(self.headers)
-        return Origin(self.caller, RequestKey("", key) if key else None)
+        return Origin(self.caller, RequestKey("", key) if key else None, self.authorization)
 
     def identity_for_record(self, user: str, token: str) -> tuple[str, str]:
         """The user and token to record for a request that names these; see `auth.recorded_identity`."""

@@ -14,6 +14,7 @@ from shared.web.app import App
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.messages import Response
+from shared.web.refusals import REFUSALS
 
 _CHUNK = 4096  # bytes read at a time
 
@@ -36,6 +37,9 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         finally:
             if exchange is not None:
                 exchange.finish()
+        if response.status >= 400:
+            address = request.remote_addr or "?"
+            REFUSALS.note(request.method, request.path, address, exchange.request if exchange else None, response)
         answer = flask.Response(response.body, response.status, dict(response.headers), content_type=response.type)
         if response.status == 204:
             del answer.headers["Content-Type"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
 import hashlib
+import ipaddress
 import re
 import shutil
 from typing import Any
@@ -231,11 +231,11 @@ def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay
     askers = {"ingest", "freeze", "cleanall", "logic", "glitchflow"}
     for name, service in manifests.functions(overlay).items():
         mounted = secrets(service)
-        assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
+        assert set(mounted) == {"datastore-tokens"} | ({f"datastore-service-{name}"} if name in askers else set())
         assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
         assert auth_from_env(env(service)).enabled
         if name in askers:
-            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted[f"datastore-service-{name}"] + "/token"
 
 
 def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
@@ -248,23 +248,123 @@ def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
         assert trust.events
         assert trust.events.audiences == (subscriber["audience"],)
         name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
-        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.event_subjects[0])
-        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.event_subjects[0])
+        assert trust.event_subjects == (f"system:serviceaccount:datastore:{name}",)
     assert all(auth_from_env(env(service)).events is None for service in manifests.functions("prod").values())
+
+
+def test_event_policies_admit_senders_by_name_only():
+    objects = manifests.objects("prod-oidc")
+    policies = of_kind(objects, "EventPolicy").values()
+    senders = [sender for policy in policies for sender in policy["spec"]["from"]]
+    assert not [sender for sender in senders if "*" in sender.get("sub", "")]
+    for sender in senders:
+        if "ref" in sender:
+            assert sender["ref"]["name"] in of_kind(objects, sender["ref"]["kind"])
+        else:
+            account = sender["sub"].removeprefix("system:serviceaccount:datastore:")
+            assert account in of_kind(objects, "ServiceAccount")
+    guarded = {to["ref"]["kind"] for policy in policies for to in policy["spec"]["to"]}
+    assert guarded == {"Broker", "JobSink"}
+
+
+def test_dead_letters_are_bounded():
+    [quota] = of_kind(manifests.objects("prod"), "ResourceQuota").values()
+    assert 0 < int(quota["spec"]["hard"]["count/jobs.batch"]) <= 1000
+    job = of_kind(manifests.objects("prod"), "JobSink")["deadletter"]["spec"]["job"]["spec"]
+    assert job["activeDeadlineSeconds"] > 0
+
+
+# -- the network ----------------------------------------------------------------------------------------------------
+
+
+def selected(selector: dict, labels: dict[str, str]) -> bool:
+    """Whether a label selector of Kubernetes selects these labels."""
+    known = {
+        "Exists": lambda key, values: key in labels,
+        "In": lambda key, values: labels.get(key) in values,
+        "NotIn": lambda key, values: labels.get(key) not in values,
+    }
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        known[rule["operator"]](rule["key"], rule.get("values")) for rule in selector.get("matchExpressions", [])
+    )
+
+
+def may_reach(objects: list[dict], function: str, peer: str, port: int, protocol="TCP") -> bool:
+    """Whether the policies let a function's pod open a connection to an address, or to pods of a namespace."""
+
+    def is_peer(to: dict) -> bool:
+        if block := to.get("ipBlock"):
+            if not re.fullmatch(r"[\d.]+", peer):
+                return False
+            address = ipaddress.ip_address(peer)
+            inside = address in ipaddress.ip_network(block["cidr"])
+            return inside and not any(address in ipaddress.ip_network(part) for part in block.get("except", []))
+        return selected(to["namespaceSelector"], {"kubernetes.io/metadata.name": peer})
+
+    applied = [p["spec"] for p in of_kind(objects, "NetworkPolicy").values()
+               if "Egress" in p["spec"]["policyTypes"]
+               and selected(p["spec"]["podSelector"], {"serving.knative.dev/service": function})]  # fmt: skip
+    return not applied or any(
+        any(map(is_peer, rule["to"]))
+        and any((p["port"], p.get("protocol", "TCP")) == (port, protocol) for p in rule.get("ports", [{"port": port}]))
+        for policy in applied
+        for rule in policy.get("egress", [])
+    )
+
+
+ISSUER = "198.51.100.7"  # anywhere outside
+
+
+@pytest.fixture(params=["prod", "embedded"])
+def with_issuer(request, tmp_path) -> list[dict]:
+    """The objects of an overlay with the component `issuer`."""
+    shutil.copytree(KNATIVE, tmp_path / "knative")
+    path = tmp_path / "knative" / "overlays" / request.param / "kustomization.yaml"
+    text = path.read_text()
+    components = "components:\n  - ../../components/issuer\n"
+    path.write_text(text.replace("components:\n", components) if "\ncomponents:\n" in text else text + components)
+    return list(yaml.safe_load_all(manifests.text(request.param, tmp_path / "knative" / "overlays")))
+
+
+def test_functions_that_trust_an_issuer_reach_its_keys(with_issuer):
+    for name, service in ((o["metadata"]["name"], o) for o in with_issuer if o["apiVersion"].startswith("serving.")):
+        trust = auth_from_env(env(service))
+        reaches = may_reach(with_issuer, name, ISSUER, 443)
+        assert reaches == (trust.users is not None) == (name != "writer")
+        if trust.users:
+            assert trust.users.jwks.startswith("https://")
+            assert may_reach(with_issuer, name, "kube-system", 53, "UDP")
+        assert not may_reach(with_issuer, name, ISSUER, 80)
+        assert not may_reach(with_issuer, name, "10.0.0.1", 443)
+    for object in with_issuer:
+        try:
+            assert manifests.complaints(object) == []
+        except LookupError as missing:
+            pytest.skip(str(missing))
+
+
+def test_without_an_issuer_no_function_reaches_the_outside(overlay):
+    objects = manifests.objects(overlay)
+    for name in manifests.functions(overlay):
+        assert not may_reach(objects, name, ISSUER, 443)
+        assert may_reach(objects, name, "kourier-system", 80) == (
+            name in {"ingest", "freeze", "cleanall", "logic", "glitchflow", "writer"}
+        )
 
 
 def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
     assert issue_token.main(["--secret"]) == 0
     printed = capsys.readouterr()
     made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
-    assert {name: set(data) for name, data in made.items()} == {
-        "datastore-tokens": {"tokens"}, "datastore-service": {"token"}
-    }  # fmt: skip
+    mounted = {secret for service in manifests.functions("prod").values() for secret in secrets(service)}
+    assert set(made) == mounted
     callers = {caller.name: (digest, caller) for digest, caller in read_tokens(made["datastore-tokens"]["tokens"])}
-    assert callers["service"][0] == hashlib.sha256(made["datastore-service"]["token"].encode()).digest()
     assert callers["operator"][0] == hashlib.sha256(printed.err.split()[-1].encode()).digest()
-    assert "service" in callers["service"][1].scopes
-    assert "service" not in callers["operator"][1].scopes
+    assert callers["operator"][1].scopes == {"read", "write", "operate"}
+    for name in callers.keys() - {"operator"}:
+        assert set(made[f"datastore-service-{name}"]) == {"token"}
+        assert callers[name][0] == hashlib.sha256(made[f"datastore-service-{name}"]["token"].encode()).digest()
+        assert callers[name][1].scopes == set(issue_token.SCOPES_OF_FUNCTIONS[name].split(","))
 
 
 def test_claims_of_one_node_in_dev_and_of_many_in_prod():

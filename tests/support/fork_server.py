@@ -107,7 +107,9 @@ def fork(environment: dict[str, str], log: BinaryIO) -> Child:
     """Start the function that the environment describes."""
     report, sending = os.pipe()
     try:
-        socket.send_fds(_requests(environment.get("LD_PRELOAD", "")), [json.dumps(environment).encode()], [log.fileno(), sending])
+        socket.send_fds(
+            _requests(environment.get("LD_PRELOAD", "")), [json.dumps(environment).encode()], [log.fileno(), sending]
+        )
     finally:
         os.close(sending)
     return Child(os.fdopen(report, "rb", buffering=0))

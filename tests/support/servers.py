@@ -155,7 +155,8 @@ class Process:
 class Store:
     """A running store, in either topology; `topology` is "embedded" or "split".
 
-    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true.
+    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true. `{function}` in a variable is the
+    function's name.
     """
 
     def __init__(self, topology: str, root: Path, upper=False, forked=False, **env: str):
@@ -172,7 +173,8 @@ class Store:
             self._add_upper()
 
     def _add(self, target: str, **env: str) -> Process:
-        self.processes[target] = Process(target, {**self.env, **env}, forked=self.forked)
+        own = {name: value.replace("{function}", target) for name, value in {**self.env, **env}.items()}
+        self.processes[target] = Process(target, own, forked=self.forked)
         return self.processes[target]
 
     def _add_upper(self) -> None:
