@@ -278,15 +278,19 @@ def test_with_authentication_the_page_asks_for_a_token_and_operates_the_store(ne
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_store_open_to_others_is_warned_about(tmp_path, open_page):
+@pytest.fixture
+def exposed(tmp_path):
+    """A store that listens on every address of the machine, without authentication."""
     process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
-    try:
-        process.start("/health/readiness", SERVURL=f":{process.port}")
-        page = open_page(process.url + "/")
-        page.wait_for_selector("#warning:not([hidden])")
-        assert page.is_hidden("#actions")
-    finally:
-        process.stop()
+    process.start("/health/readiness", SERVURL=f":{process.port}")
+    yield process
+    process.stop()
+
+
+def test_a_store_open_to_others_is_warned_about(exposed, open_page):
+    page = open_page(exposed.url + "/")
+    page.wait_for_selector("#warning:not([hidden])")
+    assert page.is_hidden("#actions")
 
 
 def test_the_last_spectrogram_is_shown_when_there_is_one(new_store, open_page):
