@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import functions_framework.aio
 import msgspec
 
@@ -31,26 +33,31 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
 
     @web.no_body
     @auth.requires(auth.OPEN)
-    def ping(request: web.Request, event: events.Event | None = None) -> web.Response:
+    def ping(request: web.Request) -> web.Response:
         maintenance.wake()
         return web.NO_CONTENT
 
-    def on_freeze(request: web.Request, event: events.Event) -> web.Response:
+    def on_freeze(request: web.Request, event: events.Event) -> web.Action:
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        return web.json(writer.set_status(*identity, update.status, _origin(event)))
+        origin = _origin(event)
+        return lambda: web.json(writer.set_status(*identity, update.status, origin))
 
-    def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
-        return web.json(writer.archive_batch(_origin(event)))
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
+        origin = _origin(event)
+        return lambda: web.json(writer.archive_batch(origin))
+
+    def on_ping(request: web.Request, event: events.Event) -> web.Action:
+        return lambda: ping(request)
 
     on_single_event = web.on_events(
-        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
+        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: on_ping}, batches=False
     )
 
     @auth.requires(auth.SERVICE)
     def decide(request: web.Request) -> web.Response:
         if request.headers.get("content-type") != events.BATCH:
-            return on_single_event(request)
+            return cast(web.Response, on_single_event(request))
         # One pass without `events.decode`, because this is the data plane and only our own ingest sends it.
         commits = web.read_json(request.body, list[_Commit])
         if any(commit.type != events.COMMIT for commit in commits):
