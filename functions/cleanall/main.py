@@ -15,8 +15,13 @@ def routes(writer: WriterAPI) -> web.Routes:
     def archive(request: web.Request) -> web.Response:
         return web.json(cleaned_answer(writer.archive_batch(request.origin())), 201)
 
-    def on_cleanall(request: web.Request, event: events.Event) -> None:
-        writer.archive_batch(request.origin(event))
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
+        origin = request.origin(event)
+
+        def clean() -> None:
+            writer.archive_batch(origin)
+
+        return clean
 
     handler = web.small_body(web.on_events({events.CLEANALL: on_cleanall}, archive))
     return {("POST", "/"): handler, ("POST", "/cleanall"): handler}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import functions_framework.aio
 import msgspec
 
@@ -31,24 +33,29 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
 
     @web.no_body
     @auth.requires(auth.OPEN)
-    def ping(request: web.Request, event: events.Event | None = None) -> web.Response:
+    def ping(request: web.Request) -> web.Response:
         maintenance.wake()
         return web.NO_CONTENT
 
     @auth.requires(auth.FREEZE)
-    def on_freeze(request: web.Request, event: events.Event) -> web.Response:
+    def on_freeze(request: web.Request, event: events.Event) -> web.Action:
         auth.authorize(on_freeze, request)
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        return web.json(writer.set_status(*identity, update.status, _origin(request, event)))
+        origin = _origin(request, event)
+        return lambda: web.json(writer.set_status(*identity, update.status, origin))
 
     @auth.requires(auth.CLEANALL)
-    def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
         auth.authorize(on_cleanall, request)
-        return web.json(writer.archive_batch(_origin(request, event)))
+        origin = _origin(request, event)
+        return lambda: web.json(writer.archive_batch(origin))
+
+    def on_ping(request: web.Request, event: events.Event) -> web.Action:
+        return lambda: ping(request)
 
     on_single_event = web.on_events(
-        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
+        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: on_ping}, batches=False
     )
 
     @auth.requires(auth.COMMIT)
@@ -65,7 +72,9 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
 
     @auth.requires((auth.COMMIT, auth.FREEZE, auth.CLEANALL))
     def decide(request: web.Request) -> web.Response:
-        return commit(request) if request.headers.get("content-type") == events.BATCH else on_single_event(request)
+        if request.headers.get("content-type") == events.BATCH:
+            return commit(request)
+        return cast(web.Response, on_single_event(request))
 
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
 

@@ -34,9 +34,17 @@ GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its sync
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
 
-class _PendingSegment(NamedTuple):
+class PendingSegment(NamedTuple):
+    """A checked segment; `about` holds detector, channel, t0, dt and samples."""
+
     payload: bytes
-    about: tuple[str, str, float, float, int]  # detector, channel, t0, dt, samples
+    about: tuple[str, str, float, float, int]
+    origin: Origin
+
+
+class _Waiting(NamedTuple):
+    payload: bytes
+    about: tuple[str, str, float, float, int]
     origin: Origin
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
@@ -55,7 +63,7 @@ class GroupCommitter:
         self._commit = commit
         self._directory = SpoolDirectory(Layout(config))
         self._spool = SpoolWriter.from_config(config)
-        self._queue: queue.SimpleQueue[_PendingSegment | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
@@ -77,17 +85,30 @@ class GroupCommitter:
             KeyReused: the key named another payload before; it is not stored.
             KeysFull, ClockWrong, Recovering, JournalDamaged: it is not stored.
         """
+        return self.enqueue(self.check_segment(payload, origin))
+
+    @property
+    def slice_size(self) -> int:
+        """Segments of one request that may wait at once: half of the queue, so that others find a place."""
+        return max(self._config.queue_length // 2, 1)
+
+    def check_segment(self, payload: bytes, origin: Origin = ANONYMOUS) -> PendingSegment:
+        """Check a segment without storing it. Raises BadSegment; arguments as `submit`."""
         segment = parse(payload, self._config.max_samples)
+        if segment.t0 > gps_from_unix(time.time()) + AHEAD:
+            metrics.AHEAD.inc()
+        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
+        return PendingSegment(payload, about, origin)
+
+    def enqueue(self, segment: PendingSegment) -> Awaitable[CommitResult]:
+        """Store a segment that `check_segment` has checked; as `submit`."""
         if self._queue.qsize() >= self._config.queue_length:
             raise Busy(f"{self._config.queue_length} segments are waiting already; send it again.")
         if self._thread is None:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CommitResult] = loop.create_future()
-        if segment.t0 > gps_from_unix(time.time()) + AHEAD:
-            metrics.AHEAD.inc()
-        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
-        self._queue.put(_PendingSegment(payload, about, origin, loop, future))
+        self._queue.put(_Waiting(*segment, loop, future))
         return future
 
     def check(self) -> None:
@@ -137,7 +158,7 @@ class GroupCommitter:
             if last:
                 return
 
-    def _store(self, group: Sequence[_PendingSegment]) -> list[CommitResult | Exception]:
+    def _store(self, group: Sequence[_Waiting]) -> list[CommitResult | Exception]:
         """Spool a group, have it decided, and return each member's outcome."""
         metrics.GROUP_SIZE.observe(len(group))
         try:
@@ -175,7 +196,7 @@ class GroupCommitter:
         return results
 
     @staticmethod
-    def _answer(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
+    def _answer(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
         stored = [outcome.size for outcome in outcomes if isinstance(outcome, CommitResult)]
         metrics.SEGMENTS.inc(len(stored))
         metrics.BYTES.inc(sum(stored))
@@ -185,7 +206,7 @@ class GroupCommitter:
             log.warning("%d segments were decided after the server had stopped", len(group))
 
 
-def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
+def _resolve(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
     for item, outcome in zip(group, outcomes, strict=True):
         if item.future.done():  # the client has gone
             continue
@@ -195,7 +216,7 @@ def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult |
             item.future.set_result(outcome)
 
 
-def _commit_request(item: _PendingSegment, p: SpoolPosition) -> CommitRequest:
+def _commit_request(item: _Waiting, p: SpoolPosition) -> CommitRequest:
     return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.origin.key, *item.about, by=item.origin.by)
 
 

@@ -2,7 +2,7 @@
 
 from shared.web.app import App, no_body, run, small_body
 from shared.web.error_responses import error_response
-from shared.web.event_routes import dispatch_events, on_events
+from shared.web.event_routes import Action, dispatch_events, on_events
 from shared.web.messages import (
     JSON,
     NO_CONTENT,
@@ -25,6 +25,7 @@ from shared.web.messages import (
 __all__ = [
     "JSON",
     "NO_CONTENT",
+    "Action",
     "App",
     "Handler",
     "Request",
