@@ -155,7 +155,7 @@ def broker():
 
 
 def test_freeze_and_cleanall_can_be_asked_for_by_event(tmp_path, broker):
-    store = Store("split", tmp_path, upper=True, MAX_SIZE="1", COMMIT_TIMEOUT="2")
+    store = Store("split", tmp_path, upper=True, forked=True, MAX_SIZE="1", COMMIT_TIMEOUT="2")
     logic = store.processes["logic"]
     logic.env |= {"ASK_BY": "event", "K_SINK": f"http://127.0.0.1:{broker.server_port}/"}
     broker.triggers |= {"freeze": store.processes["freeze"].url, "cleanall": store.processes["cleanall"].url}

@@ -39,7 +39,7 @@ class Bench:
         self.env = {**store.env, **env}
         self.process = store.writer
         if store.topology == "split":
-            self.process = store.processes["preproc"] = Process("preproc", self.env)
+            self.process = store.processes["preproc"] = Process("preproc", self.env, forked=True)
             self.process.start("/health/readiness")
 
     def stream(self, samples, t0, rate, **about):

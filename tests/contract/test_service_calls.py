@@ -265,7 +265,7 @@ def before(request, tmp_path):
     processes = []
 
     def start(peer, **env):
-        process = Process(request.param, {"ROOT": str(tmp_path / "store"), base: peer.url, **env}).start()
+        process = Process(request.param, {"ROOT": str(tmp_path / "store"), base: peer.url, **env}, forked=True).start()
         processes.append(process)
 
         def post(headers=None):

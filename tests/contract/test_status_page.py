@@ -139,8 +139,8 @@ def test_the_document_does_not_read_what_no_plot_can_show(services):
 
 def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
     """What lies in `products/` is served by preproc; here it is one picture, put there by hand."""
-    store = Store("split", tmp_path / "store", upper=True)
-    preproc = Process("preproc", store.env)
+    store = Store("split", tmp_path / "store", upper=True, forked=True)
+    preproc = Process("preproc", store.env, forked=True)
     store.processes["logic"].env["PRODUCTS_URL"] = preproc.url + "/products"
     with store:
         preproc.start()

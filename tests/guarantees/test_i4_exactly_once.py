@@ -58,9 +58,9 @@ def test_i4_redelivered_freeze_and_cleanall_events_act_once(store):
 
 def test_i4_two_ingest_pods_given_the_same_keys_store_each_once(store):
     if store.topology == "embedded":
-        second = Process("datastore", store.env)
+        second = Process("datastore", store.env, forked=True)
     else:
-        second = Process("ingest", {**store.env, "WRITER_URL": store.writer.url})
+        second = Process("ingest", {**store.env, "WRITER_URL": store.writer.url}, forked=True)
     second.start("/health/readiness")
     try:
         bodies = [(f"pod-{time.time_ns()}-{i}", segment(2 + i % 9, t0=float(i))) for i in range(300)]

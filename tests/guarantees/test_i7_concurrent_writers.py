@@ -19,11 +19,11 @@ from tests.support.servers import Process, Store, http
 def two(topology, new_store, tmp_path):
     """Two stores on one volume: two embedded ones, or two writers with an ingest each."""
     one = new_store(topology)
-    other = Store(topology, one.root)
+    other = Store(topology, one.root, forked=True)
     if topology == "split":
         for target in ("stats", "files", "logdump", "freeze", "cleanall"):
             other.processes[target] = one.processes[target]
-        other.processes["ingest"] = Process("ingest", {**other.env, "WRITER_URL": other.writer.url})
+        other.processes["ingest"] = Process("ingest", {**other.env, "WRITER_URL": other.writer.url}, forked=True)
     started = [process.start(wait="") for process in {other.writer, other.ingest}]
     for process in started:
         process.wait()
