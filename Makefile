@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run token demo test test-unit test-knative crash fuzz fuzz-http audit sbom deploy e2e bench check format clean
+.PHONY: run token demo test test-unit test-knative crash fuzz fuzz-http audit sbom lock deploy e2e bench check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime
@@ -43,6 +43,15 @@ fuzz: $(VENV)/.fuzz
 fuzz-http: $(VENV)/.dev
 	$(BIN)/python -W ignore -m tests.fuzz.http --count $(or $(COUNT),100000) --seed $(or $(SEED),1)
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+# Every package of the image with its hashes, from the direct pins; versions stay unless a pin forces another one.
+# UPGRADE=1 takes the newest.
+lock: $(VENV)/.release
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.txt --output-file requirements.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock --output-file requirements-preproc.lock
+	echo 'setuptools>=77' | $(LOCK) $(if $(UPGRADE),--upgrade) - --output-file requirements-build.lock
+
 # Known faults in what we depend on; needs the internet.
 audit: $(VENV)/.release
 	@mkdir -p build
@@ -55,7 +64,7 @@ audit: $(VENV)/.release
 sbom: $(VENV)/.release
 	@mkdir -p build
 	$(PYTHON) -m venv --clear build/sbom
-	build/sbom/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	build/sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json build/sbom
 	@rm -rf build/sbom
 
