@@ -4,26 +4,31 @@
 # The result holds an interpreter and a virtual environment, no compiler and no package index client; it runs as a
 # user that is not root, on a root file system that may be read-only.
 
-# ---- the environment: wheels only, so that nothing is ever compiled
-FROM python:3.12-slim-bookworm AS build
+# The base of both stages. For builds that repeat, name it by digest:
+#   --build-arg PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+# ---- the environment: wheels only, so that nothing is ever compiled, and each with the hash in a lock file
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/datastore
 WORKDIR /src
 # The requirements have a layer of their own: they change more seldom than the source.
-COPY requirements.txt ./
-RUN pip --python /opt/datastore/bin/python install --requirement requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY requirements*.lock ./
+RUN pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements.lock \
+ && pip install --require-hashes --requirement requirements-build.lock
+COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY shared shared
 COPY functions functions
-RUN pip --python /opt/datastore/bin/python install --no-deps .
+# Without isolation, which would fetch a build backend that is in no lock file.
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+ && pip --python /opt/datastore/bin/python install --no-deps --no-index /dist/*.whl
 
 FROM build AS build-preproc
-# The extra's versions are pinned where it is declared.
-# hadolint ignore=DL3013
-RUN pip --python /opt/datastore/bin/python install '.[preproc]'
+RUN pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-preproc.lock
 
 # ---- what runs
-FROM python:3.12-slim-bookworm AS base
+FROM ${PYTHON_IMAGE} AS base
 # pip is of no use in an image whose environment is finished.
 RUN pip uninstall --yes --root-user-action=ignore pip
 ENV PATH=/opt/datastore/bin:$PATH \

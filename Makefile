@@ -6,8 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http audit sbom test-knative deploy \
-  e2e bench clean help
+.PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http lock audit sbom test-knative \
+  deploy bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
@@ -67,6 +67,15 @@ fuzz: $(VENV)/.fuzz ## random input for each parser with atheris, for SECONDS=60
 fuzz-http: $(VENV)/.dev ## COUNT=100000 fuzzed requests at running stores, from SEED=
 	$(BIN)/python -W ignore -m tests.fuzz.http --count $(or $(COUNT),100000) --seed $(or $(SEED),1)
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+# Every package of the image with its hashes, from the direct pins; versions stay unless a pin forces another one.
+# UPGRADE=1 takes the newest.
+lock: $(VENV)/.release ## lock the packages of the image, with hashes
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.txt --output-file requirements.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock --output-file requirements-preproc.lock
+	echo 'setuptools>=77' | $(LOCK) $(if $(UPGRADE),--upgrade) - --output-file requirements-build.lock
+
 audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
 	@mkdir -p build
 	@$(BIN)/pip-audit --local --skip-editable --strict 2> build/audit.log; found=$$?; \
@@ -77,7 +86,7 @@ audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
 sbom: $(VENV)/.release ## what the image is made of, as CycloneDX: build/sbom.json
 	@mkdir -p build
 	$(PYTHON) -m venv --clear build/sbom
-	build/sbom/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	build/sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json build/sbom
 	@rm -rf build/sbom
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class RequestKey(NamedTuple):
@@ -34,6 +34,11 @@ class Origin(NamedTuple):
     by: str = ""
     key: RequestKey | None = None
     authorization: str = ""
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The members that the journal keeps."""
+        return {"by": self.by, "key": self.key}
 
     def __repr__(self) -> str:
         return f"Origin(by={self.by!r}, key={self.key!r})"

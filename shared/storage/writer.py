@@ -122,8 +122,7 @@ class Writer:
     def check_ready(self) -> None:
         """Raise what keeps it from being ready: as `check`, a full or read-only volume, or invisible segments."""
         self.check()
-        for folder in (os.path.dirname(self.layout.journal), self.layout.data):
-            require_space(folder)
+        require_space(os.path.dirname(self.layout.journal), self.layout.data)
         if self._publisher.pending_seconds > PENDING_TOLERANCE:
             raise StorageFailed(
                 f"{self._publisher.pending} stored segments are not visible; see why {self.layout.data} takes no files."
@@ -171,9 +170,7 @@ class Writer:
         with self._transaction():
             if earlier := self._machine.dedup.decision(UPDATE, origin):
                 return self._committed(earlier.batch, repeated=True)
-            self._append_one(
-                self._machine.record(UPDATE, by=origin.by, key=origin.key, status=status, user=user, token=token)
-            )
+            self._append_one(self._machine.record(UPDATE, **origin.recorded, status=status, user=user, token=token))
             failpoint("freeze.synced")
             self._publisher.publish_staged_views(self._machine.state)
             done = self._committed(self._machine.state.batch)
@@ -200,7 +197,7 @@ class Writer:
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
             name = archive.free_archive_name(self.layout, time.strftime("%H %M %d"))
             batch = self._machine.state.batch
-            self._append_one(self._machine.record(CLEAN, by=origin.by, key=origin.key, archive=name))
+            self._append_one(self._machine.record(CLEAN, **origin.recorded, archive=name))
             failpoint("clean.planned")
             try:
                 self._catch_up()

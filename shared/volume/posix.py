@@ -44,20 +44,21 @@ def storage_errors(what: str) -> Iterator[None]:
         raise StorageFailed(f"{what}: {error.strerror or error}") from error
 
 
-def require_space(path: str) -> None:
-    """Check that the file system of `path` takes files: it costs one system call and writes nothing.
+def require_space(*paths: str) -> None:
+    """Check that the file systems of `paths` take files: it costs one system call each and writes nothing.
 
     Raises:
-        StorageFailed: the file system is read-only, has no inode left, or less than MIN_FREE bytes.
+        StorageFailed: a file system is read-only, has no inode left, or less than MIN_FREE bytes.
     """
-    with storage_errors(path):
-        found = os.statvfs(path)
-    if found.f_flag & os.ST_RDONLY:
-        raise StorageFailed(f"{path} is read-only; mount it for writing.")
-    if found.f_bavail * found.f_frsize < MIN_FREE:
-        raise StorageFailed(f"{path} is full; make room or enlarge the volume.")
-    if found.f_files and not found.f_favail:
-        raise StorageFailed(f"{path} has no inodes left; delete files or enlarge the volume.")
+    for path in paths:
+        with storage_errors(path):
+            found = os.statvfs(path)
+        if found.f_flag & os.ST_RDONLY:
+            raise StorageFailed(f"{path} is read-only; mount it for writing.")
+        if found.f_bavail * found.f_frsize < MIN_FREE:
+            raise StorageFailed(f"{path} is full; make room or enlarge the volume.")
+        if found.f_files and not found.f_favail:
+            raise StorageFailed(f"{path} has no inodes left; delete files or enlarge the volume.")
 
 
 def open_beneath(folder: str, name: str) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +15,9 @@ import time
 from contextlib import suppress
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.clients import http as transport
 from shared.clients.writer import RemoteWriter
@@ -350,6 +355,54 @@ def test_an_answer_leaves_in_one_piece(peer, before):
         for _ in range(50):
             s.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: x\r\n\r\n")
             assert s.recv(65536).endswith(b"\r\n\r\nalive")
+
+
+@pytest.fixture
+def certified(peer, tmp_path):
+    """A peer that answers over TLS as `localhost`; returns its port, and the file of the CA that certified it."""
+    made = [tmp_path / name for name in ("ca.pem", "server.pem")]
+    authority, authority_key, server_key = made[0], *(ec.generate_private_key(ec.SECP256R1()) for _ in made)
+    now = datetime.datetime.now(datetime.UTC)
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
+
+    def certificate(name: str, key, *extensions) -> bytes:
+        builder = x509.CertificateBuilder(
+            issuer, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), key.public_key(),
+            x509.random_serial_number(), now - datetime.timedelta(1), now + datetime.timedelta(1),
+        )  # fmt: skip
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    authority.write_bytes(certificate("authority", authority_key, x509.BasicConstraints(ca=True, path_length=None)))
+    made[1].write_bytes(
+        certificate("server", server_key, x509.SubjectAlternativeName([x509.DNSName("localhost")]))
+        + server_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made[1])
+
+    def answer(self, connection):
+        with context.wrap_socket(connection, server_side=True) as secured:
+            if self.hear(secured):
+                secured.sendall(CREATED)
+
+    return int(peer(answer).url.rpartition(":")[2]), authority
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "answers"), [("localhost", True, True), ("localhost", False, False), ("127.0.0.1", True, False)]
+)
+def test_a_peers_certificate_is_checked_by_authority_and_host(certified, host, trusted, answers):
+    port, authority = certified
+    code = f"from shared.clients import http; print(http.post('https://{host}:{port}/', {{}}, b'x', 5)[0])"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    env |= {"SSL_CERT_FILE": str(authority)} if trusted else {}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == ("201\n" if answers else ""), done.stderr
+    assert ("NoResponse" in done.stderr) == (not answers)
 
 
 def test_plain_http_needs_no_certificates_of_authorities(peer):

@@ -6,9 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support import ROOT
 
@@ -43,8 +48,8 @@ def test_what_runs_comes_from_the_build_stages_without_their_tools(name):
     assert re.findall(r"COPY --from=(\S+)", body) == ["build" if name == "datastore" else "build-preproc"]
     assert "RUN" not in body
     base_image, setup = STAGES["base"]
-    assert base_image.startswith("python:")
-    assert base_image.endswith("-slim-bookworm")
+    assert base_image == STAGES["build"][0] == "${PYTHON_IMAGE}"
+    assert re.search(r"^ARG PYTHON_IMAGE=python:[\d.]+-slim-bookworm(@sha256:[0-9a-f]{64})?$", TEXT, re.M)
     assert "apt-get" not in TEXT
     assert "USER 65532:65532" in setup
 
@@ -54,6 +59,56 @@ def test_the_image_serves_any_function_where_knative_wants_it():
     assert 'ENTRYPOINT ["python", "-m", "shared.serve"]' in setup
     assert re.search(r"\bSERVURL=:8080\b", setup)
     assert re.search(r"\bROOT=/store\b", setup)
+
+
+def locked(name: str) -> dict[str, tuple[str, int]]:
+    """Package -> version and number of hashes, in a lock file."""
+    found = {}
+    for part in re.split(r"\n(?=\S)", (ROOT / name).read_text().strip()):
+        package, version = re.match(r"([A-Za-z0-9_.-]+)==([^\s;]+)", part).groups()
+        found[canonicalize_name(package)] = version, len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", part))
+    return found
+
+
+def pins(lines: Iterable[str]) -> dict[str, str]:
+    """Package -> version of direct pins."""
+    requirements = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
+    return {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in requirements}
+
+
+def preproc_pins() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"].get("optional-dependencies", {})
+    return pins(extras.get("preproc") or (ROOT / "requirements-preproc.txt").read_text().splitlines())
+
+
+LOCKS = ("requirements.lock", "requirements-preproc.lock", "requirements-build.lock")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_hashes(name):
+    assert locked(name)
+    assert all(hashes for _, hashes in locked(name).values())
+
+
+def test_the_locks_have_the_direct_pins_and_all_that_those_need():
+    direct = pins((ROOT / "requirements.txt").read_text().splitlines())
+    runtime, preproc = locked("requirements.lock"), locked("requirements-preproc.lock")
+    assert {name: runtime[name][0] for name in direct} == direct, "run `make lock`"
+    assert {name: preproc[name][0] for name in preproc_pins()} == preproc_pins(), "run `make lock`"
+    assert runtime.items() <= preproc.items()  # one environment: the second adds to the first
+    assert "setuptools" in locked("requirements-build.lock")
+    for name in direct:
+        for needed in map(Requirement, requires(name) or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(needed.name) in runtime, f"{name} needs {needed}: run `make lock`"
+
+
+def test_nothing_is_installed_into_the_image_without_its_hash():
+    installs = re.findall(r"pip [^&\n]*\b(?:install|wheel) [^&\n]*", TEXT.replace("\\\n", " "))
+    assert len(installs) == 5
+    for command in installs:
+        assert "--require-hashes" in command or "--no-index" in command or "--no-build-isolation" in command
 
 
 def test_all_that_is_copied_is_let_through_to_the_builder():

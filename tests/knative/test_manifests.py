@@ -88,10 +88,10 @@ def test_every_field_of_every_object_is_known_to_its_schema(overlay):
 
 
 def spots(value, path=()):
-    """Every key of an object, except where keys are free: labels, annotations, an event's attributes."""
+    """Every key of an object, except where keys are free: labels, annotations, an event's attributes, resources."""
     if isinstance(value, dict):
         for key, part in value.items():
-            if path and path[-1] in ("labels", "annotations", "matchLabels", "exact", "requests", "limits"):
+            if path and path[-1] in ("labels", "annotations", "matchLabels", "exact", "requests", "limits", "hard"):
                 continue
             yield (*path, key)
             yield from spots(part, (*path, key))
