@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http lock audit sbom test-knative \
-  deploy bench clean help
+  deploy e2e bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.

@@ -63,10 +63,11 @@ def test_the_image_serves_any_function_where_knative_wants_it():
 
 def locked(name: str) -> dict[str, tuple[str, int]]:
     """Package -> version and number of hashes, in a lock file."""
-    found = {}
+    found: dict[str, tuple[str, int]] = {}
     for part in re.split(r"\n(?=\S)", (ROOT / name).read_text().strip()):
-        package, version = re.match(r"([A-Za-z0-9_.-]+)==([^\s;]+)", part).groups()
-        found[canonicalize_name(package)] = version, len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", part))
+        pin = re.match(r"([A-Za-z0-9_.-]+)==([^\s;]+)", part)
+        assert pin, part
+        found[canonicalize_name(pin[1])] = pin[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", part))
     return found
 
 
