@@ -6,8 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run demo token check format test test-unit coverage crash fuzz fuzz-http audit sbom test-knative deploy e2e bench \
-  clean help
+.PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http audit sbom test-knative deploy \
+  e2e bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
@@ -21,6 +21,10 @@ demo: $(VENV)/.extras ## stream real strain into a store, freeze it, make its sp
 # NAME=airflow SCOPES=read,operate. It prints the token, and the line to be added to the file that AUTH_TOKENS names.
 token: $(VENV)/.runtime ## issue a token: NAME=, SCOPES=
 	@$(BIN)/python -m shared.auth.issue_token "$(NAME)" "$(SCOPES)"
+
+# Names, sizes and checksums, archives included. It writes nothing and may run beside the store.
+verify: $(VENV)/.runtime ## compare every file of the store at ROOT with what was acknowledged
+	@$(BIN)/python -m shared.storage.verification
 
 check: $(VENV)/.dev ## linter, formatter, types, import rule
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ def _wrk(url: str, connections: int, seconds: float, payload: bytes, says: str) 
         script = Path(folder) / "post.lua"
         (Path(folder) / "body").write_bytes(payload)
         script.write_text(SCRIPT.format(folder=folder, says=says) if payload else "")
-        command = [WRK, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "-s", str(script), url]
+        command = [str(WRK), "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "-s", str(script), url]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answered = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
     assert answered, text
@@ -86,7 +86,9 @@ def _ms(text: str, quantile: str) -> float:
 
 
 def _slow(url: str, connections: int, seconds: float, payload: bytes, says: str) -> Figures:
-    host, port, path = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url).groups()
+    parts = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url)
+    assert parts, url
+    host, port, path = parts.groups()
     head = f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     times: list[float] = []

@@ -9,8 +9,8 @@ from shared.config import store_from_env
 from shared.domain.commit import CommitRequest
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
-from shared.volume.spool import SpoolDirectory, SpoolPosition
-from tests.support.builders import segment
+from shared.volume.spool import SpoolDirectory
+from tests.support.builders import commit_requests, segment
 
 BATCH = 256
 
@@ -30,13 +30,8 @@ def fill(root: Path, count: int, *, keys: bool = False) -> tuple[float, str]:
     start = time.perf_counter()
     for first in range(0, count, BATCH):
         numbers = range(first, min(first + BATCH, count))
-        places = [place for place in spool.store([payload] * len(numbers)) if isinstance(place, SpoolPosition)]
-        verdicts = writer.commit(
-            [
-                CommitRequest(*place, key=f"{prefix}-{number}" if keys else "", t0=1e9, dt=1.0, samples=1)
-                for place, number in zip(places, numbers, strict=True)
-            ]
-        )
+        named = [f"{prefix}-{number}" for number in numbers] if keys else []
+        verdicts = writer.commit(commit_requests(spool, [payload] * len(numbers), named, t0=1e9, dt=1.0, samples=1))
         if count // 2 in numbers:
             middle = verdicts[count // 2 - first].name
     rate = count / (time.perf_counter() - start)

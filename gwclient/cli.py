@@ -130,7 +130,8 @@ def _files(options: argparse.Namespace) -> None:
 
 
 def _log(options: argparse.Namespace) -> None:
-    print_rows(_store(options).log(), options.output)
+    entries = _store(options).log()
+    print_rows((entry for entry in entries if options.by in (None, entry.get("by"))), options.output)
 
 
 def _channels(options: argparse.Namespace) -> None:

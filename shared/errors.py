@@ -6,6 +6,8 @@ DatastoreError
 │   ├── BadRequest      any other part of the request that cannot be read
 │   ├── Unprocessable   a BadRequest or BadSegment as GlitchflowAPI answers it
 │   ├── BodyTooLarge
+│   ├── KeyReused       the request's key named another payload before
+│   ├── BatchChanged    pages of two batches would be mixed
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
@@ -21,6 +23,9 @@ DatastoreError
     ├── NotFrozen       the batch is open or archived: nothing to preprocess
     ├── PreprocUnavailable      gwpy is not installed in this process
     ├── JournalDamaged  the journal fails its checks; an operator must look
+    ├── SegmentDamaged  a segment's file is not what was stored
+    ├── KeysFull        no memory for more idempotency keys
+    ├── ClockWrong      the clock is beyond what file names can carry
     ├── StorageFailed   the volume refused a write: full, read-only, broken
     │   └── FlushFailed the same, in Datastore Logic's flush
     ├── SigningKeysUnavailable  the keys that verify JWTs are not loaded yet
@@ -71,6 +76,18 @@ class BodyTooLarge(Rejected):
     """The body is longer than MAX_BODY."""
 
     code = "ERRSIZE"
+
+
+class KeyReused(Rejected):
+    """The key named a request with another payload before; the text names that one."""
+
+    code = "ERRKEY"
+
+
+class BatchChanged(Rejected):
+    """Another batch is open than the request names."""
+
+    code = "ERRBATCH"
 
 
 class NoSuchFile(Rejected):
@@ -166,6 +183,24 @@ class JournalDamaged(Unavailable):
     """The journal is damaged before its tail; the text names the file and the byte offset."""
 
     code = "DAMAGED"
+
+
+class SegmentDamaged(Unavailable):
+    """A segment's file is not what was stored; an operator must restore it."""
+
+    code = "ERRDATA"
+
+
+class KeysFull(Unavailable):
+    """The store holds MAX_KEYS idempotency keys."""
+
+    code = "KEYSFULL"
+
+
+class ClockWrong(Unavailable):
+    """The clock is before 2001 or after 2286, beyond what file names can carry."""
+
+    code = "ERRCLOCK"
 
 
 class StorageFailed(Unavailable):

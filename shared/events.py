@@ -35,11 +35,6 @@ class Event(msgspec.Struct, gc=False):
     type: str
     data: bytes
 
-    @property
-    def key(self) -> str:
-        """Identifies the event among all events, so that a second delivery is recognised."""
-        return f"{self.source} {self.id}"
-
 
 class _Envelope(msgspec.Struct):
     """The JSON format of an event; `data` is not decoded, so that numbers keep all their digits."""

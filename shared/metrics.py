@@ -20,6 +20,9 @@ GROUP_SIZE = Histogram(
 SPOOL_SECONDS = Histogram("datastore_spool_seconds", "Staging and syncing one group's payloads", buckets=_SECONDS)
 COMMIT_SECONDS = Histogram("datastore_commit_seconds", "Deciding one group", buckets=_SECONDS)
 QUEUE = Gauge("datastore_queue_length", "Segments waiting for the next group")
+AHEAD = Counter("datastore_segments_ahead", "Segments whose GPS time is more than a minute ahead of the clock")
+KEYS = Gauge("datastore_keys", "Idempotency keys of segments in memory")
+PENDING = Gauge("datastore_segments_pending", "Stored segments whose files the volume does not take now")
 MISSING = Gauge("datastore_segments_missing", "Stored segments found neither as a file nor in a spool")
 
 _ITEMS = Gauge("datastore_batch_segments", "Segments in the open batch")

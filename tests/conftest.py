@@ -72,9 +72,9 @@ def _running(request, tmp_path_factory):
     if request.param == "cluster":
         from tests.e2e.cluster import ClusterStore
 
-        store = ClusterStore(request.getfixturevalue("cluster"), tmp_path_factory.mktemp("claims") / "copy")
-        yield store
-        store.stop()
+        remote = ClusterStore(request.getfixturevalue("cluster"), tmp_path_factory.mktemp("claims") / "copy")
+        yield remote
+        remote.stop()
         return
     with Store(request.param, tmp_path_factory.mktemp(request.param)) as store:
         yield store

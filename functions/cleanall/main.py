@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared import config, events, web
 from shared.clients.writer import RemoteWriter
 from shared.domain.commit import WriterAPI
-from shared.domain.messages import CLEANED
+from shared.domain.messages import cleaned_answer
 from shared.web.wsgi import wsgi_target
 
 
@@ -13,13 +13,17 @@ def routes(writer: WriterAPI) -> web.Routes:
     """The routes of cleanall."""
 
     def archive(request: web.Request) -> web.Response:
-        writer.archive_batch(web.idempotency_key(request.headers))
-        return web.json(CLEANED, 201)
+        return web.json(cleaned_answer(writer.archive_batch(request.origin())), 201)
 
-    def on_cleanall(request: web.Request, event: events.Event) -> None:
-        writer.archive_batch(event.key)
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
+        origin = request.origin(event)
 
-    handler = web.on_events({events.CLEANALL: on_cleanall}, archive)
+        def clean() -> None:
+            writer.archive_batch(origin)
+
+        return clean
+
+    handler = web.small_body(web.on_events({events.CLEANALL: on_cleanall}, archive))
     return {("POST", "/"): handler, ("POST", "/cleanall"): handler}
 
 

@@ -44,7 +44,8 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         return current if current is not None else await asyncio.to_thread(writer.state)
 
     async def stat(request: web.Request) -> web.Response:
-        return web.json((await state()).stat)
+        counts = (await state()).stat
+        return web.json({**counts, "missing": writer.missing_segments} if writer.missing_segments else counts)
 
     async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)
@@ -86,7 +87,7 @@ def build() -> web.App:
     committer = GroupCommitter(settings, writer.commit)
     atexit.register(committer.close)  # before the maintenance closes the writer, because handlers run in reverse order
     mode = config.auth_from_env().mode(settings.host)
-    return web.App(routes(writer, committer, preproc, mode), writer.check)
+    return web.App(routes(writer, committer, preproc, mode), writer.check_ready)
 
 
 datastore = functions_framework.aio.http(asgi_target("datastore", build))

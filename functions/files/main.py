@@ -11,7 +11,8 @@ def routes(reader: BatchReader) -> web.Routes:
     """The routes of files."""
 
     def dump(request: web.Request) -> web.Response:
-        return web.name_list(reader.names(*web.pagination(request)))
+        page = reader.page(*web.pagination(request))
+        return web.of_batch(page.batch, web.name_list(page.names))
 
     def segment(request: web.Request) -> web.Response:
         return web.Response(reader.segment(request.query.get("name", "")))

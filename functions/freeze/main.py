@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shared import auth, config, events, web
 from shared.clients.writer import RemoteWriter
-from shared.domain.commit import WriterAPI
+from shared.domain.commit import Committed, WriterAPI
+from shared.domain.messages import updated_answer
+from shared.domain.request_key import Origin
 from shared.web.wsgi import wsgi_target
 
 
 def routes(writer: WriterAPI) -> web.Routes:
     """The routes of freeze."""
 
-    def set_status(request: web.Request, body: bytes, key: str) -> None:
+    def checked(request: web.Request, body: bytes, origin: Origin) -> Callable[[], Committed]:
         update = web.status_update(body)
-        writer.set_status(*request.identity_for_record(update.user, update.token), update.status, key)
+        identity = request.identity_for_record(update.user, update.token)
+        return lambda: writer.set_status(*identity, update.status, origin)
 
     def update_description(request: web.Request) -> web.Response:
-        set_status(request, request.body, web.idempotency_key(request.headers))
-        return web.json({"code": "STAT_UPD", "body": "Table updated"}, 201)
+        return web.json(updated_answer(checked(request, request.body, request.origin())()), 201)
 
-    def on_freeze(request: web.Request, event: events.Event) -> None:
-        set_status(request, event.data or b"{}", event.key)
+    def on_freeze(request: web.Request, event: events.Event) -> web.Action:
+        set_status = checked(request, event.data or b"{}", request.origin(event))
+
+        def freeze() -> None:
+            set_status()
+
+        return freeze
 
     handler = auth.requires(auth.OPERATE, by_body=True)(web.on_events({events.FREEZE: on_freeze}, update_description))
     return {("POST", "/"): handler, ("POST", "/upddsc"): handler}

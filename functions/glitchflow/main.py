@@ -9,6 +9,7 @@ from functions.glitchflow.replies import with_resp
 from shared import auth, config, web
 from shared.clients.services import RemoteLogic
 from shared.domain.messages import CleanRequest, TrainRequest
+from shared.domain.state import FROZEN
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.data_buffer import LogicAPI
 from shared.web.asgi import asgi_target
@@ -21,23 +22,26 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
     def train(request: web.Request) -> web.Response:
         operator = web.read_json(request.body, TrainRequest)
         identity = request.identity_for_record(operator.user, operator.token)
-        counts = logic.freeze(*identity, web.idempotency_key(request.headers))
-        if counts is None:
+        done = logic.freeze(*identity, request.origin())
+        if done is None:
             return web.json({"resp": "WAITING"})
-        return web.json({"resp": "FROZEN", "n_f": counts.segments, "bt_wrt": counts.bytes})
+        # A repeated freeze may be of a batch that is archived by now: the state is that of the open one.
+        answer = {"resp": done.status or FROZEN, "n_f": done.segments, "bt_wrt": done.bytes}
+        return web.json({**answer, "batch": done.batch} if done.repeated else answer)
 
     @auth.requires(auth.WRITE)
     async def streamdata(request: web.Request) -> web.Response:
         try:
-            answer = await logic.send(request.body, web.idempotency_key(request.headers))
+            answer = await logic.send(request.body, request.origin())
         except BufferFrozen as error:
             return web.json({"resp": "FROZEN", "body": str(error)})
         return web.json({"resp": "CREATED", "body": answer})
 
+    @web.small_body
     def clean(request: web.Request) -> web.Response:
         web.read_json(request.body, CleanRequest)
         try:
-            return web.json({"resp": "CLEANED", "body": logic.flush(web.idempotency_key(request.headers))})
+            return web.json({"resp": "CLEANED", "body": logic.flush(request.origin())})
         except FlushFailed as error:
             return web.json({"resp": "FS ERR", "body": str(error)})
 

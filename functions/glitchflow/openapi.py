@@ -11,6 +11,7 @@ from msgspec import Meta
 from shared import auth, web
 from shared.config import Limits
 from shared.domain.messages import CleanRequest, Counts, TrainRequest
+from shared.domain.sampling import MAX_GPS, MAX_INTERVAL
 
 
 class SegmentSchema(msgspec.Struct):
@@ -22,14 +23,21 @@ class SegmentSchema(msgspec.Struct):
         Meta(
             description="[t0, dt]: GPS time of the first sample, and sampling interval, seconds",
             extra_json_schema={
-                "prefixItems": [{"type": "number"}, {"type": "number", "exclusiveMinimum": 0}],
+                "prefixItems": [
+                    {"type": "number", "minimum": 0, "exclusiveMaximum": MAX_GPS},
+                    {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_INTERVAL},
+                ],
                 "minItems": 2,
                 "maxItems": 2,
             },
         ),
     ]
-    detector: Annotated[str, Meta(max_length=256, description="such as V1")] = ""
-    channel: Annotated[str, Meta(max_length=256, description="such as V1:Hrec_hoft_16384Hz")] = ""
+    detector: Annotated[
+        str, Meta(pattern="^([A-Z][A-Za-z0-9]{0,15})?$", description="such as V1; by default the channel's prefix")
+    ] = ""
+    channel: Annotated[
+        str, Meta(max_length=256, pattern="^[A-Za-z0-9_:.,-]*$", description="such as V1:Hrec_hoft_16384Hz")
+    ] = ""
 
 
 class Names(msgspec.Struct):
@@ -45,11 +53,15 @@ class Desc(msgspec.Struct):
 
 
 class Trained(msgspec.Struct, omit_defaults=True):
-    """FROZEN: the batch is closed, with `n_f` files of `bt_wrt` bytes. WAITING: it is not large enough yet."""
+    """FROZEN: the batch is closed, with `n_f` files of `bt_wrt` bytes. WAITING: it is not large enough yet.
 
-    resp: Literal["FROZEN", "WAITING"]
+    A repeated request gets the state now, OPERATIONAL after a cleanall, and the `batch` that it froze.
+    """
+
+    resp: Literal["FROZEN", "WAITING", "OPERATIONAL"]
     n_f: int = 0
     bt_wrt: int = 0
+    batch: int = 0
 
 
 class Streamed(msgspec.Struct):

@@ -17,13 +17,20 @@ def routes(committer: GroupCommitter) -> web.Routes:
     """The routes of ingest."""
 
     async def send(request: web.Request) -> web.Response:
-        stored = await committer.submit(request.body, web.idempotency_key(request.headers))
+        stored = await committer.submit(request.body, request.origin())
         return web.json(stored_answer(stored), 201)
 
-    async def on_segment(request: web.Request, event: events.Event) -> None:
-        await committer.submit(event.data, event.key)
+    def on_segment(request: web.Request, event: events.Event) -> web.Action:
+        segment = committer.check_segment(event.data, request.origin(event))
 
-    handler = auth.requires(auth.WRITE)(web.on_events({events.SEGMENT: on_segment}, send))
+        async def store() -> None:
+            await committer.enqueue(segment)
+
+        return store
+
+    handler = auth.requires(auth.WRITE)(
+        web.on_events({events.SEGMENT: on_segment}, send, slice_size=committer.slice_size)
+    )
     return {("POST", "/"): handler, ("POST", "/sendF"): handler}
 
 

@@ -13,11 +13,10 @@ def routes(reader: BatchReader) -> web.Routes:
     """The routes of logdump."""
 
     def dump(request: web.Request) -> web.Response:
-        lines = reader.log(*web.pagination(request))
-        first = next(lines, None)
-        if first is None:
-            return web.NO_CONTENT
-        return web.json_list(itertools.chain([first], lines))
+        page = reader.page(*web.pagination(request))
+        first = next(page.lines, None)
+        response = web.Response(status=204) if first is None else web.json_list(itertools.chain([first], page.lines))
+        return web.of_batch(page.batch, response)
 
     return {("GET", "/"): dump, ("GET", "/dumpLogF"): dump}
 

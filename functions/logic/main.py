@@ -10,6 +10,7 @@ from functions.logic.status import StatusDocument
 from shared import auth, config, web
 from shared.clients.broker import BrokerBuffer
 from shared.clients.services import RemoteBuffer, RemoteProducts
+from shared.domain.messages import Counts
 from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.service import DatastoreLogic
 from shared.web.asgi import asgi_target
@@ -21,7 +22,7 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     @auth.requires(auth.WRITE)
     async def stream(request: web.Request) -> web.Response:
         try:
-            return web.text(await logic.send(request.body, web.idempotency_key(request.headers)), 201)
+            return web.text(await logic.send(request.body, request.origin()), 201)
         except BufferFrozen as error:
             return plain_text_error(error)
 
@@ -29,12 +30,15 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     def freeze(request: web.Request) -> web.Response:
         update = web.status_update(request.body)
         identity = request.identity_for_record(update.user, update.token)
-        counts = logic.freeze(*identity, web.idempotency_key(request.headers))
-        return web.text("Waiting for more incoming data.") if counts is None else web.json(counts, 201)
+        done = logic.freeze(*identity, request.origin())
+        if done is None:
+            return web.text("Waiting for more incoming data.")
+        return web.json(done if done.repeated else Counts(done.segments, done.bytes), 201)
 
+    @web.small_body
     def flush(request: web.Request) -> web.Response:
         try:
-            return web.Response(logic.flush(web.idempotency_key(request.headers)).encode(), 201)
+            return web.Response(logic.flush(request.origin()).encode(), 201)
         except FlushFailed as error:
             return plain_text_error(error)
 

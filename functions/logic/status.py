@@ -19,6 +19,7 @@ _MAX_AGE = 0.5  # seconds for which a document is served, however many clients r
 _LOG_LINES = 12
 _LOG_PAGE = 50_000  # entries of a long unread log that one document reads
 _PLOT_SEGMENTS = 16  # if they are contiguous
+_PLOT_SAMPLES = 1 << 17  # in all of them: reading more would cost seconds and gigabytes, at each look at the page
 _PLOT_POINTS = 1200  # more than a plot has pixels
 
 
@@ -51,7 +52,7 @@ class StatusDocument:
         self._lock = threading.Lock()
         self._document: dict[str, object] = {}
         self._valid_until = 0.0
-        self._segments: dict[str, segment.Segment] = {}  # those of the last plot, by file name
+        self._decimated: dict[str, list[tuple[int, float]]] = {}  # segments of the last plot, by file name
 
     def get(self) -> dict[str, object]:
         """The document.
@@ -96,23 +97,26 @@ class StatusDocument:
     def _plot(self, entries: Sequence[LoggedSegment]) -> StrainPlot | None:
         if not entries:
             return None
-        self._segments = {
-            entry.name: self._segments.get(entry.name) or segment.parse(self._logic.buffer.segment(entry.name))
-            for entry in entries
-        }
+        self._decimated = {entry.name: self._decimated.get(entry.name) or self._read(entry) for entry in entries}
         first = entries[0]
         x: list[float] = []
         h: list[float] = []
         for entry in entries:
-            samples = self._segments[entry.name].h
             offset, dt = (entry.t0 or 0.0) - (first.t0 or 0.0), entry.dt or 0.0
-            x.extend(offset + i * dt for i in range(len(samples)))
-            h.extend(samples)
+            for index, sample in self._decimated[entry.name]:
+                x.append(offset + index * dt)
+                h.append(sample)
         kept = decimate_min_max(h, _PLOT_POINTS)
+        newest = entries[-1]
+        seconds = (newest.t0 or 0.0) - (first.t0 or 0.0) + newest.samples * (newest.dt or 0.0)
         return StrainPlot(
-            first.detector, first.channel, first.t0 or 0.0, x[-1] + (first.dt or 0.0), [x[i] for i in kept],
-            [h[i] for i in kept],
-        )  # fmt: skip
+            first.detector, first.channel, first.t0 or 0.0, seconds, [x[i] for i in kept], [h[i] for i in kept]
+        )
+
+    def _read(self, entry: LoggedSegment) -> list[tuple[int, float]]:
+        """Number and value of the samples that a plot of this segment alone needs; the others are not kept."""
+        h = segment.samples(self._logic.buffer.segment(entry.name))
+        return [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
 
     def _spectrogram(self) -> Product | None:
         return next((product for product in self._products() if product.name.endswith(".png")), None)
@@ -125,21 +129,22 @@ def decimate_min_max(h: Sequence[float], points: int) -> list[int]:
     step = -(-2 * len(h) // points)
     kept: list[int] = []
     for start in range(0, len(h), step):
-        interval = range(start, min(start + step, len(h)))
-        kept.extend(sorted({min(interval, key=h.__getitem__), max(interval, key=h.__getitem__)}))
+        interval = h[start : start + step]
+        kept.extend(sorted({start + interval.index(min(interval)), start + interval.index(max(interval))}))
     return kept
 
 
 def _newest_contiguous(recent: Sequence[LoggedSegment]) -> list[LoggedSegment]:
-    """The newest entry, behind those of its channel that precede it in time without a gap."""
-    if not recent or not (dt := recent[-1].dt):
+    """The newest entry, behind those of its channel that precede it in time without a gap; none if it is too long."""
+    if not recent or not (dt := recent[-1].dt) or (left := _PLOT_SAMPLES - recent[-1].samples) < 0:
         return []
     newest = recent[-1]
     contiguous = [newest]
     channel = [e for e in recent if (e.detector, e.channel, e.dt) == (newest.detector, newest.channel, newest.dt)]
     for entry in sorted(channel, key=lambda e: e.t0 or 0.0, reverse=True):
         gap = (contiguous[-1].t0 or 0.0) - (entry.t0 or 0.0) - entry.samples * dt
-        if abs(gap) <= dt / 2 and len(contiguous) < _PLOT_SEGMENTS:
+        if abs(gap) <= dt / 2 and len(contiguous) < _PLOT_SEGMENTS and entry.samples <= left:
+            left -= entry.samples
             contiguous.append(entry)
     return contiguous[::-1]
 

@@ -21,14 +21,19 @@ class _Frozen(msgspec.Struct):
 def routes(preproc: PreprocRunner) -> web.Routes:
     """The routes of preproc."""
 
-    async def on_frozen(request: web.Request, event: events.Event) -> web.Response:
+    def on_frozen(request: web.Request, event: events.Event) -> web.Action:
         frozen = web.read_json(event.data, _Frozen)
-        manifest = await asyncio.wrap_future(preproc.request(frozen.batch))
-        if manifest is None or manifest.verdict != "done":
-            return web.NO_CONTENT
-        headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(manifest))
-        return web.Response(body, type=headers["content-type"])
 
+        async def make_products() -> web.Response:
+            manifest = await asyncio.wrap_future(preproc.request(frozen.batch))
+            if manifest is None or manifest.verdict != "done":
+                return web.NO_CONTENT
+            headers, body = events.encode(events.SPECTROGRAM, preproc.config.source, *preproc.event(manifest))
+            return web.Response(body, type=headers["content-type"])
+
+        return make_products
+
+    @web.no_body
     async def make(request: web.Request) -> web.Response:
         await asyncio.wrap_future(preproc.request())
         return web.json(products.listing(preproc.layout), 201)
@@ -43,7 +48,7 @@ def routes(preproc: PreprocRunner) -> web.Routes:
     # Anyone may report that a batch is frozen, because the work is done once, and only if that is true.
     declare = auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
     return {
-        ("POST", "/"): declare(web.on_events({events.FROZEN: on_frozen}, make, batches=False)),
+        ("POST", "/"): declare(web.on_events({events.FROZEN: on_frozen}, make, batches=False, slice_size=1)),
         ("POST", "/preproc"): make,
         ("GET", "/products"): listing,
         ("GET", "/products/*"): product,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import functions_framework.aio
 import msgspec
 
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.domain.commit import CommitRequest
+from shared.domain.request_key import Origin, RequestKey
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
-from shared.storage.writer import Committed, Writer
+from shared.storage.writer import Writer
 from shared.web.asgi import asgi_target
+
+
+class _PassedOn(msgspec.Struct):
+    by: str = ""
+    key: RequestKey | None = None
 
 
 class _Commit(msgspec.Struct):
@@ -23,38 +31,58 @@ class _Commit(msgspec.Struct):
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     """The routes of the writer: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
+    @web.no_body
     @auth.requires(auth.OPEN)
-    def ping(request: web.Request, event: events.Event | None = None) -> web.Response:
+    def ping(request: web.Request) -> web.Response:
         maintenance.wake()
         return web.NO_CONTENT
 
-    def on_freeze(request: web.Request, event: events.Event) -> web.Response:
+    @auth.requires(auth.FREEZE)
+    def on_freeze(request: web.Request, event: events.Event) -> web.Action:
+        auth.authorize(on_freeze, request)
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        return _answer(writer.set_status(*identity, update.status, event.key))
+        origin = _origin(request, event)
+        return lambda: web.json(writer.set_status(*identity, update.status, origin))
 
-    def on_cleanall(request: web.Request, event: events.Event) -> web.Response:
-        return _answer(writer.archive_batch(event.key))
+    @auth.requires(auth.CLEANALL)
+    def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
+        auth.authorize(on_cleanall, request)
+        origin = _origin(request, event)
+        return lambda: web.json(writer.archive_batch(origin))
+
+    def on_ping(request: web.Request, event: events.Event) -> web.Action:
+        return lambda: ping(request)
 
     on_single_event = web.on_events(
-        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: ping}, batches=False
+        {events.FREEZE: on_freeze, events.CLEANALL: on_cleanall, events.PING: on_ping}, batches=False
     )
 
-    @auth.requires(auth.SERVICE)
-    def decide(request: web.Request) -> web.Response:
-        if request.headers.get("content-type") != events.BATCH:
-            return on_single_event(request)
+    @auth.requires(auth.COMMIT)
+    def commit(request: web.Request) -> web.Response:
+        auth.authorize(commit, request)
         # One pass without `events.decode`, because this is the data plane and only our own ingest sends it.
         commits = web.read_json(request.body, list[_Commit])
-        if any(commit.type != events.COMMIT for commit in commits):
+        if any(item.type != events.COMMIT for item in commits):
             raise BadRequest(f"send batches of {events.COMMIT} only")
-        return web.json(writer.commit([commit.data for commit in commits]))
+        requests = [item.data for item in commits]
+        if request.principal is not None and not request.principal.acts_on_behalf:
+            requests = [msgspec.structs.replace(item, by=request.caller) for item in requests]
+        return web.json(writer.commit(requests))
+
+    @auth.requires((auth.COMMIT, auth.FREEZE, auth.CLEANALL))
+    def decide(request: web.Request) -> web.Response:
+        if request.headers.get("content-type") == events.BATCH:
+            return commit(request)
+        return cast(web.Response, on_single_event(request))
 
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
 
 
-def _answer(done: Committed) -> web.Response:
-    return web.json({"n_itm": done.state.segments, "buff_size": done.state.bytes, "archive": done.archive})
+def _origin(request: web.Request, event: events.Event) -> Origin:
+    """The origin that the calling function passes on; by default the event itself."""
+    passed_on = web.read_json(event.data or b"{}", _PassedOn)
+    return Origin(request.relayed(passed_on.by), passed_on.key or RequestKey(event.source, event.id))
 
 
 def build() -> web.App:
@@ -65,7 +93,7 @@ def build() -> web.App:
     outbox = Outbox(settings, writer, EventSink.from_config(settings).publish)
     maintenance = Maintenance(writer, [outbox.deliver])
     maintenance.start()
-    return web.App(routes(writer, maintenance), writer.check, config.writer_limits())
+    return web.App(routes(writer, maintenance), writer.check_ready, config.writer_limits())
 
 
 writer = functions_framework.aio.http(asgi_target("writer", build))

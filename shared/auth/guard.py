@@ -20,6 +20,8 @@ from shared.errors import Forbidden, Unauthenticated
 H = TypeVar("H", bound=Callable[..., Any])
 Headers = Mapping[str, str]
 
+Scope = str | tuple[str, ...]
+
 OPEN, ANY_PRINCIPAL = "open", "known"  # requirements that are no scopes: none; any valid credentials
 
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{12}")
@@ -29,11 +31,12 @@ class Requirement(NamedTuple):
     """The requirement of a route.
 
     Attributes:
-        scope: a scope, OPEN or ANY_PRINCIPAL, or a function that returns one for the request's headers.
+        scope: a scope, OPEN or ANY_PRINCIPAL; several scopes, of which one suffices; or a function that returns either
+            for the request's headers.
         by_body: whether `user` and `token` in the body count as credentials.
     """
 
-    scope: str | Callable[[Headers], str]
+    scope: Scope | Callable[[Headers], Scope]
     by_body: bool = False
 
 
@@ -41,7 +44,7 @@ _BY_METHOD = {"GET": Requirement(READ), "HEAD": Requirement(READ)}
 _OTHERWISE = Requirement(OPERATE)
 
 
-def requires(scope: str | Callable[[Headers], str], *, by_body: bool = False) -> Callable[[H], H]:
+def requires(scope: Scope | Callable[[Headers], Scope], *, by_body: bool = False) -> Callable[[H], H]:
     """Declare the requirement of a handler. Without a declaration GET requires `read`, other methods `operate`."""
 
     def declare(handler: H) -> H:
@@ -57,12 +60,16 @@ def requirement_of(handler: object, method: str) -> Requirement:
 
 
 class Credentialed(Protocol):
-    """A request, such as `web.Request`. The guard sets `principal` and `guard`."""
+    """A request, such as `web.Request`. The guard sets the last three.
+
+    `authorization` is the header that proves the principal to the next function.
+    """
 
     method: str
     headers: Headers
     body: bytes
     principal: Principal | None
+    authorization: str
     guard: Guard | None
 
 
@@ -108,7 +115,7 @@ class Guard:
         secret = secret.strip()
         is_jwt = self._jwt_principal is not None and secret.count(".") == 2
         principal = self._jwt_principal(secret) if self._jwt_principal and is_jwt else self._tokens.principal(secret)
-        request.principal = _require(principal, scope)
+        request.principal, request.authorization = _require(principal, scope), authorization
 
     def authenticate_by_body(self, handler: object, request: Credentialed) -> None:
         """Authenticate a request by `user` and `token` in its body, where the route allows that and no header did.
@@ -129,16 +136,18 @@ class Guard:
         if principal.name != credentials.user:
             raise Unauthenticated("unknown credentials")
         request.principal = _require(principal, self.scope(requirement, request.headers))
+        request.authorization = f"Bearer {credentials.token}"
 
-    def scope(self, requirement: Requirement, headers: Headers) -> str:
+    def scope(self, requirement: Requirement, headers: Headers) -> Scope:
         """The scope that a requirement means for a request with these headers."""
-        scope = requirement.scope if isinstance(requirement.scope, str) else requirement.scope(headers)
+        scope = requirement.scope(headers) if callable(requirement.scope) else requirement.scope
         return OPEN if scope == READ and self._public_read else scope
 
 
-def _require(principal: Principal, scope: str) -> Principal:
-    if scope not in (OPEN, ANY_PRINCIPAL) and scope not in principal.scopes:
-        raise Forbidden(f"{principal.name} needs the scope `{scope}` for this")
+def _require(principal: Principal, scope: Scope) -> Principal:
+    accepted = (scope,) if isinstance(scope, str) else scope
+    if scope not in (OPEN, ANY_PRINCIPAL) and principal.scopes.isdisjoint(accepted):
+        raise Forbidden(f"{principal.name} needs the scope `{'` or `'.join(accepted)}` for this")
     return principal
 
 

@@ -1,8 +1,9 @@
 """JWTs as credentials: PyJWT checks signature, issuer, audience and times; the claims become scopes.
 
-Users' tokens carry scopes as in the WLCG Common JWT Profile 1.0 (`storage.read:/path`) or SciTokens (`read:/path`), or
-plainly (`read`). A scope counts if its path is the store's (AUTH_PATH) or above it. Event deliveries carry tokens that
-Kubernetes makes for Knative's triggers and sources. These have no scopes; their subjects must be listed.
+Users' tokens carry scopes as in the WLCG Common JWT Profile 1.0 (`storage.read:/path`) or SciTokens (`read:/path`), as
+IGWN's (`gwdatafind.read`), or plainly (`read`). A scope counts if its path is the store's (AUTH_PATH) or above it.
+Event deliveries carry tokens that Kubernetes makes for Knative's triggers and sources. These have no scopes; their
+subjects must be listed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 
 import jwt
 
-from shared.auth.principal import OPERATE, READ, WRITE, Principal, fingerprint_of
+from shared.auth.principal import OPERATE, READ, RELAY, WRITE, Principal, fingerprint_of
 from shared.clients import http
 from shared.config import AuthConfig, Issuer
 from shared.config.reloading import ReloadingFile
@@ -39,6 +40,8 @@ _SCOPES_BY_CLAIM = {
     "read": {READ},
     "write": {WRITE},
     "operate": {OPERATE},
+    "gwdatafind.read": {READ},  # IGWN's services for finding data and segments
+    "dqsegdb.read": {READ},
 }
 
 
@@ -77,7 +80,7 @@ class JwtVerifier:
         subject = str(claims["sub"])
         if not any(fnmatch.fnmatchcase(subject, pattern) for pattern in self._config.event_subjects):
             raise Unauthenticated("the token's subject may not deliver events: EVENTS_SENDERS must list it")
-        return Principal(subject, frozenset((WRITE, OPERATE)), "", acts_on_behalf=True)
+        return Principal(subject, frozenset((WRITE, OPERATE, RELAY)), "")
 
 
 def scopes_in(claim: object, path: str) -> frozenset[str]:

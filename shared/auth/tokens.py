@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 
-from shared.auth.principal import SCOPES, SERVICE, Principal, fingerprint_of
+from shared.auth.principal import OF_SERVICE, SCOPES, SERVICE, Principal, fingerprint_of
 from shared.config.reloading import ReloadingFile
 from shared.errors import Unauthenticated
 
@@ -54,8 +54,10 @@ def read_tokens(text: str) -> list[tuple[bytes, Principal]]:
             continue
         found = _LINE.fullmatch(content)
         scopes = frozenset(found[3].split(",")) if found else frozenset()
+        if SERVICE in scopes:
+            scopes = scopes - {SERVICE} | OF_SERVICE
         if not found or not scopes <= SCOPES:
             raise ValueError(f"line {number}: must be `sha256:<64 hex digits> name scope,scope`")
-        principal = Principal(found[2], scopes, fingerprint_of(found[1]), acts_on_behalf=SERVICE in scopes)
+        principal = Principal(found[2], scopes, fingerprint_of(found[1]))
         entries.append((bytes.fromhex(found[1]), principal))
     return entries

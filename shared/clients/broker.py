@@ -10,7 +10,9 @@ from shared import events
 from shared.clients.event_sink import EventSink
 from shared.clients.services import RemoteBuffer
 from shared.config import ServiceEndpoints
-from shared.domain.messages import CLEANED, Counts, as_json_text
+from shared.domain.commit import Committed
+from shared.domain.messages import CLEANED, as_json_text
+from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN
 from shared.errors import OutcomeUnknown
 
@@ -29,19 +31,20 @@ class BrokerBuffer(RemoteBuffer):
         self._timeout = endpoints.timeout
         self._sink = EventSink(endpoints.sink, f"{endpoints.source}/logic", timeout=endpoints.timeout)
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """As `DataBuffer.freeze`; OutcomeUnknown if it has not taken effect in time."""
-        self._sink.publish(events.FREEZE, _id(key), {"user": user, "token": token})
+        self._sink.publish(events.FREEZE, _id(origin), {"user": user, "token": token})
         self._wait(lambda: self.dstat().status == FROZEN)
-        return self.stat()
+        counts = self.stat()
+        return Committed(counts.segments, counts.bytes, FROZEN)
 
-    def cleanall(self, key: str = "") -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.cleanall`; OutcomeUnknown if it has not taken effect in time.
 
         The effect on an empty batch cannot be seen, so there it does not wait.
         """
         first = next(iter(self.names(limit=1)), "")
-        self._sink.publish(events.CLEANALL, _id(key), {})
+        self._sink.publish(events.CLEANALL, _id(origin), {})
         self._wait(lambda: not first or first not in self.names(limit=1))
         return as_json_text(CLEANED)
 
@@ -53,5 +56,5 @@ class BrokerBuffer(RemoteBuffer):
             time.sleep(_POLL)
 
 
-def _id(key: str) -> str:
-    return key or uuid.uuid4().hex
+def _id(origin: Origin) -> str:
+    return origin.key.id if origin.key else uuid.uuid4().hex

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ServiceEndpoints
+from shared.domain.commit import Committed
 from shared.domain.messages import (
     ArchiveList,
     ArchiveSummary,
@@ -21,6 +22,8 @@ from shared.domain.messages import (
     Product,
     ProductList,
 )
+from shared.domain.request_key import ANONYMOUS, Origin
+from shared.domain.state import FROZEN
 from shared.errors import (
     BufferFrozen,
     DatastoreError,
@@ -35,7 +38,13 @@ from shared.errors import (
 
 T = TypeVar("T")
 
+_ON_BEHALF_OF = "Datastore-On-Behalf-Of"
 _error = msgspec.json.Decoder(ErrorBody)
+
+
+class _Decided(msgspec.Struct):
+    status: str = msgspec.field(name="state", default=FROZEN)
+    batch: int = 0
 
 
 class RemoteProducts:
@@ -72,7 +81,9 @@ class RemoteProducts:
 class ServiceClient:
     """Requests to the endpoints of one service, which are named by their environment variables.
 
-    No request is sent twice: only the client, which has its idempotency key, may do that.
+    A request for a client carries the client's own credentials, so that this process can do no more than its clients
+    may. What it reads by itself carries the service token. No request is sent twice: only the client, which has its
+    idempotency key, may do that.
     """
 
     def __init__(self, endpoints: ServiceEndpoints) -> None:
@@ -93,29 +104,40 @@ class ServiceClient:
         response = http.request("GET", url, self._token.headers(), None, self._timeout)
         return _successful(url, response, (200, 204)).body
 
-    def post(self, endpoint: str, body: bytes, key: str = "", success: tuple[int, ...] = (201,)) -> http.HttpResponse:
+    def post(
+        self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS, success: tuple[int, ...] = (201,)
+    ) -> http.HttpResponse:
         """POST; return a response with a status in `success`. Errors as `get`."""
         url = self._urls[endpoint]
-        return _successful(url, http.request("POST", url, self._headers(key), body, self._timeout), success)
+        response = http.request("POST", url, self._headers(origin), body, self._timeout)
+        return _successful(url, response, success, own_credentials=not origin.authorization)
 
-    async def post_async(self, endpoint: str, body: bytes, key: str = "") -> str:
+    async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """POST from the event loop; return the text of a 201. Errors as `get`."""
         url = self._urls[endpoint]
-        response = await http.post_async(url, self._headers(key), body, self._timeout)
-        return _successful(url, response, (201,)).body.decode(errors="replace")
+        response = await http.post_async(url, self._headers(origin), body, self._timeout)
+        own = not origin.authorization
+        return _successful(url, response, (201,), own_credentials=own).body.decode(errors="replace")
 
-    def _headers(self, key: str) -> Mapping[str, str]:
-        headers = {"Content-Type": "application/json", **self._token.headers()}
-        return {**headers, "Idempotency-Key": key} if key else headers
+    def _headers(self, origin: Origin) -> Mapping[str, str]:
+        credentials = {"Authorization": origin.authorization} if origin.authorization else self._token.headers()
+        headers = {"Content-Type": "application/json", **credentials}
+        if origin.key:
+            headers["Idempotency-Key"] = origin.key.id
+        if origin.by:  # counts where the credentials have the scope `relay`
+            headers[_ON_BEHALF_OF] = quote(origin.by)
+        return headers
 
 
-def _successful(url: str, response: http.HttpResponse, success: tuple[int, ...]) -> http.HttpResponse:
+def _successful(
+    url: str, response: http.HttpResponse, success: tuple[int, ...], *, own_credentials: bool = True
+) -> http.HttpResponse:
     if response.status not in success:
-        raise _error_from_response(url, response)
+        raise _error_from_response(url, response, own_credentials=own_credentials)
     return response
 
 
-def _error_from_response(url: str, response: http.HttpResponse) -> DatastoreError:
+def _error_from_response(url: str, response: http.HttpResponse, *, own_credentials: bool) -> DatastoreError:
     """The error that an unsuccessful response stands for."""
     error: DatastoreError | None = None
     if response.body == b"Datastore frozen.":  # Logic's texts, which are the original's
@@ -129,8 +151,9 @@ def _error_from_response(url: str, response: http.HttpResponse) -> DatastoreErro
             pass
         else:
             error = error_from_code(refusal.code, refusal.body)
-    # A missing route and refused credentials are faults of our own configuration, not the client's.
-    if error is None or isinstance(error, (NoSuchRoute, Unauthenticated, Forbidden)):
+    # A missing route, and refused credentials of our own, are faults of our configuration, not the client's.
+    refused = isinstance(error, Unauthenticated | Forbidden) and own_credentials
+    if error is None or refused or isinstance(error, NoSuchRoute):
         error = UpstreamFailed(f"{url} answers {response.status}")
     if "retry-after" in response.headers:
         error.headers = {"Retry-After": response.headers["retry-after"]}
@@ -159,13 +182,13 @@ class _RemoteBatch:
         """The status and the operator."""
         return _decode(self._client.get(self._desc), Description)
 
-    def names(self, after: str = "", limit: int | None = None) -> Iterable[str]:
+    def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[str]:
         """File names in order of arrival."""
-        return _decode(self._client.get(self._names, after=after, limit=limit), NameList).names or []
+        return _decode(self._client.get(self._names, after=after, limit=limit, batch=batch), NameList).names or []
 
-    async def send(self, body: bytes, key: str = "") -> str:
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """Store a segment; return the text of the answer."""
-        return await self._client.post_async(self._send, body, key)
+        return await self._client.post_async(self._send, body, origin)
 
 
 class RemoteBuffer(_RemoteBatch):
@@ -174,9 +197,9 @@ class RemoteBuffer(_RemoteBatch):
     def __init__(self, endpoints: ServiceEndpoints) -> None:
         super().__init__(endpoints, "ENDP_STAT", "ENDP_DESC", "ENDP_DUMPF", "ENDP_SEND")
 
-    def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
+    def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[bytes]:
         """As `DataBuffer.log`."""
-        body = self._client.get("ENDP_DUMP", after=after, limit=limit)
+        body = self._client.get("ENDP_DUMP", after=after, limit=limit, batch=batch)
         return map(bytes, _decode(body, list[msgspec.Raw])) if body else []
 
     def segment(self, name: str) -> bytes:
@@ -190,14 +213,16 @@ class RemoteBuffer(_RemoteBatch):
         """As `DataBuffer.archives`."""
         return _decode(self._client.get("ENDP_ARCHIVES"), ArchiveList).archives
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts:
-        """As `DataBuffer.freeze`."""
-        self._client.post("ENDP_UPD_DESC", msgspec.json.encode({"user": user, "token": token}), key)
-        return self.stat()  # a frozen batch does not change
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+        """As `DataBuffer.freeze`. The original's answer does not name batch and state: there the batch is frozen."""
+        body = msgspec.json.encode({"user": user, "token": token})
+        answer = _decode(self._client.post("ENDP_UPD_DESC", body, origin).body, _Decided)
+        counts = self.stat()  # a frozen batch does not change
+        return Committed(counts.segments, counts.bytes, answer.status, answer.batch, repeated=answer.batch > 0)
 
-    def cleanall(self, key: str = "") -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.cleanall`."""
-        return self._client.post("ENDP_CLEAN", b"{}", key).body.decode(errors="replace")
+        return self._client.post("ENDP_CLEAN", b"{}", origin).body.decode(errors="replace")
 
 
 class RemoteLogic(_RemoteBatch):
@@ -206,12 +231,12 @@ class RemoteLogic(_RemoteBatch):
     def __init__(self, endpoints: ServiceEndpoints) -> None:
         super().__init__(endpoints, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
         """As `LogicAPI.freeze`."""
         body = msgspec.json.encode({"user": user, "token": token})
-        response = self._client.post("DS_FREEZE", body, key, success=(200, 201))
-        return _decode(response.body, Counts) if response.status == 201 else None
+        response = self._client.post("DS_FREEZE", body, origin, success=(200, 201))
+        return _decode(response.body, Committed) if response.status == 201 else None
 
-    def flush(self, key: str = "") -> str:
+    def flush(self, origin: Origin = ANONYMOUS) -> str:
         """As `LogicAPI.flush`."""
-        return self._client.post("DS_FLUSH", b"{}", key).body.decode(errors="replace")
+        return self._client.post("DS_FLUSH", b"{}", origin).body.decode(errors="replace")

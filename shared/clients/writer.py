@@ -13,8 +13,9 @@ from shared import events
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ConfigError, StoreConfig
-from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.messages import ErrorBody
+from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN
 from shared.errors import (
     Busy,
@@ -32,6 +33,7 @@ _SOURCE = "/datastore/functions"
 _NOT_ADMITTED = (Unauthenticated.code, Forbidden.code)
 _MIN_PAUSE, _MAX_PAUSE = 0.02, 0.5  # seconds between two tries
 _results = msgspec.json.Decoder(list[CommitResult])
+_committed = msgspec.json.Decoder(Committed)
 _error = msgspec.json.Decoder(ErrorBody)
 
 
@@ -70,17 +72,23 @@ class RemoteWriter:
             raise OutcomeUnknown("The writer's answer has another length; send the request again with its key.")
         return results
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> None:
+    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
         """As `WriterAPI.set_status`."""
-        self._request(events.FREEZE, {"user": user, "token": token, "dstatus": status}, key)
+        return self._request(events.FREEZE, {"user": user, "token": token, "dstatus": status}, origin)
 
-    def archive_batch(self, key: str = "") -> None:
+    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
         """As `WriterAPI.archive_batch`."""
-        self._request(events.CLEANALL, {}, key)
+        return self._request(events.CLEANALL, {}, origin)
 
-    def _request(self, type: str, data: dict[str, object], key: str) -> None:
-        # The key becomes the event's id. Without one the request is new, but all our tries have the same id.
-        self._send(*events.encode(type, _SOURCE, key or uuid.uuid4().hex, data))
+    def _request(self, type: str, data: dict[str, object], origin: Origin) -> Committed:
+        # Without a key the request is new. All our tries carry the same event id, so that it takes effect once.
+        id = uuid.uuid4().hex
+        key = origin.key or RequestKey(_SOURCE, id)
+        body = self._send(*events.encode(type, _SOURCE, id, {**data, "by": origin.by, "key": list(key)}))
+        try:
+            return _committed.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise OutcomeUnknown("The writer's answer cannot be read; send the request again with its key.") from None
 
     def _send(self, headers: Mapping[str, str], body: bytes) -> bytes:
         deadline = time.monotonic() + self._timeout

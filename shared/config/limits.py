@@ -10,6 +10,7 @@ from shared.config.env import COUNT, SECONDS, SIZE, ConfigError, Environment, re
 SHUTDOWN_GRACE = 20  # seconds for requests under way when the process is told to stop
 KEEP_ALIVE = 75  # seconds after which a server closes an unused connection
 CLIENT_IDLE_TIMEOUT = 30  # below KEEP_ALIVE, so that a server never closes a connection a client is about to reuse
+CONTROL_BODY = 16 << 10  # bytes of a body that carries no segment, or comes without credentials
 STARTUP_FAILED = 500  # the readiness probe's status where the function could not be built: a configuration error
 
 

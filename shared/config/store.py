@@ -71,6 +71,12 @@ class StoreConfig:
     )
     preproc_timeout: float = setting("PREPROC_TIMEOUT", 540.0, SECONDS, "seconds that preproc may take for a batch")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")
+    max_keys: int = setting(
+        "MAX_KEYS",
+        4_000_000,
+        COUNT,
+        "idempotency keys of segments in memory, 110 bytes each; more are answered 503 `KEYSFULL`",
+    )
     service_token: str = setting("AUTH_SERVICE_TOKEN", "", TEXT, "file with the token for requests between functions")
     sink_token: str = setting(
         "SINK_TOKEN", "/oidc/token", TEXT, "file with the token for K_SINK, where a SinkBinding mounts it"

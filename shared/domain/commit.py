@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import field
 
+from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN
 
 
@@ -21,16 +22,19 @@ class CommitRequest(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     offset: int = field(name="at")
     size: int
     crc32: int = field(name="sum")
-    key: str = ""
+    key: RequestKey | None = None
     detector: str = ""
     channel: str = ""
     t0: float | None = None
     dt: float | None = None
     samples: int = field(name="n", default=0)
+    by: str = ""
 
 
 class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     """The decision about a commit request: stored as `name` with `size` bytes, or refused with an error's `code`.
+
+    With the code ERRKEY, `name` and `size` are those of the segment that the same key named before.
 
     `is_new` is true where the request's own staged payload became that file. Otherwise the payload is still staged,
     and ingest removes it.
@@ -42,14 +46,33 @@ class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     code: str = ""
 
 
+class Committed(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
+    """The decision about a freeze or cleanall; the first one where the request was repeated.
+
+    Attributes:
+        segments, bytes: counts of the batch that is open now.
+        status: its state now.
+        batch: number of the batch that was decided about.
+        archive: name of its archive, for cleanall.
+        repeated: whether it was decided by an earlier request.
+    """
+
+    segments: int = field(name="n_itm")
+    bytes: int = field(name="buff_size")
+    status: str = field(name="state", default="")
+    batch: int = 0
+    archive: str = ""
+    repeated: bool = False
+
+
 class WriterAPI(Protocol):
     """A writer, in this process or across HTTP. Every call may raise any `errors.Unavailable`."""
 
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
         """Decide about a group of segments; on return the new ones are durable, counted and visible."""
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> object:
-        """Freeze the batch, or set its state explicitly; a repeated `key` changes nothing."""
+    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
+        """Freeze the batch, or set its state explicitly; a repetition of the same origin changes nothing."""
 
-    def archive_batch(self, key: str = "") -> object:
-        """Archive the batch and open the next one; a repeated `key` changes nothing."""
+    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
+        """Archive the batch and open the next one; a repetition of the same origin changes nothing."""

@@ -6,11 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-Stream = tuple[str, str]
-"""Detector and channel. Time is contiguous only within one stream."""
+from shared.domain.sampling import GRID_TOLERANCE, sample_rate
 
-Span = tuple[str, str, float, float]
-"""Detector, channel, begin and end in GPS seconds; the end is not part of the span."""
+Stream = tuple[str, str, float]
+"""Detector, channel and samples per second. Time is contiguous only within one stream."""
+
+Span = tuple[str, str, float, float, float]
+"""Detector, channel, samples per second, begin and end in GPS seconds; the end is not part of the span."""
 
 
 @dataclass(slots=True)
@@ -44,22 +46,23 @@ class Livetime:
     def from_spans(cls, spans: Iterable[Span]) -> Livetime:
         """The livetime made of these spans."""
         livetime = cls()
-        for detector, channel, start, end in spans:
-            s = livetime._streams.setdefault((detector, channel), _Spans())
+        for detector, channel, rate, start, end in spans:
+            s = livetime._streams.setdefault((detector, channel, rate), _Spans())
             s.starts.append(start)
             s.ends.append(end)
             livetime.total += end - start
             livetime.longest_span = max(livetime.longest_span, end - start)
         return livetime
 
-    def add(self, stream: Stream, t0: float, dt: float, n: int) -> None:
+    def add(self, detector: str, channel: str, t0: float, dt: float, n: int) -> None:
         """Add a segment of `n` samples from GPS time `t0` on, `dt` seconds apart.
 
-        Its span is n * dt long, up to the first sample of its successor. A hole of up to half a sample is rounding, not
-        a gap (a double holds GPS time to about 0.1 µs).
+        Its span is n * dt long, up to the first sample of its successor. A hole of up to a quarter of a sample is
+        rounding, not a gap (a double holds GPS time to about 0.1 µs).
         """
-        start, end, slack = t0, t0 + n * dt, dt / 2
-        s = self._streams.setdefault(stream, _Spans())
+        rate = sample_rate(dt)
+        start, end, slack = t0, t0 + n / rate, GRID_TOLERANCE / rate
+        s = self._streams.setdefault((detector, channel, rate), _Spans())
         first = bisect_left(s.ends, start - slack)
         last = bisect_right(s.starts, end + slack)
         if first < last:

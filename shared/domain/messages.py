@@ -8,19 +8,32 @@ from __future__ import annotations
 import msgspec
 from msgspec import field
 
-from shared.domain.commit import CommitResult
+from shared.domain.commit import CommitResult, Committed
 from shared.domain.state import FROZEN, NOBODY
 
-CLEANED = {"code": "STAT_UPD", "body": "Buffer cleaned"}
-"""The answer to a cleanall."""
+CLEANED: dict[str, object] = {"code": "STAT_UPD", "body": "Buffer cleaned"}
+"""The original's answer to a cleanall."""
+
+UPDATED: dict[str, object] = {"code": "STAT_UPD", "body": "Table updated"}
+"""The original's answer to a freeze."""
 
 
-def stored_answer(stored: CommitResult) -> dict[str, str]:
+def cleaned_answer(done: Committed) -> dict[str, object]:
+    """The answer to a cleanall: the original's; if repeated, also its batch and archive, and the state now."""
+    return {**CLEANED, "batch": done.batch, "archive": done.archive, "state": done.status} if done.repeated else CLEANED
+
+
+def updated_answer(done: Committed) -> dict[str, object]:
+    """The answer to a freeze: the original's; if repeated, also its batch, and the state of the open one now."""
+    return {**UPDATED, "batch": done.batch, "state": done.status} if done.repeated else UPDATED
+
+
+def stored_answer(stored: CommitResult) -> dict[str, object]:
     """The answer to a stored segment."""
     return {"code": "RES_CREATE", "body": f"Written {stored.name} for {stored.size} bytes"}
 
 
-def as_json_text(answer: dict[str, str]) -> str:
+def as_json_text(answer: dict[str, object]) -> str:
     """An answer as the text that Datastore Logic passes on."""
     return msgspec.json.encode(answer).decode()
 

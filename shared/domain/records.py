@@ -8,6 +8,8 @@ from enum import StrEnum
 import msgspec
 from msgspec import field
 
+from shared.domain.request_key import KeyedDecision, RequestKey
+
 
 class RecordKind(StrEnum):
     """The kinds of a record, as the log's `message` spells them."""
@@ -33,14 +35,16 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         time: UTC, ISO 8601.
         kind: a `RecordKind`.
         group: offset in the journal at which the group that was written together with this record begins.
-        key: idempotency key of the request.
+        key: key of the request; a string where version 0.1.0 wrote it.
+        by: name of the principal that sent the request; empty where authentication is off.
         spool, offset, crc32: WRITE: the payload's position in a spool, and its CRC-32.
         detector, channel: WRITE: as the segment names them.
         t0, dt, samples: WRITE: GPS time of the first sample, sampling interval (both seconds), number of samples.
         batch: OPEN: number of the batch.
         last: OPEN: the number in the newest file name given so far.
         watermarks: OPEN: spool -> offset up to which it has been decided.
-        previous: OPEN: the archive whose idempotency keys are still recognised.
+        previous: OPEN: the archive whose segments' keys are still recognised.
+        decisions: OPEN: the newest freezes and cleanalls that were decided under keys.
         status, user, token: UPDATE: the new state, and the operator on record.
         archive: CLEAN: name of the archive's folder.
     """
@@ -52,7 +56,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     time: str
     kind: str = field(name="message")
     group: int = -1
-    key: str = ""
+    key: RequestKey | str | None = None
     spool: str = ""
     offset: int = field(name="at", default=-1)
     crc32: int = field(name="sum", default=-1)
@@ -65,14 +69,20 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     last: int = 0
     watermarks: dict[str, int] = field(name="marks", default_factory=dict)
     previous: str = ""
+    decisions: list[KeyedDecision] = []
     status: str = field(name="dstatus", default="")
     user: str = ""
     token: str = ""
     archive: str = ""
+    by: str = ""
+
+
+# Names sort by time while their numbers have 19 digits: from 2001 to 2286.
+MIN_FILE_NUMBER, MAX_FILE_NUMBER = 10**18, 10**19
 
 
 def file_name(number: int) -> str:
-    """The file name with this number: nanoseconds since 1970, 19 digits from 2001 to 2286, so names sort by time."""
+    """The file name with this number: nanoseconds since 1970."""
     return f"gwb{number}.json"
 
 

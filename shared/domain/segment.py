@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import msgspec
 
+from shared.domain.json_members import repeated_member
+from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, detector_of
 from shared.errors import BadSegment
 
 
@@ -49,6 +50,7 @@ class StoredSegment(NamedTuple):
         t0: GPS time of the first sample, seconds.
         dt: sampling interval, seconds.
         n: number of samples.
+        crc32: CRC-32 of the file; -1 where it is not known.
     """
 
     name: str
@@ -57,9 +59,12 @@ class StoredSegment(NamedTuple):
     t0: float
     dt: float
     n: int
+    crc32: int = -1
 
 
+_LONG_AGO = 1e8  # GPS seconds: a time of these years, not an interval
 _decoder = msgspec.json.Decoder(Segment)
+_MEMBERS = tuple(f'"{name}"'.encode() for name in Segment.__struct_fields__)
 
 
 def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
@@ -71,7 +76,8 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
 
     Raises:
         BadSegment: the text says what is wrong with which field. JSON has no NaN and no infinity, and a number
-            that overflows a double is refused, so every sample is finite.
+            that overflows a double is refused, so every sample is finite. A missing `detector` is taken from the
+            channel's name.
     """
     try:
         if not body.isascii():  # strings that are skipped over are not checked by the decoder
@@ -83,10 +89,42 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
         raise BadSegment(str(error)) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
+    if _may_repeat(body, segment) and (name := repeated_member(body)) is not None:
+        raise BadSegment(f"`{name}` stands twice; send each member once")
     if len(segment.h) > max_samples:
         raise BadSegment(f"`h` has {len(segment.h)} samples: at most {max_samples} are taken")
     if not segment.h:
         raise BadSegment("`h` is empty")
+    _check_times(segment)
+    if max(len(segment.detector), len(segment.channel)) > 256:
+        raise BadSegment("`detector` and `channel` are at most 256 characters long")
+    try:
+        segment.detector = detector_of(segment.detector, segment.channel)
+    except ValueError as error:
+        raise BadSegment(str(error)) from None
+    return segment
+
+
+class _Samples(msgspec.Struct):
+    h: list[float]
+
+
+_samples = msgspec.json.Decoder(_Samples)
+
+
+def samples(body: bytes) -> list[float]:
+    """The samples of a stored segment, whatever its times and names.
+
+    Raises:
+        BadSegment: it is none.
+    """
+    try:
+        return _samples.decode(body).h
+    except msgspec.DecodeError as error:
+        raise BadSegment(str(error)) from None
+
+
+def _check_times(segment: Segment) -> None:
     if len(segment.t) == 2:
         if segment.t[1] <= 0:
             raise BadSegment("`t[1]`, the sampling interval in seconds, must be positive")
@@ -94,8 +132,31 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
         raise BadSegment(
             f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
         )
-    if not math.isfinite(segment.dt):
-        raise BadSegment("`t` spans more than a double can say")
-    if max(len(segment.detector), len(segment.channel)) > 256:
-        raise BadSegment("`detector` and `channel` are at most 256 characters long")
-    return segment
+    if not 0 <= segment.t0 < MAX_GPS or not segment.t[-1] < MAX_GPS:
+        raise BadSegment(f"`t` begins at {segment.t0:g}: must be GPS time in seconds, from 0 to {MAX_GPS:.0f}")
+    if segment.dt > MAX_INTERVAL:
+        hint = "two samples with two times go as [t0, t1 - t0]" if segment.dt > _LONG_AGO else "is it a sampling rate?"
+        raise BadSegment(f"the sampling interval is {segment.dt:g} s, at most {MAX_INTERVAL:g} s are taken; {hint}")
+    if len(segment.t) > 2:
+        _check_spacing(segment)
+
+
+def _check_spacing(segment: Segment) -> None:
+    """Refuse one time per sample unless they increase evenly, to half a sample."""
+    t0, dt = segment.t0, segment.dt
+    if dt <= 0 or any(abs(t - t0 - i * dt) > dt / 2 for i, t in enumerate(segment.t)):
+        raise BadSegment("`t` must increase evenly, to half a sampling interval; send what lies between gaps by itself")
+
+
+def _may_repeat(body: bytes, segment: Segment) -> bool:
+    """Whether a member might stand twice: never wrong where it says no, and quick where there are no other members.
+
+    Names may be spelled with escapes, so any backslash counts.
+    """
+    if b"\\" in body:
+        return True
+    quotes = 4 * (1 + bool(segment.detector) + bool(segment.channel))
+    position = -1
+    for _ in range(quotes):  # `find` skips samples faster than `count` does
+        position = body.find(b'"', position + 1)
+    return body.find(b'"', position + 1) >= 0 and any(body.count(name) > 1 for name in _MEMBERS)

@@ -8,6 +8,24 @@ from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_numbe
 
 OPERATIONAL, FROZEN = "OPERATIONAL", "FROZEN"
 NOBODY = "databuf"  # user and token of a batch that nobody has frozen
+_MASK = (1 << 64) - 1
+
+
+class Inventory(NamedTuple):
+    """A set of files: how many, their bytes, and a sum of hashes of their numbers and sizes, modulo 2^64.
+
+    Two sets with the same inventory have the same names and sizes. The sum does not depend on the order, so a
+    folder can be compared with the journal in one pass over either.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    fingerprint: int = 0
+
+
+def fingerprint(number: int, size: int) -> int:
+    """The hash of one file in an inventory; Python's own hash of integers is the same in every process."""
+    return hash((number, size)) & _MASK
 
 
 class State(NamedTuple):
@@ -22,6 +40,12 @@ class State(NamedTuple):
     last: int = 0
     previous: str = ""
     closing: str = ""  # the archive this batch is on its way to
+    fingerprint: int = 0  # of the batch's files, as in `Inventory`
+
+    @property
+    def inventory(self) -> Inventory:
+        """The files that the batch must have."""
+        return Inventory(self.segments, self.bytes, self.fingerprint)
 
     @property
     def stat(self) -> dict[str, object]:
@@ -42,9 +66,10 @@ def apply(state: State, record: Record) -> State:
     """
     kind = record.kind
     if kind == WRITE:
-        batch, segments, size, status, user, token, _, previous, closing = state
+        batch, segments, size, status, user, token, _, previous, closing, files = state
         number = file_number(record.name)
-        return State(batch, segments + 1, size + record.size, status, user, token, number, previous, closing)
+        files = (files + fingerprint(number, record.size)) & _MASK
+        return State(batch, segments + 1, size + record.size, status, user, token, number, previous, closing, files)
     if kind == UPDATE:
         return state._replace(status=record.status, user=record.user, token=record.token)
     if kind == CLEAN:

@@ -11,28 +11,41 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from shared import metrics
 from shared.config import StoreConfig
 from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.request_key import ANONYMOUS, Origin
+from shared.domain.sampling import gps_from_unix
 from shared.domain.segment import parse
-from shared.errors import BufferFrozen, Busy, DatastoreError, OutcomeUnknown, Recovering
+from shared.errors import BufferFrozen, Busy, DatastoreError, KeyReused, KeysFull, OutcomeUnknown, Recovering
 from shared.ingest.spool_writer import SpoolWriter
 from shared.volume.layout import Layout
+from shared.volume.posix import require_space
 from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 log = logging.getLogger(__name__)
 
+AHEAD = 60.0  # seconds by which a segment may be ahead of the clock; Unix times are ten years ahead
 GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its syncs, and delays the next one
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
 
-class _PendingSegment(NamedTuple):
+class PendingSegment(NamedTuple):
+    """A checked segment; `about` holds detector, channel, t0, dt and samples."""
+
     payload: bytes
-    about: tuple[str, str, float, float, int]  # detector, channel, t0, dt, samples
-    key: str
+    about: tuple[str, str, float, float, int]
+    origin: Origin
+
+
+class _Waiting(NamedTuple):
+    payload: bytes
+    about: tuple[str, str, float, float, int]
+    origin: Origin
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
 
@@ -50,42 +63,66 @@ class GroupCommitter:
         self._commit = commit
         self._directory = SpoolDirectory(Layout(config))
         self._spool = SpoolWriter.from_config(config)
-        self._queue: queue.SimpleQueue[_PendingSegment | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
-    def submit(self, payload: bytes, key: str = "") -> Awaitable[CommitResult]:
+    def submit(self, payload: bytes, origin: Origin = ANONYMOUS) -> Awaitable[CommitResult]:
         """Store one segment; when the returned future is done, the segment is durable, counted and visible.
 
         Not a coroutine, because that would keep the decoded samples, four times the payload, while it waits.
 
         Args:
             payload: the body as received; it becomes the file.
-            key: idempotency key; the same key again is answered like the first time.
+            origin: the principal, and the request's key; a repetition is answered like the first time.
 
         Raises:
             BadSegment: the payload is not a segment.
             BufferFrozen, StorageFailed: it is not stored.
             Busy: the queue is full, or the writer is busy; it is not stored.
             OutcomeUnknown: the writer did not answer in time; it is stored once, or not.
-            Recovering, JournalDamaged: it is not stored.
+            KeyReused: the key named another payload before; it is not stored.
+            KeysFull, ClockWrong, Recovering, JournalDamaged: it is not stored.
         """
+        return self.enqueue(self.check_segment(payload, origin))
+
+    @property
+    def slice_size(self) -> int:
+        """Segments of one request that may wait at once: half of the queue, so that others find a place."""
+        return max(self._config.queue_length // 2, 1)
+
+    def check_segment(self, payload: bytes, origin: Origin = ANONYMOUS) -> PendingSegment:
+        """Check a segment without storing it. Raises BadSegment; arguments as `submit`."""
         segment = parse(payload, self._config.max_samples)
+        if segment.t0 > gps_from_unix(time.time()) + AHEAD:
+            metrics.AHEAD.inc()
+        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
+        return PendingSegment(payload, about, origin)
+
+    def enqueue(self, segment: PendingSegment) -> Awaitable[CommitResult]:
+        """Store a segment that `check_segment` has checked; as `submit`."""
         if self._queue.qsize() >= self._config.queue_length:
             raise Busy(f"{self._config.queue_length} segments are waiting already; send it again.")
         if self._thread is None:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CommitResult] = loop.create_future()
-        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
-        self._queue.put(_PendingSegment(payload, about, key, loop, future))
+        self._queue.put(_Waiting(*segment, loop, future))
         return future
 
     def check(self) -> None:
-        """Raise Recovering unless the spool's folder, which the writer creates on a new volume, can be written."""
+        """Check that the spool's folder, which the writer creates on a new volume, takes files.
+
+        Raises:
+            Recovering: it is not there, or another user's.
+            StorageFailed: its volume is full or read-only.
+        """
+        if not os.path.isdir(self._directory.path):
+            raise Recovering(f"{self._directory.path} is not there.")
+        require_space(self._directory.path)
         if not os.access(self._directory.path, os.W_OK):
-            raise Recovering(f"{self._directory.path} is not there, or not writable.")
+            raise Recovering(f"{self._directory.path} is not writable.")
 
     def close(self) -> None:
         """Store what is queued, and release the spool file."""
@@ -121,7 +158,7 @@ class GroupCommitter:
             if last:
                 return
 
-    def _store(self, group: Sequence[_PendingSegment]) -> list[CommitResult | Exception]:
+    def _store(self, group: Sequence[_Waiting]) -> list[CommitResult | Exception]:
         """Spool a group, have it decided, and return each member's outcome."""
         metrics.GROUP_SIZE.observe(len(group))
         try:
@@ -159,7 +196,7 @@ class GroupCommitter:
         return results
 
     @staticmethod
-    def _answer(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
+    def _answer(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
         stored = [outcome.size for outcome in outcomes if isinstance(outcome, CommitResult)]
         metrics.SEGMENTS.inc(len(stored))
         metrics.BYTES.inc(sum(stored))
@@ -169,7 +206,7 @@ class GroupCommitter:
             log.warning("%d segments were decided after the server had stopped", len(group))
 
 
-def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult | Exception]) -> None:
+def _resolve(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
     for item, outcome in zip(group, outcomes, strict=True):
         if item.future.done():  # the client has gone
             continue
@@ -179,11 +216,15 @@ def _resolve(group: Sequence[_PendingSegment], outcomes: Sequence[CommitResult |
             item.future.set_result(outcome)
 
 
-def _commit_request(item: _PendingSegment, p: SpoolPosition) -> CommitRequest:
-    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.key, *item.about)
+def _commit_request(item: _Waiting, p: SpoolPosition) -> CommitRequest:
+    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.origin.key, *item.about, by=item.origin.by)
 
 
 def _outcome(result: CommitResult) -> CommitResult | Exception:
-    if result.code == "FROZEN":
+    if result.code == BufferFrozen.code:
         return BufferFrozen()
+    if result.code == KeyReused.code:
+        return KeyReused(f"the key named another payload before, {result.name} of {result.size} bytes; use a new key")
+    if result.code == KeysFull.code:
+        return KeysFull("The store holds as many keys as it may; freeze and clean the batch, or send without a key.")
     return OutcomeUnknown("The segment was given up; send it again with its key.") if result.code else result

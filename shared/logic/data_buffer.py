@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from shared.domain.commit import Committed
 from shared.domain.messages import ArchiveSummary, Counts, Description
+from shared.domain.request_key import ANONYMOUS, Origin
 
 
 class _Batch(Protocol):
@@ -18,17 +20,17 @@ class _Batch(Protocol):
     def dstat(self) -> Description:
         """The status and the operator."""
 
-    def names(self, after: str = "", limit: int | None = None) -> Iterable[str]:
-        """File names in order of arrival: those behind `after`, `limit` at most."""
+    def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[str]:
+        """File names in order of arrival: those behind `after`, `limit` at most, of `batch` if given."""
 
-    async def send(self, body: bytes, key: str = "") -> str:
-        """Store a segment; return the text of the Data Buffer's answer. A repeated `key` stores it once."""
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
+        """Store a segment; return the text of the Data Buffer's answer. A repetition stores it once."""
 
 
 class DataBuffer(_Batch, Protocol):
     """The storage functions together."""
 
-    def log(self, after: str = "", limit: int | None = None) -> Iterable[bytes]:
+    def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[bytes]:
         """The log of the stored segments, each a JSON object, in order of arrival; arguments as in `names`."""
 
     def segment(self, name: str) -> bytes:
@@ -37,20 +39,20 @@ class DataBuffer(_Batch, Protocol):
     def archives(self) -> list[ArchiveSummary]:
         """The newest archives, newest first."""
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts:
-        """Freeze the batch; return its final counts. A repeated `key` changes nothing."""
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+        """Freeze the batch; return its counts and state. A repetition changes nothing."""
 
-    def cleanall(self, key: str = "") -> str:
-        """Archive the batch; return the text of the Data Buffer's answer. A repeated `key` changes nothing."""
+    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
+        """Archive the batch; return the text of the Data Buffer's answer. A repetition changes nothing."""
 
 
 class LogicAPI(_Batch, Protocol):
     """Datastore Logic, as GlitchflowAPI uses it."""
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
-        """Freeze the batch if the policy allows it; return its final counts, or None if it is too small."""
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
+        """Freeze the batch if the policy allows it; return its counts and state, or None if it is too small."""
 
-    def flush(self, key: str = "") -> str:
+    def flush(self, origin: Origin = ANONYMOUS) -> str:
         """Archive the batch; return the text of the Data Buffer's answer.
 
         Raises:

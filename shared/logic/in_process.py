@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.domain.messages import CLEANED, ArchiveSummary, Counts, Description, as_json_text, stored_answer
+from shared.domain.commit import Committed
+from shared.domain.messages import ArchiveSummary, Counts, Description, as_json_text, cleaned_answer, stored_answer
+from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
 from shared.storage.reader import BatchReader
@@ -35,18 +37,17 @@ class InProcessBuffer:
         """As `DataBuffer.archives`."""
         return msgspec.convert(self._archives(), list[ArchiveSummary])
 
-    async def send(self, body: bytes, key: str = "") -> str:
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.send`."""
-        return as_json_text(stored_answer(await self._committer.submit(body, key)))
+        return as_json_text(stored_answer(await self._committer.submit(body, origin)))
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """As `DataBuffer.freeze`."""
-        return _counts(self._writer.set_status(user, token, key=key).state)
+        return self._writer.set_status(user, token, origin=origin)
 
-    def cleanall(self, key: str = "") -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.cleanall`."""
-        self._writer.archive_batch(key)
-        return as_json_text(CLEANED)
+        return as_json_text(cleaned_answer(self._writer.archive_batch(origin)))
 
 
 def _counts(state: State) -> Counts:

@@ -105,7 +105,7 @@ class LogFollower:
         self.count += 1
         self._recent.append(entry)
         if entry.t0 is not None and entry.dt and entry.samples:
-            self.livetime.add((entry.detector, entry.channel), entry.t0, entry.dt, entry.samples)
+            self.livetime.add(entry.detector, entry.channel, entry.t0, entry.dt, entry.samples)
         if (number := file_number(entry.name)) <= self._newest:
             return
         self._newest = number

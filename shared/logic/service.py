@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from shared.domain.commit import Committed
 from shared.domain.freeze_policy import FreezePolicy
-from shared.domain.messages import Counts
+from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN
 from shared.errors import FlushFailed, StorageFailed
 from shared.logic.data_buffer import DataBuffer
@@ -28,8 +29,8 @@ class DatastoreLogic:
         self.log = buffer.log
         self.send = buffer.send
 
-    def freeze(self, user: str, token: str, key: str = "") -> Counts | None:
-        """Freeze the batch if the policy allows it; return its final counts, or None if it is too small.
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
+        """Freeze the batch if the policy allows it; return its counts and state, or None if it is too small.
 
         A frozen batch is frozen again whatever its size, because it will never grow.
         """
@@ -37,15 +38,15 @@ class DatastoreLogic:
         seconds = self.follower.update().livetime.longest_span if self.policy.min_seconds else 0.0
         if not self.policy.allows(counts.bytes, seconds) and self.buffer.dstat().status != FROZEN:
             return None
-        return self.buffer.freeze(user, token, key)
+        return self.buffer.freeze(user, token, origin)
 
-    def flush(self, key: str = "") -> str:
+    def flush(self, origin: Origin = ANONYMOUS) -> str:
         """Archive the batch and open the next one; return the text of the Data Buffer's answer.
 
         Raises:
             FlushFailed: the volume refused.
         """
         try:
-            return self.buffer.cleanall(key)
+            return self.buffer.cleanall(origin)
         except StorageFailed as error:
             raise FlushFailed("Broken FS") from error

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 import warnings
+from array import array
 
 import msgspec
 
@@ -24,6 +25,7 @@ from shared.preproc import products
 from shared.preproc.products import File, Manifest
 from shared.storage import frozen_batch
 from shared.strain import joining
+from shared.strain.constant_runs import between, constant_runs
 from shared.strain.joining import ChannelStrain, ContiguousStrain
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, file_lock, storage_errors
@@ -61,7 +63,7 @@ def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None
 
     found, unusable = joining.streams(frozen.segments)
     work = _SpectrogramBatch(layout, folder)
-    streams = [_report(stream, [work.do(stream, stretch) for stretch in stream.stretches]) for stream in found]
+    streams = [_report(stream, _spectrograms(work, stream)) for stream in found]
     manifest = Manifest(
         batch=frozen.state.batch,
         n_itm=frozen.state.segments,
@@ -83,6 +85,15 @@ def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None
     PosixFileSystem().pipe_file(os.path.join(folder, products.MANIFEST), products.encode(manifest))
 
 
+def _spectrograms(work: _SpectrogramBatch, stream: ChannelStrain) -> list[list[dict[str, object]]]:
+    try:
+        return [work.do(stream, stretch) for stretch in stream.stretches]
+    except (DatastoreError, OSError, MemoryError):  # not this channel's fault: worth another try
+        raise
+    except Exception as error:
+        return [[work.fail(error)]]
+
+
 class _SpectrogramBatch:
     """Makes spectrograms one by one, and keeps their verdicts."""
 
@@ -95,16 +106,38 @@ class _SpectrogramBatch:
     @property
     def verdict(self) -> str:
         """The batch's verdict: the best of its spectrograms'."""
-        return next((v for v in ("done", "failed", "too short") if v in self._verdicts), "empty")
+        return next((v for v in ("done", "failed", "too short", "no signal") if v in self._verdicts), "empty")
 
     def do(self, stream: ChannelStrain, stretch: ContiguousStrain) -> list[dict[str, object]]:
-        """Spectrograms of one stretch; what cannot be transformed is reported, and not tried again."""
+        """Spectrograms of one stretch; what cannot be transformed is reported, and not tried again.
+
+        Runs of equal samples are left out, because whitening would turn their ends into glitches.
+        """
         from shared.preproc import spectrogram
 
-        pieces = joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP)
-        return [self._one(stream, piece) for piece in pieces]
+        reports = []
+        for piece in joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP):
+            if (refusal := self._refusal(stream, piece)) is not None:
+                reports.append(refusal)
+                continue
+            samples = joining.samples(self._data, piece)
+            runs = constant_runs(samples, stream.rate)
+            for first, n in runs:
+                run: dict[str, object] = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
+                reports.append(self._report(run, "no signal", f"{n} equal samples"))
+            for first, n in between(runs, len(samples)):
+                part = joining.part_of(stream, piece, first, n)
+                refusal = self._refusal(stream, part) if runs else None
+                reports.append(refusal or self._one(stream, part, samples[first : first + n]))
+        return reports
 
-    def _one(self, stream: ChannelStrain, piece: ContiguousStrain) -> dict[str, object]:
+    def fail(self, error: Exception) -> dict[str, object]:
+        """The verdict on a channel that raised an unforeseen error; the other channels go on."""
+        log.error("no spectrogram", exc_info=error)
+        return self._report({}, "failed", f"{type(error).__name__}: {error}")
+
+    def _refusal(self, stream: ChannelStrain, piece: ContiguousStrain) -> dict[str, object] | None:
+        """The verdict on strain that cannot be transformed."""
         from shared.preproc import spectrogram
 
         report: dict[str, object] = {"strain": stream.span(piece)}
@@ -114,7 +147,12 @@ class _SpectrogramBatch:
             return self._report(report, "failed", f"sampled at under {spectrogram.MIN_SAMPLE_RATE} Hz")
         if len(self.files) >= 2 * MAX_SPECTROGRAMS:
             return self._report(report, "left out", f"the batch is in more than {MAX_SPECTROGRAMS} pieces")
-        samples = joining.samples(self._data, piece)
+        return None
+
+    def _one(self, stream: ChannelStrain, piece: ContiguousStrain, samples: array[float]) -> dict[str, object]:
+        from shared.preproc import spectrogram
+
+        report: dict[str, object] = {"strain": stream.span(piece)}
         name = self._name(stream, piece)
         folder = os.path.join(self._folder, name)
         os.mkdir(folder)
@@ -154,6 +192,7 @@ def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[
         "rate": stream.rate,
         "spans": [stream.span(stretch) for stretch in stream.stretches],
         "gaps": stream.gaps,
+        **({"stated_rates": stream.stated_rates} if stream.stated_rates else {}),
         "overlapping_samples": stream.overlaps,
         "spectrograms": [report for of_stretch in made for report in of_stretch],
     }

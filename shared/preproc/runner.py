@@ -23,6 +23,7 @@ import msgspec
 
 from shared import events
 from shared.config import StoreConfig, child_environment
+from shared.domain.messages import ErrorBody
 from shared.errors import Busy, DatastoreError, NotFrozen, PreprocUnavailable, Recovering, retryable_error_from_code
 from shared.preproc import products
 from shared.preproc.products import Manifest
@@ -36,11 +37,6 @@ _MAX_WAITING = 16  # requests
 
 
 Publish = Callable[[str, str, Mapping[str, object]], object]
-
-
-class _Refusal(msgspec.Struct):
-    code: str
-    body: str
 
 
 class _Announced(msgspec.Struct):
@@ -187,7 +183,7 @@ class PreprocRunner:
         if process.returncode == 0:
             return
         try:
-            refusal = msgspec.json.decode(output, type=_Refusal)
+            refusal = msgspec.json.decode(output, type=ErrorBody)
         except msgspec.DecodeError:
             raise Busy(f"preproc ended with {process.returncode}; its log says why") from None
         raise retryable_error_from_code(refusal.code, refusal.body)

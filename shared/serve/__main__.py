@@ -10,12 +10,14 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import flask
 import functions_framework
 
 from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
+from shared.serve.descriptors import connections_within
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def main() -> int:
             "Set AUTH_TOKENS or AUTH_ISSUER to switch it on, or SERVURL to 127.0.0.1.",
             settings.host,
         )
+    limits = replace(limits, connections=connections_within(limits.connections))
     app = functions_framework.create_app(target, str(source), "http")
     # The server ends on a signal and raises it again. Exiting then runs the handlers that close the store.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -15,6 +15,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared.config import Limits
 from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
+from shared.web.messages import REPEATED
 
 
 class _TimeoutWorker(ThreadWorker):
@@ -33,6 +34,12 @@ class _TimeoutWorker(ThreadWorker):
             return super().handle(conn)
         finally:
             del self._since[conn]
+
+    def handle_request(self, req: Any, conn: TConn) -> object:
+        # WSGI joins repeated headers, so that nothing behind this method can tell them from one with a comma.
+        if [name for name, _ in req.headers].count("IDEMPOTENCY-KEY") > 1:
+            req.headers.append((REPEATED.upper(), "true"))
+        return super().handle_request(req, conn)
 
     def _watch(self) -> None:
         while True:

@@ -7,13 +7,14 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.config import Limits
 from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
-from shared.errors import HeaderTooLarge, TooSlow
+from shared.errors import BadRequest, HeaderTooLarge, TooSlow, WrongMethod
 from shared.web.error_responses import error_response
 
 
@@ -36,6 +37,7 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
         server_header=False,
         loop="uvloop",
         http=_LimitedProtocol,
+        ws="none",
         limit_concurrency=limits.connections,
         lifespan="on",
     )
@@ -76,6 +78,10 @@ class _CoalescingTransport:
 class _LimitedProtocol(HttpToolsProtocol):
     """A connection that bounds the size of a request's head, and the time in which a request arrives.
 
+    An offer to upgrade is ignored, as RFC 9110 (7.8) allows. The parser cannot be told so: it takes the bytes behind
+    such a head for another protocol's, and uvicorn would read them as the next request (uvicorn#2722). So the head is
+    parsed again without the offer, by a new parser, which then reads the body as it is framed.
+
     One timer per connection, two ticks per timeout. A request still incomplete at the third tick is answered 408.
     `scope` belongs to the newest request; it has a path once the head is complete.
     """
@@ -89,6 +95,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._incomplete: object = None  # scope of the request that was incomplete at the last tick
         self._ticks = 0  # at which it was
         self._timer = self.loop.call_later(self.limits.request_timeout / 2, self._check_progress)
+        self._offered = False  # the head that is parsed offers an upgrade
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -98,11 +105,48 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head += len(data)
         if self._head > self.limits.header:  # of a head, or of a body, so the head is measured again
             self.app = self._check_head
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self.scope is not None and "path" in self.scope:
             self._head = 0
         elif self._head > self.limits.header:
             self._abort(self._header_too_large())
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = memoryview(data)[upgrade.args[0] :]
+                    if self.parser.get_method() == b"CONNECT":  # what follows is meant for a tunnel
+                        self._abort(WrongMethod("this server opens no tunnels"))
+                        return
+                    self._parse_without_offer()
+        except httptools.HttpParserError:
+            self._abort(BadRequest("the request must be HTTP/1.1"))
+
+    def on_headers_complete(self) -> None:
+        self._offered = self.parser.should_upgrade()
+        if not self._offered:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._offered:
+            super().on_message_complete()
+
+    def _parse_without_offer(self) -> None:
+        """Parse the last head again, without its offer to upgrade."""
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.split(b",")]
+                lines.append(b"%s: %s" % (name, b", ".join(o for o in options if o.lower() != b"upgrade")))
+            elif name != b"upgrade":
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = _new_parser(self)
+        self.parser.feed_data(b"\r\n".join((*lines, b"", b"")))
 
     def _check_progress(self) -> None:
         complete = self.scope is not None and "path" in self.scope and not self.cycle.more_body
@@ -143,6 +187,12 @@ class _LimitedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
+
+
+def _new_parser(protocol: HttpToolsProtocol) -> Any:
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; it discards what comes then
+    return parser
 
 
 class _WarmStart:

@@ -19,7 +19,7 @@ from shared.domain.records import Record
 from shared.domain.state import State
 from shared.errors import JournalDamaged
 from shared.failpoints import failpoint
-from shared.storage import journal
+from shared.storage import journal, verification
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, fsync_directory, link_or_copy, storage_errors
@@ -42,7 +42,11 @@ def archive_batch(layout: Layout, state: State, opening: Record) -> None:
             os.rename(layout.products, os.path.join(target, PRODUCTS))
         failpoint("clean.products")
         os.makedirs(layout.data, exist_ok=True)
-        atomic_replace(os.path.join(target, layout.stat_name), msgspec.json.encode(state.stat))
+        stat = state.stat
+        if (missing := verification.published(layout.missing, state.batch)) is not None:
+            stat["missing"] = missing.count
+            link_or_copy(layout.missing, os.path.join(target, os.path.basename(layout.missing)))
+        atomic_replace(os.path.join(target, layout.stat_name), msgspec.json.encode(stat))
         failpoint("clean.summary")
         link_or_copy(layout.journal, os.path.join(target, layout.journal_name))
         fsync_directory(target)

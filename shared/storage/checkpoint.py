@@ -24,7 +24,7 @@ from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _CRC32 = 4  # bytes of the file's own CRC-32, which stands first
 
 

@@ -39,7 +39,9 @@ def read(layout: Layout) -> FrozenBatch:
         state, end = apply(state, record), entry.end
         if record.kind == WRITE:
             t0, dt = record.t0 or 0.0, record.dt or 0.0
-            segments.append(StoredSegment(record.name, record.detector, record.channel, t0, dt, record.samples))
+            segments.append(
+                StoredSegment(record.name, record.detector, record.channel, t0, dt, record.samples, record.crc32)
+            )
     _require_frozen(state)
     return FrozenBatch(state, segments, end)
 

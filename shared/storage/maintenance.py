@@ -34,6 +34,7 @@ class Maintenance:
         self._wake = threading.Event()
         self._opened = threading.Event()
         self._stopping = False
+        self._unverified = False
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     def start(self, wait: float = 1.0) -> None:
@@ -85,7 +86,7 @@ class Maintenance:
             self._writer.check()
         except DatastoreError:
             self._writer.open()
-            metrics.MISSING.set(self._writer.missing_segments)
+            self._unverified = True
             state = self._writer.state()
             log.info(
                 "store open: batch %d, %s, %d segments, %d bytes",
@@ -97,5 +98,11 @@ class Maintenance:
 
     def _run_tasks(self) -> None:
         self._opened.set()
+        if self._unverified:  # after the store is ready: data that arrives now cannot be taken again
+            self._writer.verify_files()
+            self._unverified = False
+        metrics.MISSING.set(self._writer.missing_segments)
+        metrics.PENDING.set(self._writer.pending_segments)
+        metrics.KEYS.set(self._writer.key_count)
         for task in self._tasks:
             task()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 
-from shared.domain.records import Record
+from shared.domain.records import Record, file_number
 from shared.domain.state import State
 from shared.errors import StorageFailed
 from shared.failpoints import failpoint
@@ -27,7 +28,7 @@ class Publisher:
     trimmed before the file is in place.
 
     Attributes:
-        missing_segments: acknowledged segments found neither as a file nor in a spool.
+        missing: names of acknowledged segments found neither as a file nor in a spool.
     """
 
     def __init__(self, layout: Layout, spool: SpoolDirectory) -> None:
@@ -36,8 +37,9 @@ class Publisher:
         self._views = Views(layout)
         self.data = DataFiles(layout, spool)
         self._pending: list[Record] = []
+        self._pending_since: float | None = None
         self._views_due = True  # at the start nothing is known of what the views say
-        self.missing_segments = 0
+        self.missing: set[str] = set()
 
     @property
     def done(self) -> bool:
@@ -61,16 +63,35 @@ class Publisher:
             except FileNotFoundError:
                 self.restore([record])
             except OSError as error:
-                log.error("%s: not visible yet: %s", record.name, error)
-                self._pending.append(record)
+                self._defer(record, error)
             if position == 0:
                 failpoint("publish.some")
+
+    def _defer(self, record: Record, error: Exception) -> None:
+        if self._pending_since is None:  # logged once, however many files follow
+            self._pending_since = time.monotonic()
+            log.error("%s: stored, not visible yet, and so are later files until the volume takes them: %s",
+                      record.name, error)  # fmt: skip
+        self._pending.append(record)
 
     def retry(self) -> None:
         """Publish the files that the volume refused earlier."""
         if self._pending:
             records, self._pending = self._pending, []
             self.publish_files(records)
+            if not self._pending:
+                self._pending_since = None
+                log.info("%d stored segments are visible now", len(records))
+
+    @property
+    def pending(self) -> int:
+        """How many stored segments are not visible yet."""
+        return len(self._pending)
+
+    @property
+    def pending_seconds(self) -> float:
+        """For how long the volume has refused files; 0 if it refuses none."""
+        return time.monotonic() - self._pending_since if self._pending_since is not None else 0.0
 
     def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
         """Restore each segment's file from its spool if it is not in place; `deep` compares the file's content."""
@@ -88,16 +109,21 @@ class Publisher:
                 else None
             )
             if payload is None:
-                self.missing_segments += 1
+                self.missing.add(record.name)
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
                 continue
             try:
                 self.data.restore(record.name, payload)
             except StorageFailed as error:
-                log.error("%s: not visible yet: %s", record.name, error)
-                self._pending.append(record)
+                self._defer(record, error)
             else:
                 self._spool.discard(record.spool, record.offset)
+
+    def restore_missing(self, records: Iterable[Record]) -> None:
+        """Restore the files that are gone or have another size, given all records; `missing` names the others."""
+        sizes = dict(self.data.sizes())
+        self.missing.clear()
+        self.restore(record for record in records if sizes.get(file_number(record.name)) != record.size)
 
     def publish_counters(self, state: State) -> None:
         """Publish the counts, before anything is acknowledged; the views are due from now on."""

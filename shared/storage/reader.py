@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from shared.config import StoreConfig
-from shared.errors import BadRequest, JournalDamaged, NoSuchFile, Recovering, StorageFailed
-from shared.storage import journal
+from shared.domain.records import Record, file_name, file_number
+from shared.errors import (
+    BadRequest,
+    BatchChanged,
+    DatastoreError,
+    JournalDamaged,
+    NoSuchFile,
+    Recovering,
+    SegmentDamaged,
+    StorageFailed,
+)
+from shared.storage import journal, verification
 from shared.storage.archive import newest_archives
+from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
@@ -19,6 +31,23 @@ from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
+
+
+class Page(NamedTuple):
+    """Segments of a batch in order of arrival: for each its line in the log, and its file's name."""
+
+    batch: int
+    entries: Iterator[tuple[bytes, str]]
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The file names."""
+        return (name for _, name in self.entries)
+
+    @property
+    def lines(self) -> Iterator[bytes]:
+        """The log's lines, JSON objects without a newline."""
+        return (line for line, _ in self.entries)
 
 
 class BatchReader:
@@ -43,30 +72,34 @@ class BatchReader:
         self.dstat()
 
     def stat(self) -> dict[str, object]:
-        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes."""
-        return counters.read(self._layout.counters).stat
+        """`{"n_itm", "buff_size"}`: segments in the batch and their size in bytes; `missing` if files are gone."""
+        counted = counters.read(self._layout.counters)
+        missing = verification.published(self._layout.missing, counted.batch)
+        return {**counted.stat, "missing": missing.count} if missing else counted.stat
 
     def dstat(self) -> dict[str, object]:
         """`{"dstatus", "user", "token"}`: OPERATIONAL or FROZEN, and the operator on record."""
         return self._views.dstat()
 
-    def names(self, after: str = "", limit: int | None = None) -> Iterator[str]:
+    def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[str]:
         """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
-        return (name for _, name in self._segments(after, limit))
+        return self.page(after, limit, batch).names
 
-    def log(self, after: str = "", limit: int | None = None) -> Iterator[bytes]:
+    def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[bytes]:
         """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
 
         Args:
             after: begin behind this file name.
             limit: end after so many.
+            batch: number of the batch that must be open, so that pages of two batches are never mixed.
 
         Raises:
+            BatchChanged: another batch is open.
             BadRequest: `after` is not a name as /dumpF lists them.
             Recovering: the store has not started yet.
             JournalDamaged: while iterating, at a line that does not check.
         """
-        return (line for line, _ in self._segments(after, limit))
+        return self.page(after, limit, batch).lines
 
     def segment(self, name: str) -> bytes:
         """A stored segment of the open batch, as it was received.
@@ -75,20 +108,30 @@ class BatchReader:
             BadRequest: `name` is not a name as /dumpF lists them.
             NoSuchFile: the batch holds no such segment.
             StorageFailed: it cannot be read.
+            SegmentDamaged: it is not what was stored.
         """
         _check_name(name, "name")
         try:
-            return self._data.read(name)
+            content = self._data.read(name)
         except FileNotFoundError:
             raise NoSuchFile(f"{name} is not in the batch") from None
         except OSError as error:
             raise StorageFailed(f"{name}: {error.strerror}") from error
+        record = self._record(name)
+        if record is not None and (reason := differs(content, record.size, record.crc32)):
+            raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
+        return content
+
+    def _record(self, name: str) -> Record | None:
+        before = file_name(max(file_number(name) - 1, 0))
+        return next((journal.decode(line) for line, found in self.page(before, 1).entries if found == name), None)
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
-        return [{"name": name, **read_view(path)} for name, path in newest_archives(self._layout, limit)]
+        return [{"name": name, **_counts(path)} for name, path in newest_archives(self._layout, limit)]
 
-    def _segments(self, after: str, limit: int | None) -> Iterator[tuple[bytes, str]]:
+    def page(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Page:
+        """The batch's segments in order of arrival; see `log` for the arguments and errors."""
         if after:
             _check_name(after, "after")
         path = self._layout.journal
@@ -99,19 +142,31 @@ class BatchReader:
                 raise Recovering("The store has no journal yet.") from None
             except OSError as error:
                 raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
-            count = self._count() if self._count else self._acknowledged(file)
+            first = journal.read_record(file, 0)
+            if first is None:
+                raise JournalDamaged(f"{file.name}: damaged at byte 0")
+            if batch not in (None, first.batch):
+                file.close()
+                raise BatchChanged(f"batch {batch} is not open, batch {first.batch} is; begin again without `after`")
+            count = self._count() if self._count else self._acknowledged(first.batch)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
-                return _closing(file, journal.stored_segments(file, count=count, after=after, limit=limit))
+                entries = journal.stored_segments(file, count=count, after=after, limit=limit)
+                return Page(first.batch, _closing(file, entries))
             file.close()
         raise Recovering("The batch is being changed.")
 
-    def _acknowledged(self, file: BinaryIO) -> int:
-        first = journal.read_record(file, 0)
-        if first is None:
-            raise JournalDamaged(f"{file.name}: damaged at byte 0")
+    def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
         # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
-        return counted.segments if counted.batch == first.batch else 0
+        return counted.segments if counted.batch == batch else 0
+
+
+def _counts(path: str) -> dict[str, object]:
+    """The final counts of an archive, or why they cannot be read: one bad archive must not hide the others."""
+    try:
+        return read_view(path)
+    except DatastoreError:
+        return {"error": f"{os.path.basename(path)} cannot be read"}
 
 
 def _check_name(name: str, parameter: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shared.domain.livetime import Livetime
 from shared.domain.records import OPEN, WRITE, Record, utc_now
@@ -108,7 +108,7 @@ class StateMachine:
         if record.kind == OPEN:
             self._livetime = Livetime()
         elif record.kind == WRITE and record.t0 is not None and record.dt:
-            self._livetime.add((record.detector, record.channel), record.t0, record.dt, record.samples)
+            self._livetime.add(record.detector, record.channel, record.t0, record.dt, record.samples)
 
     def record(self, kind: str, **fields: object) -> Record:
         """A record of a decision that is not about a segment: it carries the batch's counts at that moment."""
@@ -131,7 +131,17 @@ class StateMachine:
             last=state.last,
             watermarks={spool: mark for spool, mark in dedup.watermarks.items() if spool in spools},
             previous=state.closing if dedup.has_keys else state.previous,
+            decisions=dedup.decisions,
         )
+
+    def stored_records(self) -> Iterator[Record]:
+        """The records of the batch's segments, read from the journal.
+
+        Raises:
+            JournalDamaged: a line does not check.
+        """
+        assert self._file is not None
+        return (entry.record for entry in journal.scan(self._file) if entry.record.kind == WRITE)
 
     def try_state(self) -> State | None:
         """The state; None where another process has appended since. Needs no lock and never waits."""

@@ -17,34 +17,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from shared.config import StoreConfig
-from shared.domain.commit import CommitRequest, CommitResult
+from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.freeze_policy import FreezePolicy
-from shared.domain.records import CLEAN, UPDATE, Record, utc_now
+from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, utc_now
+from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
-from shared.errors import DatastoreError, JournalDamaged, Recovering, StorageFailed
+from shared.errors import ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
-from shared.storage import archive, checkpoint
+from shared.storage import archive, checkpoint, verification
 from shared.storage.decide import decide
 from shared.storage.publisher import Publisher
 from shared.storage.state_machine import StateMachine
+from shared.storage.verification import Missing
 from shared.volume.layout import Layout, create_folders
-from shared.volume.posix import file_lock, storage_errors, sync_filesystem
+from shared.volume.posix import file_lock, require_space, storage_errors, sync_filesystem
 from shared.volume.spool import SpoolDirectory
 
 log = logging.getLogger(__name__)
 
+PENDING_TOLERANCE = 10.0  # seconds for which stored segments may be invisible before readiness says so
 AUTO = "auto"  # user and token of a batch that froze by itself
 _NEVER = FreezePolicy()
-
-
-class Committed(NamedTuple):
-    """A decided request: the state after it, and the archive's name for cleanall."""
-
-    state: State
-    archive: str = ""
 
 
 class Writer:
@@ -97,6 +92,7 @@ class Writer:
                     if state.segments:
                         raise JournalDamaged(f"{data.folder}: missing, the journal counts {state.segments} files")
                     data.create()
+                data.require_file_system_of(self.layout.spool)
                 self._publisher.publish_views_if_due(state)
                 self._freeze_if_due()
         except DatastoreError as error:
@@ -123,6 +119,16 @@ class Writer:
         if self._not_ready is not None:
             raise self._not_ready
 
+    def check_ready(self) -> None:
+        """Raise what keeps it from being ready: as `check`, a full or read-only volume, or invisible segments."""
+        self.check()
+        for folder in (os.path.dirname(self.layout.journal), self.layout.data):
+            require_space(folder)
+        if self._publisher.pending_seconds > PENDING_TOLERANCE:
+            raise StorageFailed(
+                f"{self._publisher.pending} stored segments are not visible; see why {self.layout.data} takes no files."
+            )
+
     # -- decisions --------------------------------------------------------------------------------------------
 
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
@@ -135,10 +141,14 @@ class Writer:
         self.check()
         with self._transaction():
             machine = self._machine
+            clock = time.time_ns()
+            if not MIN_FILE_NUMBER <= max(clock, machine.state.last) < MAX_FILE_NUMBER - len(requests):
+                raise ClockWrong(f"The store's clock says {clock} ns since 1970; set it right.")
             open_spools = {spool for spool in {r.spool for r in requests} if self._spool.accepts(spool)}
             results, records = decide(
                 requests, machine.state, machine.dedup, open_spools,
-                group=machine.end, now=utc_now(), clock=time.time_ns(),
+                room_for_keys=self.config.max_keys - machine.dedup.key_count,
+                group=machine.end, now=utc_now(), clock=clock,
             )  # fmt: skip
             if records:
                 state = machine.append(records)
@@ -149,52 +159,100 @@ class Writer:
         failpoint("commit.reply")
         return results
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, key: str = "") -> Committed:
-        """Freeze the batch, or set its state explicitly, with the operator on record; a repeated `key` changes nothing.
+    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
+        """Freeze the batch, or set its state explicitly, with the operator on record.
+
+        A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
             StorageFailed, Busy, Recovering, JournalDamaged: the state is as before.
         """
         self.check()
         with self._transaction():
-            if not (key and self._machine.dedup.by_key(key, UPDATE)):
-                self._append_one(self._machine.record(UPDATE, key=key, status=status, user=user, token=token))
-                failpoint("freeze.synced")
-                self._publisher.publish_staged_views(self._machine.state)
-            done = Committed(self._machine.state)
+            if earlier := self._machine.dedup.decision(UPDATE, origin):
+                return self._committed(earlier.batch, repeated=True)
+            self._append_one(
+                self._machine.record(UPDATE, by=origin.by, key=origin.key, status=status, user=user, token=token)
+            )
+            failpoint("freeze.synced")
+            self._publisher.publish_staged_views(self._machine.state)
+            done = self._committed(self._machine.state.batch)
         self.on_change()
         return done
 
-    def archive_batch(self, key: str = "") -> Committed:
-        """Archive the batch under the time of day and open the next one; a repeated `key` changes nothing.
+    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
+        """Archive the batch under the time of day and open the next one.
+
+        A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
-            StorageFailed: undecided, or decided and finished by the next decision or restart.
+            StorageFailed: undecided; nothing has changed.
             Busy, Recovering, JournalDamaged: nothing has changed.
         """
         self.check()
+        self.verify_files()  # so that what is missing is named in the archive
         sync_filesystem(self.layout.root)  # most of the work, before anyone has to wait for it
         with self._transaction():
-            if key and (earlier := self._machine.dedup.by_key(key, CLEAN)):
-                return Committed(self._machine.state, earlier.archive)
+            if earlier := self._machine.dedup.decision(CLEAN, origin):
+                return self._committed(earlier.batch, earlier.archive, repeated=True)
             if not self._publisher.done:
                 raise StorageFailed("The volume does not take the batch's last files; nothing was archived.")
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
             name = archive.free_archive_name(self.layout, time.strftime("%H %M %d"))
-            self._append_one(self._machine.record(CLEAN, key=key, archive=name))
+            batch = self._machine.state.batch
+            self._append_one(self._machine.record(CLEAN, by=origin.by, key=origin.key, archive=name))
             failpoint("clean.planned")
-            self._catch_up()
-            self._publisher.publish_views_if_due(self._machine.state)
-            done = Committed(self._machine.state, name)
+            try:
+                self._catch_up()
+                self._publisher.publish_views_if_due(self._machine.state)
+            except StorageFailed as error:
+                # Decided: the batch is archived, and whoever takes the lock next finishes it. A refusal would have the
+                # operator send again, and archive the next batch too.
+                log.error("the archive %r is decided and not finished; the next request finishes it: %s", name, error)
+            done = self._committed(batch, name)
         self.on_change()
         return done
+
+    def _committed(self, batch: int, archive: str = "", *, repeated: bool = False) -> Committed:
+        state = self._machine.state
+        return Committed(state.segments, state.bytes, state.status, batch, archive, repeated)
 
     # -- maintenance ------------------------------------------------------------------------------------------
 
     @property
+    def pending_segments(self) -> int:
+        """Stored segments whose files the volume does not take now."""
+        return self._publisher.pending
+
+    @property
+    def key_count(self) -> int:
+        """Idempotency keys of segments in memory."""
+        return self._machine.dedup.key_count
+
+    @property
     def missing_segments(self) -> int:
         """Acknowledged segments found neither as a file nor in a spool."""
-        return self._publisher.missing_segments
+        return len(self._publisher.missing)
+
+    def verify_files(self) -> None:
+        """Compare the batch's files with the journal, by name and size; restore what a spool holds, and name the rest.
+
+        The files are listed without the lock, which is taken again only where the list differs.
+
+        Raises:
+            StorageFailed, Busy, Recovering, JournalDamaged: the files cannot be compared now.
+        """
+        self.check()
+        with self._transaction():
+            state = self._machine.state
+        if self._publisher.data.inventory(state.last) == state.inventory and not self._publisher.missing:
+            return
+        with self._transaction():
+            self._publisher.restore_missing(self._machine.stored_records())
+            names = sorted(self._publisher.missing)
+            verification.publish(self.layout, Missing(self._machine.state.batch, len(names), names))
+        if names:
+            log.error("%d stored segments are missing; %s names them", len(names), self.layout.missing)
 
     def publish_views(self) -> None:
         """Publish the views if decisions have been made since the last time.
@@ -312,6 +370,8 @@ class Writer:
             records = machine.catch_up()
         if machine.state is not before:
             self._publisher.invalidate_views()
+        if machine.state.batch != before.batch:
+            self._publisher.missing.clear()
         self._publisher.restore(records, deep=deep)
 
     def _append_one(self, record: Record) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
+from shared.domain.records import file_number
+from shared.domain.state import Inventory, fingerprint
+from shared.errors import StorageFailed
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, open_beneath, storage_errors
 from shared.volume.spool import SpoolDirectory
@@ -50,6 +55,32 @@ class DataFiles:
             self._fs.pipe_file(temp, payload)
             self._fs.mv(temp, self.path(name))
 
+    def inventory(self, last: int) -> Inventory:
+        """The inventory of the segments' files with a number up to `last`; later ones may be on their way.
+
+        Raises:
+            StorageFailed: the folder cannot be read.
+        """
+        files = size = total = 0
+        for number, length in self.sizes():
+            if number <= last:
+                files += 1
+                size += length
+                total += fingerprint(number, length)
+        return Inventory(files, size, total & (1 << 64) - 1)
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Number and size of every segment's file.
+
+        Raises:
+            StorageFailed: the folder cannot be read.
+        """
+        with storage_errors("listing the batch's files"), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("gwb") and entry.name.endswith(".json"):
+                    with contextlib.suppress(FileNotFoundError, ValueError):  # archived at this moment; no name of ours
+                        yield file_number(entry.name), entry.stat(follow_symlinks=False).st_size
+
     def exists(self) -> bool:
         """Whether the folder is there."""
         return os.path.isdir(self.folder)
@@ -62,6 +93,19 @@ class DataFiles:
         """
         with storage_errors("creating the folder of the batch"):
             os.makedirs(self.folder, exist_ok=True)
+
+    def require_file_system_of(self, path: str) -> None:
+        """Check that files can be renamed from `path` into the folder.
+
+        Raises:
+            StorageFailed: the two are on different file systems.
+        """
+        with storage_errors(self.folder):
+            if os.stat(self.folder).st_dev != os.stat(path).st_dev:
+                raise StorageFailed(
+                    f"{self.folder} and {path} are on different file systems, and files are renamed between them; "
+                    "mount one volume for both."
+                )
 
     def holds_segments(self) -> bool:
         """Whether any segment's file is in the folder."""

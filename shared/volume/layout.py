@@ -22,6 +22,7 @@ class Layout:
         stat_view, dstat_view: the published counts and state, for people and scripts.
         checkpoint: the journal replayed up to an offset.
         outbox_cursor: up to where events have been delivered to the sink.
+        missing: names of acknowledged segments whose files are gone or have another size, if there are any.
         announced: the batch whose products were announced to the sink.
         root: folder of the archives, and of all that moves with a batch.
     """
@@ -43,6 +44,7 @@ class Layout:
         self.dstat_view = os.path.join(config.adm_root, config.dstat_name)
         self.checkpoint = os.path.join(config.adm_root, "checkpoint")
         self.outbox_cursor = os.path.join(config.adm_root, "outbox.json")
+        self.missing = os.path.join(config.adm_root, "missing.json")
         self.announced = os.path.join(config.adm_root, "announced.json")
 
     def archive(self, name: str) -> str:

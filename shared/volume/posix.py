@@ -23,16 +23,41 @@ from shared.errors import Busy, StorageFailed
 from shared.failpoints import failpoint
 
 _libc = ctypes.CDLL(None, use_errno=True)
+MIN_FREE = 64 << 10  # bytes; with less a volume counts as full
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
 
 
 @contextlib.contextmanager
 def storage_errors(what: str) -> Iterator[None]:
-    """Raise an OSError as `StorageFailed`; `what` names the operation."""
+    """Raise an OSError as `StorageFailed`; `what` names the operation.
+
+    Raises:
+        Busy: this process or machine has no descriptor or memory left. The volume has refused nothing.
+        StorageFailed: any other OSError.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise Busy(f"{what}: {error.strerror}; send the request again.") from error
         raise StorageFailed(f"{what}: {error.strerror or error}") from error
+
+
+def require_space(path: str) -> None:
+    """Check that the file system of `path` takes files: it costs one system call and writes nothing.
+
+    Raises:
+        StorageFailed: the file system is read-only, has no inode left, or less than MIN_FREE bytes.
+    """
+    with storage_errors(path):
+        found = os.statvfs(path)
+    if found.f_flag & os.ST_RDONLY:
+        raise StorageFailed(f"{path} is read-only; mount it for writing.")
+    if found.f_bavail * found.f_frsize < MIN_FREE:
+        raise StorageFailed(f"{path} is full; make room or enlarge the volume.")
+    if found.f_files and not found.f_favail:
+        raise StorageFailed(f"{path} has no inodes left; delete files or enlarge the volume.")
 
 
 def open_beneath(folder: str, name: str) -> int:
@@ -203,9 +228,11 @@ def sync_filesystem(path: str) -> None:
     """Make everything on the file system of `path` durable, in one call instead of a sync per file.
 
     Raises:
-        StorageFailed: the kernel reports that something could not be written back.
+        StorageFailed: the kernel reports that something could not be written back, or the path cannot be opened.
+        Busy: as `storage_errors`.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    with storage_errors(f"syncing {path}"):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if _libc.syncfs(fd) != 0:
             number = ctypes.get_errno()

@@ -1,8 +1,8 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
-from shared.web.app import App, run
+from shared.web.app import App, no_body, run, small_body
 from shared.web.error_responses import error_response
-from shared.web.event_routes import dispatch_events, on_events
+from shared.web.event_routes import Action, dispatch_events, on_events
 from shared.web.messages import (
     JSON,
     NO_CONTENT,
@@ -15,6 +15,7 @@ from shared.web.messages import (
     json,
     json_list,
     name_list,
+    of_batch,
     pagination,
     read_json,
     status_update,
@@ -24,6 +25,7 @@ from shared.web.messages import (
 __all__ = [
     "JSON",
     "NO_CONTENT",
+    "Action",
     "App",
     "Handler",
     "Request",
@@ -36,10 +38,13 @@ __all__ = [
     "json",
     "json_list",
     "name_list",
+    "no_body",
+    "of_batch",
     "on_events",
     "pagination",
     "read_json",
     "run",
+    "small_body",
     "status_update",
     "text",
 ]

@@ -11,14 +11,17 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from shared import auth, metrics
+from shared.auth.guard import requirement_of
 from shared.config import AuthConfig, Limits, auth_from_env, limits_from_env
+from shared.config.limits import CONTROL_BODY
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
 from shared.web.admission import BodyBudget
 from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
 
+H = TypeVar("H", bound=Callable[..., object])
 PROBES = ("/health/liveness", "/health/readiness")
 _threads = ThreadPoolExecutor(64, "handler")  # for plain handlers beside a loop; they mostly wait for disks and peers
 
@@ -42,7 +45,7 @@ class App:
         self.limits = limits or limits_from_env()
         trust = trust or auth_from_env()
         self.guard = auth.Guard(trust) if trust.enabled else None
-        self.body_budget = BodyBudget(self.limits.total_bodies)
+        self.body_budget = BodyBudget(self.limits.total_bodies, self.limits.total_bodies // 2)
         self._check = check
         self._routes: dict[str, dict[str, Handler]] = {}
         public = auth.requires(auth.OPEN)
@@ -54,6 +57,11 @@ class App:
         }
         for (method, path), handler in {**common, **routes}.items():
             self._routes.setdefault(path, {})[method] = handler
+        self._max_body = {
+            handler: min(self.limits.body, max_body)
+            for (method, _), handler in routes.items()
+            if (max_body := declared_max_body(handler, method)) is not None
+        }
 
     def handler(self, method: str, path: str) -> Handler:
         """Find the handler of a route.
@@ -72,6 +80,10 @@ class App:
             raise error
         return found
 
+    def max_body(self, handler: Handler) -> int:
+        """The longest body that a handler takes, bytes."""
+        return self._max_body.get(handler, self.limits.body)
+
     def check_query(self, query: Mapping[str, str]) -> None:
         """Raise BadRequest for a page longer than MAX_PAGE. A list without a `limit` is whole, and streamed."""
         limit = query.get("limit", "")
@@ -87,6 +99,26 @@ class App:
     def _readiness(self) -> Response:
         self._check()
         return text("ready")
+
+
+def max_body(size: int) -> Callable[[H], H]:
+    """Declare the longest body that a handler takes, bytes; with 0 a body is not read. By default MAX_BODY."""
+
+    def declare(handler: H) -> H:
+        cast(Any, handler).max_body = size
+        return handler
+
+    return declare
+
+
+no_body = max_body(0)
+small_body = max_body(CONTROL_BODY)
+
+
+def declared_max_body(handler: Handler, method: str) -> int | None:
+    """The declared size, None without one. Credentials are read from a short body, because anybody may send one."""
+    size: int | None = getattr(handler, "max_body", None)
+    return CONTROL_BODY if size is None and requirement_of(handler, method).by_body else size
 
 
 @functools.cache  # because iscoroutinefunction costs more than the rest of `run`

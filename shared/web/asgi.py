@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request as StarletteRequest
@@ -15,8 +15,10 @@ from shared.errors import BadRequest
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
-from shared.web.messages import Response
+from shared.web.messages import REPEATED, Response
+from shared.web.refusals import REFUSALS
 
+_SHORT = 4  # digits of a length that is not worth a check before the body arrives
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
 """Every asynchronous target of this process as a plain ASGI application, by name; see `asgi_target`."""
@@ -39,6 +41,11 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         exchange: Exchange | None = None
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            if (
+                len(headers) < len(scope["headers"])
+                and [key for key, _ in scope["headers"]].count(b"idempotency-key") > 1
+            ):
+                headers[REPEATED] = "true"
             query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
             exchange = Exchange(app(), scope["method"], scope["path"], headers, query)
             if exchange.takes_body:
@@ -49,6 +56,9 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         finally:
             if exchange is not None:
                 exchange.finish()
+        if response.status >= 400:
+            address = (scope.get("client") or ("?",))[0]
+            REFUSALS.note(scope["method"], scope["path"], address, exchange.request if exchange else None, response)
         await _respond(response, scope, receive, send)
 
     async def target(request: StarletteRequest) -> StarletteResponse:
@@ -70,6 +80,11 @@ class _Deferred(StarletteResponse):
         await self._app(scope, receive, send)
 
 
+def _mark_repeated_key(headers: dict[str, str], received: Iterable[tuple[bytes, bytes]]) -> None:
+    if [name for name, _ in received].count(b"idempotency-key") > 1:
+        headers[REPEATED] = "true"
+
+
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     if not isinstance(response.body, bytes):
         streamed = StreamingResponse(response.body, response.status, dict(response.headers), response.type)
@@ -84,8 +99,8 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
 
 async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:
     declared = headers.get("content-length", "")
-    if declared.isdecimal():
-        exchange.reserve(int(declared[:19]))
+    if len(declared) > _SHORT and declared.isdecimal():
+        exchange.expect_body(int(declared[:19]))
     chunks: list[bytes] = []
     length, more = 0, True
     while more:

@@ -3,60 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, cast, overload
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
 
 from shared import auth, events
-from shared.errors import BadRequest, NoSuchRoute, Unavailable
+from shared.errors import BadRequest, DatastoreError, NoSuchRoute, Unavailable
 from shared.events import Event
-from shared.web.app import is_async, run
-from shared.web.messages import NO_CONTENT, AsyncHandler, Handler, PlainHandler, Request, Response
+from shared.web.app import run
+from shared.web.error_responses import error_response
+from shared.web.messages import NO_CONTENT, Handler, Request, Response
 
-PlainEventHandler = Callable[[Request, Event], Response | None]
-AsyncEventHandler = Callable[[Request, Event], Awaitable[Response | None]]
-EventHandler = PlainEventHandler | AsyncEventHandler
-"""Handles one event of a request. Its response counts only if the request carries no other event."""
+Action = Callable[[], Response | None] | Callable[[], Awaitable[Response | None]]
+EventHandler = Callable[[Request, Event], Action]
+"""Checks one event of a request, and returns the action that it requests.
+
+Checking changes nothing. The action's response counts only if the request carries no other event.
+"""
 
 
-@overload
+class _Failure(NamedTuple):
+    event: Event
+    error: Exception
+
+
 def on_events(
-    handlers: Mapping[str, PlainEventHandler], otherwise: PlainHandler | None = None, *, batches: bool = True
-) -> PlainHandler: ...
-@overload
-def on_events(
-    handlers: Mapping[str, AsyncEventHandler], otherwise: AsyncHandler | None = None, *, batches: bool = True
-) -> AsyncHandler: ...
-def on_events(handlers: Mapping[str, Any], otherwise: Handler | None = None, *, batches: bool = True) -> Handler:
-    """Make a handler for requests that carry CloudEvents. They are answered 204 unless an event handler responds.
+    handlers: Mapping[str, EventHandler],
+    otherwise: Handler | None = None,
+    *,
+    batches: bool = True,
+    slice_size: int = 0,
+) -> Handler:
+    """Make a handler for requests that carry CloudEvents. They are answered 204 unless an action responds.
 
-    Plain event handlers run one after another, and the first failure is the response. If any is `async`, all of a
-    request's events run at once. Then a failure that a retry can cure is the response, if there is one: good events
-    are recognised when the sender retries, and bad events stay bad.
+    All events of a request are checked before the first action begins. Plain actions run one after another until one
+    fails. Asynchronous ones run in slices, until a slice has a failure that a retry can cure. Such a failure is the
+    response, if there is one: good events are recognised when the sender retries, and bad events stay bad. The response
+    to a batch names all events that are not done.
 
     Args:
-        handlers: event type -> handler; all of them plain, or all `async`.
+        handlers: event type -> handler.
         otherwise: handles requests without events; by default they are refused.
         batches: whether a request may carry several events.
+        slice_size: asynchronous actions that run at once; 0 for plain actions.
     """
     accepted = " or ".join(handlers)
-    concurrent = any(map(is_async, handlers.values()))
 
-    def call(request: Request, event: Event) -> Any:
+    def check(request: Request, event: Event) -> Any:
         if event.type not in handlers:
             raise BadRequest(f"send events of type {accepted}, not {event.type}")
         return handlers[event.type](request, event)
-
-    async def call_async(request: Request, event: Event) -> Response | None:
-        response: Response | None = await call(request, event)
-        return response
-
-    async def call_at_once(request: Request, received: list[Event]) -> Response:
-        outcomes = await asyncio.gather(*(call_async(request, event) for event in received), return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        failures.sort(key=lambda error: not isinstance(error, Unavailable))
-        if failures:
-            raise failures[0]
-        return _response(cast(list[Response | None], outcomes))
 
     # Not a coroutine, because every segment passes here and one more could be measured.
     def serve(request: Request) -> Any:
@@ -67,14 +64,69 @@ def on_events(handlers: Mapping[str, Any], otherwise: Handler | None = None, *, 
         received = events.decode(request.headers, request.body)
         if not batches and len(received) != 1:
             raise BadRequest(f"send one event at a time, not {len(received)}")
-        if concurrent:
-            return call_at_once(request, received)
-        return _response([call(request, event) for event in received])
+        actions, failures = [], []
+        for event in received:
+            try:
+                actions.append(check(request, event))
+            except DatastoreError as error:
+                failures.append(_Failure(event, error))
+        if failures:
+            return _answer_async(received, failures) if slice_size else _failed(received, failures)
+        return _run_slices(received, actions, slice_size) if slice_size else _run_each(received, actions)
 
     handler = cast(Any, serve)
     handler.event_types = tuple(handlers)
-    handler.is_async = concurrent
+    handler.is_async = slice_size > 0
     return cast(Handler, serve)
+
+
+def _run_each(received: Sequence[Event], actions: Sequence[Callable[[], Response | None]]) -> Response:
+    response: Response | None = None
+    for done, action in enumerate(actions):
+        try:
+            response = action()
+        except Exception as error:
+            return _failed(received, [_Failure(event, error) for event in received[done:]])
+    return (response if len(received) == 1 else None) or NO_CONTENT
+
+
+async def _run_slices(
+    received: Sequence[Event], actions: Sequence[Callable[[], Awaitable[Response | None]]], slice_size: int
+) -> Response:
+    outcomes: list[Any] = []
+    for start in range(0, len(actions), slice_size):
+        part = [action() for action in actions[start : start + slice_size]]
+        outcomes += await asyncio.gather(*part, return_exceptions=True)
+        if cured := next((error for error in outcomes[start:] if isinstance(error, Unavailable)), None):
+            outcomes += [cured] * (len(received) - len(outcomes))
+            break
+    failures = [_Failure(e, o) for e, o in zip(received, outcomes, strict=True) if isinstance(o, Exception)]
+    if failures:
+        return _failed(received, failures)
+    return (outcomes[0] if len(received) == 1 else None) or NO_CONTENT
+
+
+async def _answer_async(received: Sequence[Event], failures: Sequence[_Failure]) -> Response:
+    return _failed(received, failures)
+
+
+def _failed(received: Sequence[Event], failures: Sequence[_Failure]) -> Response:
+    """Answer with a failure that a retry can cure, or with the first, and name the events that are not done.
+
+    Raises:
+        Exception: the failure of a request's only event.
+    """
+    worst = next((error for _, error in failures if isinstance(error, Unavailable)), failures[0].error)
+    if len(received) == 1:
+        raise worst
+    response = error_response(worst)
+    content = msgspec.json.decode(cast(bytes, response.body))
+    named = [
+        {"source": event.source, "id": event.id, "code": getattr(error, "code", DatastoreError.code)}
+        for event, error in failures
+    ]
+    response.body = msgspec.json.encode({**content, "failed": named})
+    return response
 
 
 def dispatch_events(handlers: Iterable[Handler]) -> Handler:
@@ -98,7 +150,3 @@ def dispatch_events(handlers: Iterable[Handler]) -> Handler:
         return await run(target, request)
 
     return serve
-
-
-def _response(responses: list[Response | None]) -> Response:
-    return (responses[0] if len(responses) == 1 else None) or NO_CONTENT

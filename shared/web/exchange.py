@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.config.limits import CONTROL_BODY
 from shared.errors import BodyTooLarge
 from shared.web.app import App
 from shared.web.messages import Handler, Request
@@ -14,7 +15,7 @@ class Exchange:
 
     Then the adapters, which only move bytes, do in this order:
 
-    1. if `takes_body`, `reserve` while the body arrives, and `accept_body` with the whole of it
+    1. if `takes_body`, `expect_body` with its declared length, `reserve` while it arrives, and `accept_body`
     2. call `handler` with `request`
     3. in any case `finish`, when the response exists
 
@@ -24,35 +25,54 @@ class Exchange:
         NoSuchRoute, WrongMethod, BadRequest, Unauthenticated, Forbidden, SigningKeysUnavailable: not admitted.
     """
 
-    __slots__ = ("_app", "_reserved", "handler", "request", "takes_body")
+    __slots__ = ("_app", "_known", "_reserved", "handler", "max_body", "request", "takes_body")
 
     handler: Handler
     request: Request
     takes_body: bool
+    max_body: int
 
     def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
         self._app = app
         self._reserved = 0
         self.handler = handler = app.handler(method, path)
         self.request = request = Request(method, path, headers, b"", query)
-        self.takes_body = method == "POST"
+        self.max_body = app.max_body(handler)
+        self.takes_body = method == "POST" and self.max_body > 0
+        self._known = True
         if query:
             app.check_query(query)
         if app.guard is not None:
             app.guard.authenticate(handler, request)
+            self._known = request.principal is not None
+            if not self._known:
+                self.max_body = min(self.max_body, CONTROL_BODY)
+
+    def expect_body(self, length: int) -> None:
+        """Check the declared length of a body. It takes no memory, because none of it has arrived.
+
+        Raises:
+            BodyTooLarge: no body may be that long.
+            Busy: the bodies of other requests leave no memory for it.
+        """
+        self._check_length(length)
+        self._app.body_budget.check(length)
 
     def reserve(self, size: int) -> None:
-        """Reserve memory for a body of `size` bytes; less than before changes nothing.
+        """Take memory for `size` bytes of the body that have arrived; less than before changes nothing.
 
         Raises:
             BodyTooLarge: no body may be that long.
             Busy: the bodies of other requests use the budget.
         """
         if size > self._reserved:
-            if size > self._app.limits.body:
-                raise BodyTooLarge(f"the body must have at most {self._app.limits.body} bytes")
-            self._app.body_budget.change(size - self._reserved)
+            self._check_length(size)
+            self._app.body_budget.change(size - self._reserved, self._known)
             self._reserved = size
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_body:
+            raise BodyTooLarge(f"the body must have at most {self.max_body} bytes")
 
     def accept_body(self, body: bytes) -> None:
         """Take the whole body, and authenticate by it where the route allows that.
@@ -67,5 +87,5 @@ class Exchange:
     def finish(self) -> None:
         """Return the body's memory to the budget."""
         if self._reserved:
-            self._app.body_budget.change(-self._reserved)
+            self._app.body_budget.change(-self._reserved, self._known)
             self._reserved = 0

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from shared import auth
 from shared.auth.principal import Principal
+from shared.domain.json_members import repeated_member
 from shared.domain.messages import StatusUpdate
+from shared.domain.request_key import Origin, RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL
 from shared.errors import BadRequest
+from shared.events import Event
 
 T = TypeVar("T")
 
 JSON = "application/json"
+BATCH_HEADER = "Datastore-Batch"
+ON_BEHALF_OF = "datastore-on-behalf-of"  # header that names the client of a relayed request, percent-encoded
+REPEATED = "repeated-idempotency-key"  # set by the servers where a request carries several
 _TEXT = "text/plain; charset=utf-8"
 _MAX_KEY = 256  # characters of an idempotency key, which the journal keeps
 _MAX_IDENTITY = 4096  # characters of a user or token, which the journal keeps
+_MAX_CHECKED = 16 << 10  # bytes of a body from outside; longer ones are our own functions'
 _CHUNK = 512  # items of a streamed list that are sent together
 
 
@@ -33,6 +41,7 @@ class Request:
         query: the parameters of the URL.
         principal: the authenticated client; None where authentication is off or not required.
         guard: checks further authorisations; None where authentication is off.
+        authorization: the Authorization header that proves the principal to the next function; a secret.
     """
 
     method: str
@@ -42,6 +51,31 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     principal: Principal | None = None
     guard: auth.Guard | None = None
+    authorization: str = field(default="", repr=False)
+
+    @property
+    def caller(self) -> str:
+        """Name of the principal, or of the one on whose behalf it sends the request; empty without authentication."""
+        if self.principal is None:
+            return ""
+        if self.principal.acts_on_behalf and (name := self.headers.get(ON_BEHALF_OF)):
+            return unquote(name)
+        return self.principal.name
+
+    def relayed(self, name: str) -> str:
+        """The client that the body of a request between functions names, or the caller if it may not name one."""
+        return name if self.principal is None or self.principal.acts_on_behalf else self.caller
+
+    def origin(self, event: Event | None = None) -> Origin:
+        """The origin of the request, or of an event in it.
+
+        Raises:
+            BadRequest: the idempotency key cannot be used.
+        """
+        if event is not None:
+            return Origin(self.caller, RequestKey(event.source, event.id), self.authorization)
+        key = idempotency_key(self.headers)
+        return Origin(self.caller, RequestKey("", key) if key else None, self.authorization)
 
     def identity_for_record(self, user: str, token: str) -> tuple[str, str]:
         """The user and token to record for a request that names these; see `auth.recorded_identity`."""
@@ -94,6 +128,12 @@ def name_list(names: Iterable[str]) -> Response:
     return json_list(map(msgspec.json.encode, names), b'{"nmlist":[', b"]}")
 
 
+def of_batch(batch: int, response: Response) -> Response:
+    """Add the number of the batch that a page belongs to, which `batch=` takes for the next page."""
+    response.headers = {**response.headers, BATCH_HEADER: str(batch)}
+    return response
+
+
 def _chunks(items: Iterable[bytes], before: bytes, after: bytes) -> Iterator[bytes]:
     chunk = [before]
     separator = b""
@@ -117,11 +157,14 @@ def read_json(body: bytes, type: type[T]) -> T:
         BadRequest: the body is not JSON of that type; the text names the place.
     """
     try:
-        return msgspec.json.decode(body, type=type)
+        value = msgspec.json.decode(body, type=type)
+        if len(body) <= _MAX_CHECKED and (name := repeated_member(body)) is not None:
+            raise BadRequest(f"`{name}` stands twice; send each member once")
     except msgspec.DecodeError as error:
         raise BadRequest(str(error)) from None
     except (UnicodeDecodeError, RecursionError):
         raise BadRequest("the body must be JSON in UTF-8, nested less deeply") from None
+    return value
 
 
 def status_update(body: bytes) -> StatusUpdate:
@@ -142,9 +185,11 @@ def idempotency_key(headers: Mapping[str, str]) -> str:
     """The idempotency key of a request, empty where there is none.
 
     Raises:
-        BadRequest: the key is too long for the journal, or cannot be passed on in a header.
+        BadRequest: there are several, or the key is too long for the journal, or cannot be passed on in a header.
     """
     key = headers.get("idempotency-key", "")
+    if REPEATED in headers:
+        raise BadRequest("send one Idempotency-Key")
     if len(key) > _MAX_KEY:
         raise BadRequest(f"Idempotency-Key must have at most {_MAX_KEY} characters")
     if not (key.isascii() and key.isprintable()):
@@ -152,15 +197,19 @@ def idempotency_key(headers: Mapping[str, str]) -> str:
     return key
 
 
-def pagination(request: Request) -> tuple[str, int | None]:
-    """The `after` and `limit` of a list request.
+def pagination(request: Request) -> tuple[str, int | None, int | None]:
+    """The `after`, `limit` and `batch` of a list request.
 
     Raises:
-        BadRequest: `limit` is not a whole number of 1 or more.
+        BadRequest: `limit` or `batch` is not a whole number of 1 or more.
     """
-    limit = request.query.get("limit")
-    if limit is None:
-        return request.query.get("after", ""), None
-    if not limit.isascii() or not limit.isdecimal() or not 0 < len(limit) < 19 or int(limit) == 0:
-        raise BadRequest("`limit` must be a whole number of 1 or more")
-    return request.query.get("after", ""), int(limit)
+    return request.query.get("after", ""), _number(request, "limit"), _number(request, "batch")
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or not 0 < len(text) < 19 or int(text) == 0:
+        raise BadRequest(f"`{name}` must be a whole number of 1 or more")
+    return int(text)

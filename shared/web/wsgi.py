@@ -14,6 +14,9 @@ from shared.web.app import App
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.messages import Response
+from shared.web.refusals import REFUSALS
+
+_CHUNK = 4096  # bytes read at a time
 
 
 def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request], flask.Response]:
@@ -34,6 +37,9 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         finally:
             if exchange is not None:
                 exchange.finish()
+        if response.status >= 400:
+            address = request.remote_addr or "?"
+            REFUSALS.note(request.method, request.path, address, exchange.request if exchange else None, response)
         answer = flask.Response(response.body, response.status, dict(response.headers), content_type=response.type)
         if response.status == 204:
             del answer.headers["Content-Type"]
@@ -44,14 +50,14 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
 
 
 def _read_body(request: flask.Request, exchange: Exchange, limits: Limits) -> bytes:
-    exchange.reserve(request.content_length or 0)
-    if "Transfer-Encoding" in request.headers:
-        exchange.reserve(limits.body)  # its length is not declared
+    exchange.expect_body(request.content_length or 0)
     began = time.monotonic()
-    body = request.stream.read(limits.body + 1)
+    body = b""
+    while chunk := request.stream.read(_CHUNK):
+        body += chunk
+        exchange.reserve(len(body))
     if len(body) < (request.content_length or 0):  # the client closed the connection, or the server after a timeout
         if time.monotonic() - began < limits.request_timeout / 2:
             raise BadRequest("the client closed the connection before the end of the body")
         raise TooSlow(f"the request must arrive within {limits.request_timeout:g} s")
-    exchange.reserve(len(body))
     return body

@@ -7,7 +7,9 @@ import re
 import time
 
 import pytest
+import urllib3
 
+from shared.events import PREFIX
 from tests.support.builders import segment
 from tests.support.checks import check_archive, name_in
 from tests.support.servers import http
@@ -140,6 +142,99 @@ def test_a_cleanall_with_a_key_is_done_once(store):
     store.stored(segment())
     assert store.cleanall(headers=key).status == 201
     assert store.check_exact()["n_itm"] == 1
+
+
+def unique(name: str) -> dict[str, str]:
+    return {"Idempotency-Key": f"{name}-{time.time_ns()}"}
+
+
+def test_a_key_that_named_another_payload_is_refused_and_nothing_is_lost(store):
+    key = unique("reused")
+    name = store.stored(segment(3), key)
+    answer = store.send(segment(4), key)
+    assert (answer.status, answer.json()["code"]) == (422, "ERRKEY")
+    assert name in answer.json()["body"]
+    assert store.stored(segment(3), key) == name
+    assert store.check_exact()["n_itm"] == 1
+
+
+def event(id: str, source: str) -> dict[str, str]:
+    return {"ce-specversion": "1.0", "ce-type": PREFIX + "segment", "ce-source": source, "ce-id": id}
+
+
+def test_events_are_named_by_source_and_id_and_never_by_a_header(store):
+    one, two = f"a{time.time_ns()}", f"b{time.time_ns()}"
+    headers = [
+        event(two, f"{one} x"), event(f"x {two}", one), {"Idempotency-Key": f"{one} x {two}"},
+        event(one, "gw"), {"Idempotency-Key": f"gw {one}"},
+    ]  # fmt: skip
+    for _ in range(2):
+        for n, each in enumerate(headers, 1):
+            assert store.send(segment(n), each).status in (201, 204)
+    assert store.check_exact()["n_itm"] == len(headers)
+
+
+def test_a_freeze_under_the_key_of_a_segment_does_not_take_its_place(store):
+    key = unique("shared")
+    name = store.stored(segment(1), key)
+    assert store.freeze(headers=key).status == 201
+    thaw = json.dumps({"user": "operator", "token": "secret", "dstatus": "OPERATIONAL"})
+    assert store.request("POST", "/upddsc", thaw).status == 201
+    assert store.stored(segment(1), key) == name
+    assert store.check_exact()["n_itm"] == 1
+
+
+def test_the_answer_to_a_repeated_freeze_or_cleanall_names_its_batch_and_the_state_now(store):
+    freeze, clean = unique("freeze"), unique("clean")
+    store.stored(segment(1))
+    assert store.freeze(headers=freeze).json() == {"code": "STAT_UPD", "body": "Table updated"}
+    again = store.freeze(headers=freeze).json()
+    batch = again["batch"]
+    assert again["state"] == "FROZEN"
+    assert store.cleanall(headers=clean).json() == {"code": "STAT_UPD", "body": "Buffer cleaned"}
+    assert store.freeze(headers=freeze).json() | {"body": ""} == {
+        "code": "STAT_UPD", "body": "", "batch": batch, "state": "OPERATIONAL",
+    }  # fmt: skip
+    again = store.cleanall(headers=clean).json()
+    assert (again["batch"], again["archive"]) == (batch, store.archives()[-1].name)
+    assert store.dstat()["dstatus"] == "OPERATIONAL"
+
+
+def test_cleanalls_with_keys_do_not_push_the_keys_of_segments_out(store):
+    key = unique("early")
+    name = store.stored(segment(1), key)
+    for _ in range(4):
+        assert store.cleanall(headers=unique("clean")).status == 201
+    assert store.stored(segment(1), key) == name
+    assert store.check_exact()["n_itm"] == 0
+
+
+@pytest.mark.parametrize("route", ["/sendF", "/upddsc", "/cleanall"])
+@pytest.mark.parametrize("keys", [["k" * 257], ["\xe9"], ["one", "two"], ["same", "same"]])
+def test_a_key_that_cannot_be_kept_is_refused_on_every_route(store, route, keys):
+    headers = urllib3.HTTPHeaderDict()
+    for key in keys:
+        headers.add("Idempotency-Key", key)
+    body = segment(1) if route == "/sendF" else b"{}"
+    answer = store.request("POST", route, body, headers)
+    assert (answer.status, answer.json()["code"]) == (400, "ERRFMT")
+    assert store.stat()["n_itm"] == 0
+    assert store.dstat()["dstatus"] == "OPERATIONAL"
+
+
+@pytest.mark.parametrize("route", ["/dumpF", "/dumpLogF"])
+def test_pages_of_two_batches_are_never_mixed(store, route):
+    names = [store.stored(segment(n)) for n in range(1, 4)]
+    page = store.request("GET", route, query="?limit=1")
+    batch = page.headers["Datastore-Batch"]
+    more = store.request("GET", route, query=f"?after={names[0]}&batch={batch}")
+    assert more.status == 200
+    assert more.headers["Datastore-Batch"] == batch
+    assert store.cleanall().status == 201
+    store.stored(segment(9))
+    answer = store.request("GET", route, query=f"?after={names[0]}&batch={batch}")
+    assert (answer.status, answer.json()["code"]) == (409, "ERRBATCH")
+    assert int(store.request("GET", route).headers["Datastore-Batch"]) == int(batch) + 1
 
 
 def test_every_function_answers_its_probes_and_metrics(store):

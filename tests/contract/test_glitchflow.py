@@ -26,7 +26,7 @@ def post(store, route, body, headers=None):
 
 def test_the_whole_cycle(services):
     assert post(services, "/train", OPERATOR) == (200, {"resp": "WAITING"})
-    sent = {}
+    sent: dict[str, bytes] = {}
     while (said := post(services, "/train", OPERATOR)[1])["resp"] == "WAITING":
         body = segment(30 + len(sent), t0=1126259446.0 + len(sent))
         status, answer = post(services, "/streamdata", body)

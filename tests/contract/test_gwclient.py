@@ -60,7 +60,7 @@ def gwclient(tmp_path):
     def start(*arguments):
         return subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=environment())
 
-    run.start, run.command, run.environment = start, command, environment
+    vars(run).update(start=start, command=command, environment=environment)
     return run
 
 
@@ -191,7 +191,7 @@ class FakeServer:
     """A hand-written stand-in for servers that cannot run here; it answers as `script` says and keeps the bodies."""
 
     def __init__(self, answer):
-        self.bodies = []
+        self.bodies: list[tuple[str, bytes]] = []
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -493,8 +493,11 @@ def test_a_glitchflow_alone_serves_operators_too(new_store, gwclient):
 def test_watch_outlives_a_restart_of_the_store(new_store, gwclient):
     store = new_store("embedded")
     command = gwclient.command("watch", "--url", store.url("/stat"), "--interval", "0.1")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, env=gwclient.environment()) as watching:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=gwclient.environment()
+    ) as watching:
+        assert watching.stdout
+        assert watching.stderr
         assert '"n_itm": 0' in watching.stdout.readline()
         store.stored(segment())
         assert '"n_itm": 1' in watching.stdout.readline()
@@ -512,6 +515,7 @@ def test_watch_outlives_a_restart_of_the_store(new_store, gwclient):
 def test_watch_ends_at_the_state_that_is_waited_for(store, gwclient):
     command = gwclient.command("watch", "--url", store.url("/stat"), "--interval", "0.1", "--until", "1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=gwclient.environment()) as watching:
+        assert watching.stdout
         assert '"n_itm": 0' in watching.stdout.readline()
         store.stored(segment())
         assert '"n_itm": 1' in watching.stdout.read()
@@ -599,7 +603,7 @@ def test_products_are_listed_and_their_checksums_verified(gwclient, store, tmp_p
         "files": [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in pictures.items()]
     }
     products = [{"name": name, "size": 2, "url": f"/products/{name}"} for name in pictures]
-    served = {f"/products/{name}": data for name, data in pictures.items()}
+    served: dict[str, object] = {f"/products/{name}": data for name, data in pictures.items()}
     served |= {
         "/products": {"batch": 1, "verdict": "done", "products": products},
         "/products/manifest.json": manifest,
@@ -712,7 +716,7 @@ def test_the_demo_runs_twice_at_the_address_that_is_asked_for(demo):
     """A second run while the first one is up ends at once; after it, the first one's batch is archived."""
     address = f"127.0.0.1:{free_port()}"
     with demo(SERVURL=address) as first:
-        said = []
+        said: list[str] = []
         while not said or "Ctrl-C" not in said[-1]:
             said.append(first.stdout.readline())
             assert said[-1], said

@@ -150,7 +150,7 @@ def test_a_window_of_decimal_seconds_is_exact():
 
 
 def test_the_command_takes_decimal_seconds_exactly(tmp_path):
-    from gwclient.cli import parser
+    from gwclient.arguments import parser
 
     options = parser({"INF": "0.1"}).parse_args(["stream", "--sup", "0.3"])
     assert (options.inf, options.sup) == (Fraction(1, 10), Fraction(3, 10))

@@ -109,8 +109,18 @@ def test_a_minimum_of_strain_is_waited_for(new_store, topology):
 # -- by event ----------------------------------------------------------------------------------------------------
 
 
-class Broker(BaseHTTPRequestHandler):
+class Broker(ThreadingHTTPServer):
     """A fake broker with two triggers: it takes an event, answers at once, and delivers it a little later, twice."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Delivery)
+        self.triggers: dict[str, str] = {}
+        self.answers: list[int] = []
+        self.deliveries: list[threading.Thread] = []
+
+
+class Delivery(BaseHTTPRequestHandler):
+    server: Broker
 
     def do_POST(self):
         event = self.rfile.read(int(self.headers["Content-Length"]))
@@ -133,8 +143,7 @@ class Broker(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def broker():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Broker)
-    server.triggers, server.answers, server.deliveries = {}, [], []
+    server = Broker()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -146,7 +155,7 @@ def broker():
 
 
 def test_freeze_and_cleanall_can_be_asked_for_by_event(tmp_path, broker):
-    store = Store("split", tmp_path, upper=True, MAX_SIZE="1", COMMIT_TIMEOUT="2")
+    store = Store("split", tmp_path, upper=True, forked=True, MAX_SIZE="1", COMMIT_TIMEOUT="2")
     logic = store.processes["logic"]
     logic.env |= {"ASK_BY": "event", "K_SINK": f"http://127.0.0.1:{broker.server_port}/"}
     broker.triggers |= {"freeze": store.processes["freeze"].url, "cleanall": store.processes["cleanall"].url}

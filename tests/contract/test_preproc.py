@@ -39,7 +39,7 @@ class Bench:
         self.env = {**store.env, **env}
         self.process = store.writer
         if store.topology == "split":
-            self.process = store.processes["preproc"] = Process("preproc", self.env)
+            self.process = store.processes["preproc"] = Process("preproc", self.env, forked=True)
             self.process.start("/health/readiness")
 
     def stream(self, samples, t0, rate, **about):
@@ -115,7 +115,10 @@ def sample(detector):
     """The real strain inside gwpy's wheel: 1 s at 16384 Hz."""
     import h5py
 
-    folder = importlib.util.find_spec("gwpy").submodule_search_locations[0]
+    spec = importlib.util.find_spec("gwpy")
+    assert spec
+    assert spec.submodule_search_locations
+    folder = spec.submodule_search_locations[0]
     with h5py.File(f"{folder}/testing/data/HLV-HW100916-968654552-1.hdf") as file:
         (name,) = (name for name in file if name.startswith(detector))
         return file[name][()].tolist(), name

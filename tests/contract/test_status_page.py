@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from functions.logic.status import decimate_min_max
 from shared.preproc.products import MANIFEST, File, Manifest, encode
 from tests.support.builders import segment
 from tests.support.servers import Process, Store, http
@@ -49,8 +48,10 @@ def put_product(folder: Path, name: str, content: bytes) -> None:
     folder.mkdir()
     (folder / name).write_bytes(content)
     file = File(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    about = {"time": "", "streams": [], "unusable": [], "parameters": {}, "versions": {}}
-    manifest = Manifest(batch=1, n_itm=0, buff_size=0, verdict="done", files=[file], **about)
+    manifest = Manifest(
+        batch=1, n_itm=0, buff_size=0, verdict="done", time="", files=[file],
+        streams=[], unusable=[], parameters={}, versions={},
+    )  # fmt: skip
     (folder / MANIFEST).write_bytes(encode(manifest))
 
 
@@ -124,19 +125,22 @@ def test_a_stored_segment_can_be_read_and_nothing_else(services):
         assert services.request("GET", "/segment", query=f"?name={bad}").status == 400
 
 
-def test_a_spike_survives_thinning():
-    h = [0.0] * 100_000
-    h[54_321], h[54_322] = 5.0, -5.0
-    kept = decimate_min_max(h, 1000)
-    assert len(kept) <= 1000
-    assert {54_321, 54_322} <= set(kept)
-    assert kept == sorted(kept)
+def test_the_document_does_not_read_what_no_plot_can_show(services):
+    """Sixteen segments of a million samples would take 24 s and 1.5 GB, at each look at the page."""
+    long = segment(200_000)
+    services.stored(long)
+    assert soon(services, lambda s: s["n_itm"] == 1)["strain"] is None
+    for k in range(8):
+        services.stored(segment(30_000, t0=2e9 / 2 + k * 30_000 / 4096))
+    plot = soon(services, lambda s: s["n_itm"] == 9)["strain"]
+    assert plot["seconds"] == pytest.approx(4 * 30_000 / 4096)
+    assert len(plot["h"]) <= 1200
 
 
 def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
     """What lies in `products/` is served by preproc; here it is one picture, put there by hand."""
-    store = Store("split", tmp_path / "store", upper=True)
-    preproc = Process("preproc", store.env)
+    store = Store("split", tmp_path / "store", upper=True, forked=True)
+    preproc = Process("preproc", store.env, forked=True)
     store.processes["logic"].env["PRODUCTS_URL"] = preproc.url + "/products"
     with store:
         preproc.start()
@@ -274,15 +278,19 @@ def test_with_authentication_the_page_asks_for_a_token_and_operates_the_store(ne
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_store_open_to_others_is_warned_about(tmp_path, open_page):
+@pytest.fixture
+def exposed(tmp_path):
+    """A store that listens on every address of the machine, without authentication."""
     process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
-    try:
-        process.start("/health/readiness", SERVURL=f":{process.port}")
-        page = open_page(process.url + "/")
-        page.wait_for_selector("#warning:not([hidden])")
-        assert page.is_hidden("#actions")
-    finally:
-        process.stop()
+    process.start("/health/readiness", SERVURL=f":{process.port}")
+    yield process
+    process.stop()
+
+
+def test_a_store_open_to_others_is_warned_about(exposed, open_page):
+    page = open_page(exposed.url + "/")
+    page.wait_for_selector("#warning:not([hidden])")
+    assert page.is_hidden("#actions")
 
 
 def test_the_last_spectrogram_is_shown_when_there_is_one(new_store, open_page):

@@ -50,7 +50,7 @@ class Cluster:
     def from_env(cls) -> Cluster:
         names = ("kubeconfig", "namespace", "image", "preproc_image", "overlay", "gateway", "broker")
         given = {name: os.environ.get(f"DATASTORE_{name.upper()}", "") for name in names}
-        return cls(**{name: value for name, value in given.items() if value})
+        return cls(**{name: value for name, value in given.items() if value})  # type: ignore[arg-type]
 
     def kubectl(self, *arguments: str, namespace: str | None = None, **kw) -> subprocess.CompletedProcess:
         kw = {"check": True, "timeout": 900, "stdout": subprocess.PIPE, **kw}
@@ -127,6 +127,7 @@ class Cluster:
             self.call("port-forward", f"service/{name}", ":80", namespace=namespace), stdout=subprocess.PIPE, text=True
         )
         self.forwards.append(process)
+        assert process.stdout
         said = process.stdout.readline()
         found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", said)
         assert found, f"port-forward to {service}: {said!r}"
@@ -223,7 +224,7 @@ class ClusterStore(Store):
         self.cluster = cluster
         self.gateway = cluster.forward(cluster.gateway)
         self.processes = {
-            name: Relay(f"{name}.{cluster.namespace}.svc.cluster.local", self.gateway, cluster.token)
+            name: Relay(f"{name}.{cluster.namespace}.svc.cluster.local", self.gateway, cluster.token)  # type: ignore[misc]
             for name in self.processes
         }
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 
 def main() -> None:
-    from tests.support import manifests
-
     arguments, home = sys.argv[1:], Path(os.environ["FAKE_CLUSTER"])
     with (home / "calls").open("a") as calls:
         calls.write(json.dumps(arguments) + "\n")
     if arguments[0] == "kustomize":
+        from tests.support import manifests  # which takes its time
+
         sys.exit(subprocess.run([*manifests.kustomize(), *arguments[1:]]).returncode)
     verb = arguments[4]  # behind --kubeconfig and --namespace with their values
     if verb == "apply":

@@ -68,11 +68,12 @@ def cluster(tmp_path, monkeypatch):
     command.chmod(0o755)
     monkeypatch.setenv("FAKE_CLUSTER", str(home))
     cluster = Cluster("/kube/config", "ns", "example.org/ds:7", "example.org/pp:7", command=str(command))
-    cluster.home = home
+    cluster.home = home  # type: ignore[attr-defined]
     yield cluster
     for process in cluster.forwards:
         process.terminate()
         process.wait(30)
+        assert process.stdout
         process.stdout.close()
 
 

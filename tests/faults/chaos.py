@@ -26,8 +26,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from shared.config import store_from_env
 from shared.failpoints import NAMES
+from shared.storage.verification import differences
 from shared.volume import counters
+from shared.volume.layout import Layout
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
 from tests.support.load import Sent, post
@@ -41,7 +44,7 @@ SMALL, SIZE = 0.3, 192 << 20  # the share of rounds on a disk of this many bytes
 def mount_small(root: Path) -> bool:
     """Whether a small file system could be mounted there."""
     root.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", root]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(root)]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -56,6 +59,7 @@ class Round:
         self.tried: dict[str, bytes] = {}
         self.first: dict[str, int] = {}  # key -> the batch it was first sent in, as the operator counts
         self.open: dict[str, int] = {}  # keys being sent -> the batch in which that began
+        self.altered: set[str] = set()  # files
         self.batches = 0
         self.halt = False
         env = {
@@ -79,7 +83,7 @@ class Round:
 
     def start(self) -> None:
         for process in self.processes:
-            if process.process is None or process.process.poll() is not None:
+            if not process.alive:
                 process.start(wait="")
         for process in self.processes:
             process.wait()
@@ -95,6 +99,8 @@ class Round:
     async def client(self, number: int) -> None:
         count = 0
         while not self.halt:
+            if self.acked and self.dice.random() < 0.03:
+                await self.send_another_payload()
             recent = [key for key in self.acked if self.first[key] == self.batches and key not in self.open]
             if recent and self.dice.random() < 0.15:
                 key = self.dice.choice(recent)  # a redelivery of something answered long ago
@@ -123,6 +129,31 @@ class Round:
                 return
         self.settle(sent)
 
+    async def send_another_payload(self) -> None:
+        """A key that named a segment of this batch must refuse another payload, and lose neither."""
+        known = [key for key in self.acked if self.first[key] == self.batches and key not in self.open]
+        if not known:
+            return
+        key, batches = self.dice.choice(known), self.batches
+        (sent,) = await post(self.dice.choice(self.ingests).url + "/sendF", [(key, segment(2, t0=7.0))], 1)
+        if sent.status == 201:
+            raise AssertionError(f"I4: another payload was taken under the key {key}")
+        if sent.status not in (0, 422, 503, 507 if self.small else 503):
+            raise AssertionError(f"answer {sent.status} to another payload: {sent.answer!r}")
+        self.tally["other payloads refused"] += sent.status == 422 and batches == self.batches
+
+    def alter(self) -> None:
+        """Flip a byte of a stored file, while nothing runs: a disk that rots."""
+        names = [name for name in self.files() if name not in self.altered]
+        if names and self.dice.random() < 0.3:
+            path = self.root / "datavar/data" / self.dice.choice(names)
+            content = bytearray(path.read_bytes())
+            if content:
+                content[self.dice.randrange(len(content))] ^= 1
+                path.write_bytes(content)
+                self.altered.add(path.name)
+                self.tally["files altered at rest"] += 1
+
     def settle(self, sent: Sent) -> None:
         if (before := self.acked.get(sent.key)) is not None and before[0] != sent.name:
             raise AssertionError(f"I4: {sent.key} was {before[0]}, is answered {sent.name} now")
@@ -141,7 +172,8 @@ class Round:
             if any(batch < self.batches for batch in self.open.values()):
                 continue
             if self.dice.random() < 0.6:
-                if not await self.ask(freeze.url + "/upddsc", f"freeze-{self.batches}", b'{"user":"op"}'):
+                # A segment has this key too, and the cleanall: kinds of requests do not share keys.
+                if not await self.ask(freeze.url + "/upddsc", f"0-{self.batches}", b'{"user":"op"}'):
                     return
                 losses, frozen = self.tally["power losses"], self.files()
                 await asyncio.sleep(self.dice.uniform(0, 0.4))
@@ -151,7 +183,7 @@ class Round:
                     difference = sorted(set(later) ^ set(frozen))
                     raise AssertionError(f"I3: {len(frozen)} files were {len(later)} later: {difference[:3]}")
                 self.tally["freezes"] += 1
-            if not await self.ask(clean.url + "/cleanall", f"clean-{self.batches}", b""):
+            if not await self.ask(clean.url + "/cleanall", f"0-{self.batches}", b""):
                 return
             self.batches += 1
             self.tally["cleanalls"] += 1
@@ -204,6 +236,7 @@ class Round:
                     self.root, self.sync_log, self.dice.choice(["empty", "gone"])
                 )
                 self.tally["power losses"] += 1
+                self.alter()
                 for each in self.processes:
                     each.start(wait="")
 
@@ -224,10 +257,10 @@ class Round:
         process.kill()
         process.start(wait="", FAILPOINTS=f"{name}=kill@{self.dice.randint(1, 6)}")
         deadline = time.monotonic() + self.dice.uniform(0.8, 2.5)
-        while process.process.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - a process has no event
+        while process.alive and time.monotonic() < deadline:  # noqa: ASYNC110 - a process has no event
             await asyncio.sleep(0.02)
         self.tally["failpoints armed"] += 1
-        if process.process.poll() is not None:
+        if not process.alive:
             self.tally["kills at failpoints"] += 1
         else:
             process.kill()
@@ -251,10 +284,18 @@ class Round:
         # As the operator does: what was sent in an earlier batch is settled before another one is filed away.
         for key in [key for key, batch in self.open.items() if batch < self.batches]:
             await asyncio.wait_for(self.send(key), 60)
-        url, key = self.operators[1].url + "/cleanall", f"clean-{self.batches}"
+        url, key = self.operators[1].url + "/cleanall", f"0-{self.batches}"
         assert await asyncio.wait_for(self.ask(url, key, b""), 60)
         for key in list(self.open):
             await asyncio.wait_for(self.send(key), 60)
+
+    def reported(self) -> set[str]:
+        """Names of the files that verification reports."""
+        layout = Layout(store_from_env({"ROOT": str(self.root)}))
+        batches = [(layout.journal, layout.data)]
+        batches += [(layout.archived_journal(name), layout.archive(name)) for name in os.listdir(layout.root)
+                    if os.path.exists(layout.archived_journal(name))]  # fmt: skip
+        return {os.path.basename(found.path) for batch in batches for found in differences(*batch)}
 
     def check(self) -> None:
         """I1-I8 on the volume, against what the clients know."""
@@ -273,14 +314,17 @@ class Round:
         )
         assert counters.read(str(self.root / "appdata/adm/tally")).stat == stat, "I2: counts"
         wait_for(lambda: json.loads(view.read_text()) == stat)
-        lost = [key for key, (name, body) in self.acked.items() if stored.get(name) != body]
-        bodies = Counter(stored.values())
+        reported = self.reported()
+        assert reported <= self.altered, f"files that nobody altered differ: {sorted(reported - self.altered)[:3]}"
+        lost = [key for key, (name, body) in self.acked.items() if stored.get(name) != body and name not in reported]
+        whole = {name: body for name, body in stored.items() if name not in reported}
+        bodies = Counter(whole.values())
         double = [body for body, times in bodies.items() if times > 1]
         self.tally["lost"] += len(lost)
         self.tally["double"] += len(double)
         assert not lost, f"I1: {len(lost)} acknowledged segments are lost, such as {lost[0]}"
         assert not double, f"I4: {len(double)} segments are stored twice"
-        assert set(stored.values()) <= set(self.tried.values()), "I5: a file nobody sent"
+        assert set(whole.values()) <= set(self.tried.values()), "I5: a file nobody sent"
         assert self.tried.keys() == self.acked.keys(), "a question was left open"
         for writer in self.writers:
             assert http.request("GET", writer.url + "/health/readiness").status == 200

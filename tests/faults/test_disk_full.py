@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 
 import pytest
 
+from shared.errors import StorageFailed
+from shared.volume.posix import require_space
 from tests.support.builders import segment
 from tests.support.checks import name_in
 from tests.support.load import post_all
@@ -62,6 +66,59 @@ def test_disk_full_is_507_and_recovers(small_disk, apart, topology, new_store):
         assert store.check_exact()["n_itm"] == len(acked) + 1
     finally:
         store.stop()
+
+
+def test_readiness_says_that_a_volume_is_full_until_there_is_room(topology, new_store, tmp_path):
+    root = tmp_path / "volume"
+    root.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=400", "tmpfs", root], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a file system: {done.stderr.decode().strip()}")
+    store = new_store(topology, root=root)
+
+    def ready(process) -> tuple[int, bytes]:
+        answer = http.request("GET", process.url + "/health/readiness")
+        return answer.status, answer.data
+
+    try:
+        for fill in (fill_blocks, fill_inodes):
+            for process in (store.writer, store.ingest):
+                assert ready(process)[0] == 200
+            fill(root / "ballast")
+            for process in (store.writer, store.ingest):
+                status, text = ready(process)
+                assert status == 507
+                assert b"ERRIO" in text
+                assert str(root).encode() in text
+            shutil.rmtree(root / "ballast")
+        assert store.send(segment(3)).status == 201
+    finally:
+        store.stop()
+        subprocess.run(["umount", root], check=True)
+
+
+def fill_blocks(folder) -> None:
+    folder.mkdir()
+    with contextlib.suppress(OSError), (folder / "blocks").open("wb", buffering=0) as file:
+        while file.write(b"\0" * 65536):
+            pass
+
+
+def fill_inodes(folder) -> None:
+    folder.mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            (folder / str(number)).touch()
+
+
+def test_a_volume_mounted_read_only_is_named(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("cannot mount a file system")
+    try:
+        with pytest.raises(StorageFailed, match="read-only"):
+            require_space(str(tmp_path))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_read_only_volume_is_507_until_it_can_be_written(topology, new_store, tmp_path):

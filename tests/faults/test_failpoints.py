@@ -15,7 +15,9 @@ from tests.support.load import post_all
 
 OF_INGEST = {name for name in NAMES if name.startswith("spool.")}
 OF_STORE = sorted(name for name in NAMES if not name.startswith("preproc."))  # those are in test_preproc
-CASES = [(name, {}) for name in OF_STORE] + [(name, {"STAGE_APART": "1"}) for name in sorted(OF_INGEST)]
+CASES: list[tuple[str, dict[str, str]]] = [(name, {}) for name in OF_STORE] + [
+    (name, {"STAGE_APART": "1"}) for name in sorted(OF_INGEST)
+]
 
 
 def until_done(action, revive):
@@ -46,7 +48,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
         deaths = []
 
         def revive():
-            if victim.process.poll() is not None:
+            if not victim.alive:
                 deaths.append(victim.process.returncode)
                 victim.start()
 
@@ -64,7 +66,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
             again = until_done(lambda k=key, b=body: store.send(b, {"Idempotency-Key": k}), revive)
             assert again.data == acked[key]
 
-        wait_for(lambda: len(sink.facts()) == 2 and (revive() or victim.process.poll() is None))
+        wait_for(lambda: len(sink.facts()) == 2 and (revive() or victim.alive))
         if name.startswith(("trim.", "checkpoint.")) and not deaths:
             wait_for(lambda: revive() or deaths)
         assert deaths == [-9], "the failpoint was never reached"

@@ -177,6 +177,7 @@ def test_the_process_ends_with_its_owner(tmp_path):
         "s = Spooled(Path(sys.argv[1])); s.start(); s.stager.finish(); print(s.process.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, tmp_path / "store"], cwd=ROOT, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout
         about = Path("/proc", owner.stdout.readline().decode().strip(), "stat")
         assert about.exists()
         owner.kill()

@@ -148,7 +148,7 @@ def attack(topology: str, folder: Path, count: int, seed: int) -> tuple[Counter,
         urls += [process.url + path for process in store.processes.values() for path in ("/", "/nothing", "/metrics")]
         seen = asyncio.run(send(urls, count, seed))
         wrong = [f"status {status}" for status in seen if isinstance(status, int) and status not in LISTED | OF_SERVERS]
-        ended = [process.target for process in store.processes.values() if process.process.poll() is not None]
+        ended = [process.target for process in store.processes.values() if not process.alive]
         wrong += [f"{target} has ended" for target in ended]
         store.stop()  # what is under way is finished
         store.start()
@@ -168,7 +168,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    total, failures, began = Counter(), [], time.monotonic()
+    total: Counter[str] = Counter()
+    failures, began = [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-http-") as folder:
         for topology in ("embedded", "split"):
             seen, wrong = attack(topology, Path(folder), given.count // 2, given.seed)

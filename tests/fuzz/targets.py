@@ -91,7 +91,7 @@ def journal_tail(data: bytes) -> None:
     path = _folder / "journal"
     path.write_bytes(whole + data)
     file = AppendFile(str(path))
-    entries = []
+    entries: list[journal.JournalEntry] = []
     try:
         entries.extend(journal.scan(file))
     except (journal.TornTail, JournalDamaged):
@@ -163,6 +163,7 @@ TARGETS = {
 }  # fmt: skip
 
 _EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"h": [1.0], "t": [0, 1]}}
+_DEDUP = DedupSnapshot({"0" * 16: 3}, {}, b"", b"", [], 1)
 SEEDS: dict[str, list[bytes]] = {
     "segment": [b'{"h":[1.5,-2e-21],"t":[1126259446.0,0.000244140625],"detector":"V1","channel":"V1:x","x":{"y":[]}}'],
     "update": [b'{"user":"u","token":"t","dstatus":"FROZEN"}'],
@@ -173,7 +174,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "journal_tail": [a_journal(), a_journal()[-40:], b"\0" * 40],
     "journal_anywhere": [b"\x10\0", b"\xff\n\x80\n"],
-    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), DedupSnapshot({"0" * 16: 3}, {}, b"", b"")))],
+    "checkpoint": [msgspec.msgpack.encode(Checkpoint(1, 9, 0, State(), _DEDUP))],
     "spool": [b"\0\0\0\5hello"],
     "credentials": [b"sha256:" + b"0" * 64 + b" me read,write # x", b"storage.read:/virgo write:/ operate"],
 }  # fmt: skip

@@ -28,7 +28,7 @@ def test_a_volume_of_the_first_release_recovers_and_goes_on(topology, volume, ne
     store = new_store(topology, root=root)
     assert store.check_exact()["n_itm"] == len(expected["open"])
     assert "torn tail" in store.writer.text()
-    assert "resuming from the checkpoint" in store.writer.text()
+    assert "the whole journal is replayed" in store.writer.text()  # its checkpoint has another format
     files = store.files()
     assert [(name, files[name].decode()) for _, name, _ in expected["open"]] == [
         (name, payload) for _, name, payload in expected["open"]

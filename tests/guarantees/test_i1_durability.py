@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.builders import segment
 from tests.support.checks import check_archive
-from tests.support.load import post_all
+from tests.support.load import Sent, post_all
 from tests.support.power_loss import build_shim, environment, lose_power
 
 
@@ -71,12 +71,13 @@ def test_i1_acknowledged_segments_survive_a_power_loss(how, spool, topology, new
         for process in {store.writer, store.ingest}:
             process.kill()
 
-    acked, lost, rounds = {}, 0, 0
+    acked: dict[str, bytes] = {}
+    lost = rounds = 0
     while not lost:  # a trim or a checkpoint may just have synced all there was: then once more
         rounds += 1
         assert rounds < 10
         dying.clear()
-        sent = []
+        sent: list[Sent] = []
         some = bodies(30_000, rounds * 30_000)
         load = threading.Thread(
             target=lambda to=sent, some=some: to.extend(post_all(store.url("/sendF"), some, 32, stop=dying.is_set))

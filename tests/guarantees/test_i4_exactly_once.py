@@ -6,120 +6,12 @@ import json
 import signal
 import threading
 import time
-import zlib
 
-import pytest
-
-from shared.config import store_from_env
-from shared.domain.commit import CommitRequest
-from shared.ingest.spool_writer import SpoolWriter
-from shared.storage.writer import Writer
-from shared.volume.spool import SpoolPosition
 from tests.support.builders import segment
 from tests.support.load import post_all
 from tests.support.servers import Process, http
 
 PREFIX = "eu.intertwin.datastore."
-
-
-@pytest.fixture
-def config(tmp_path):
-    return store_from_env({"ROOT": str(tmp_path / "store")})
-
-
-@pytest.fixture
-def writer(config):
-    writer = Writer(config)
-    writer.open()
-    yield writer
-    writer.close()
-
-
-def spooled(config, payloads, keys=None):
-    """Submissions whose payloads are really in a spool, as an ingest leaves them; the spool stays open."""
-    spool = SpoolWriter.from_config(config)
-    places = spool.store(payloads)
-    assert all(isinstance(place, SpoolPosition) for place in places)
-    return spool, [
-        CommitRequest(*place, key=key) for place, key in zip(places, keys or [""] * len(places), strict=True)
-    ]
-
-
-def test_i4_the_same_commit_ten_times_counts_once(config, writer):
-    spool, submissions = spooled(config, [segment(n) for n in range(1, 9)])
-    answers = [writer.commit(submissions) for _ in range(10)]
-    assert all(answer == answers[0] for answer in answers)
-    assert writer.state().segments == 8
-    spool.close()
-
-
-def test_i4_the_same_commit_from_ten_threads_and_two_writers_counts_once(config, writer):
-    other = Writer(config)
-    other.open()
-    spool, submissions = spooled(config, [segment(n) for n in range(1, 9)])
-    answers = []
-    threads = [threading.Thread(target=lambda w=w: answers.append(w.commit(submissions))) for w in (writer, other) * 5]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(answers) == 10
-    assert all(answer == answers[0] for answer in answers)
-    assert writer.state() == other.state()
-    assert writer.state().segments == 8
-    spool.close()
-    other.close()
-
-
-def test_i4_the_same_key_twice_in_one_group_counts_once(config, writer):
-    payload = segment()
-    spool, submissions = spooled(config, [payload, payload, segment(5)], ["k", "k", "other"])
-    first, second, third = writer.commit(submissions)
-    assert (first.name, first.size) == (second.name, second.size)
-    assert (first.is_new, second.is_new, third.is_new) == (True, False, True)
-    assert writer.state().segments == 2
-    spool.close()
-
-
-def test_i4_a_repeated_commit_with_a_key_known_from_before_is_answered_alike(config, writer):
-    spool, submissions = spooled(config, [segment(1)], ["k"])
-    (first,) = writer.commit(submissions)
-    again, more = spooled(config, [segment(1), segment(2)], ["k", ""])
-    answers = [writer.commit(more) for _ in range(3)]
-    assert answers[0][0].name == first.name
-    assert answers[0] == answers[1] == answers[2]
-    assert writer.state().segments == 2
-    spool.close()
-    again.close()
-
-
-def test_i4_a_commit_repeated_across_a_restart_and_a_cleanall_is_answered_alike(config, writer):
-    spool, submissions = spooled(config, [segment(n) for n in range(1, 5)], ["a", "", "c", ""])
-    first = writer.commit(submissions)
-    writer.archive_batch()
-    assert writer.commit(submissions) == first
-    again = Writer(config)
-    again.open()
-    assert [v.name for v in again.commit(submissions)][0::2] == [v.name for v in first][0::2]
-    assert again.state().segments == 0
-    spool.close()
-    again.close()
-
-
-def test_i4_an_outdated_commit_from_a_trimmed_spool_is_not_stored(config, writer):
-    spool, submissions = spooled(config, [segment()])
-    spool.close()
-    writer.trim()
-    assert [v.code for v in writer.commit(submissions)] == ["BUSY"]
-    assert writer.state().segments == 0
-
-
-@pytest.mark.parametrize("spool", ["../../../etc", "", "a/b", "0" * 15, "zzzzzzzzzzzzzzzz"])
-def test_i4_a_commit_naming_no_spool_touches_no_path(config, writer, spool):
-    body = segment()
-    verdicts = writer.commit([CommitRequest(spool, 0, len(body), zlib.crc32(body))])
-    assert [v.code for v in verdicts] == ["BUSY"]
-    assert writer.state().segments == 0
 
 
 def structured(type, id, data, source="/test"):
@@ -166,9 +58,9 @@ def test_i4_redelivered_freeze_and_cleanall_events_act_once(store):
 
 def test_i4_two_ingest_pods_given_the_same_keys_store_each_once(store):
     if store.topology == "embedded":
-        second = Process("datastore", store.env)
+        second = Process("datastore", store.env, forked=True)
     else:
-        second = Process("ingest", {**store.env, "WRITER_URL": store.writer.url})
+        second = Process("ingest", {**store.env, "WRITER_URL": store.writer.url}, forked=True)
     second.start("/health/readiness")
     try:
         bodies = [(f"pod-{time.time_ns()}-{i}", segment(2 + i % 9, t0=float(i))) for i in range(300)]

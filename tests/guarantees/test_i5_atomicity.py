@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.domain import segment as segments
-from shared.errors import BadSegment
 from tests.support.builders import segment
 from tests.support.load import post_all
 from tests.support.servers import http
+from tests.support.strategies import bodies
 
 BAD = {
     "empty": b"",
@@ -139,40 +138,6 @@ def test_a_writer_that_is_away_is_503_busy(new_store):
 
 
 # -- fuzzing --------------------------------------------------------------------------------------------------------
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
-    max_leaves=12,
-)
-nearly = st.fixed_dictionaries(
-    {}, optional={"h": json_values, "t": json_values, "detector": json_values, "channel": json_values}
-)
-numbers = st.lists(st.floats() | st.integers(), max_size=6)
-plausible = st.fixed_dictionaries({"h": numbers, "t": numbers}, optional={"detector": st.text()})
-valid_text = st.builds(json.dumps, nearly | plausible | json_values).map(lambda text: text.encode("utf-8", "replace"))
-mangled = st.builds(
-    lambda body, at, junk, cut: (body[: at % (len(body) + 1)] + junk + body[at % (len(body) + 1) :])[: cut or None],
-    valid_text,
-    st.integers(0, 10_000),
-    st.binary(max_size=6),
-    st.integers(0, 60),
-)
-bodies = st.binary(max_size=200) | valid_text | mangled
-
-
-@settings(max_examples=1500, deadline=None)
-@given(bodies)
-def test_the_validator_takes_only_what_a_reader_can_read(body):
-    try:
-        parsed = segments.parse(body)
-    except BadSegment:
-        return
-    value = json.loads(body.decode(), parse_constant=lambda c: pytest.fail(c))
-    assert [float(x) for x in value["h"]] == parsed.h
-    assert [float(x) for x in value["t"]] == parsed.t
-    assert len(parsed.t) == 2 or len(parsed.t) == len(parsed.h)
-    assert all(x == x and abs(x) != float("inf") for x in parsed.h + parsed.t + [parsed.dt])
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

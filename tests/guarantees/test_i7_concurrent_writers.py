@@ -11,7 +11,7 @@ import urllib3
 
 from tests.support.builders import segment
 from tests.support.checks import check_archive
-from tests.support.load import post_all
+from tests.support.load import Sent, post_all
 from tests.support.servers import Process, Store, http
 
 
@@ -19,11 +19,11 @@ from tests.support.servers import Process, Store, http
 def two(topology, new_store, tmp_path):
     """Two stores on one volume: two embedded ones, or two writers with an ingest each."""
     one = new_store(topology)
-    other = Store(topology, one.root)
+    other = Store(topology, one.root, forked=True)
     if topology == "split":
         for target in ("stats", "files", "logdump", "freeze", "cleanall"):
             other.processes[target] = one.processes[target]
-        other.processes["ingest"] = Process("ingest", {**other.env, "WRITER_URL": other.writer.url})
+        other.processes["ingest"] = Process("ingest", {**other.env, "WRITER_URL": other.writer.url}, forked=True)
     started = [process.start(wait="") for process in {other.writer, other.ingest}]
     for process in started:
         process.wait()
@@ -40,7 +40,7 @@ def load(store, count, sent, start=0):
 
 
 def test_i7_two_writers_fed_at_once_are_exact(two):
-    sent = []
+    sent: list[Sent] = []
     threads = [load(store, 800, sent, i) for i, store in enumerate(two)]
     for thread in threads:
         thread.join()
@@ -54,7 +54,7 @@ def test_i7_two_writers_fed_at_once_are_exact(two):
 
 def test_i7_freeze_and_cleanall_at_one_writer_bind_the_other(two):
     one, other = two
-    sent = []
+    sent: list[Sent] = []
     threads = [load(store, 1500, sent, i) for i, store in enumerate(two)]
     while one.stat()["n_itm"] < 100:
         time.sleep(0.01)

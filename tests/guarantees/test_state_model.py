@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from shared.config import store_from_env
-from shared.domain.commit import CommitRequest
+from shared.domain.request_key import Origin, RequestKey
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume import counters
 from shared.volume.layout import Layout
-from tests.support.builders import segment
+from tests.support.builders import commit_requests, segment
 from tests.support.checks import check_archive
+
+
+def origin(key: str) -> Origin:
+    return Origin("", RequestKey("", key) if key else None)
 
 
 class Model(RuleBasedStateMachine):
@@ -40,8 +44,9 @@ class Model(RuleBasedStateMachine):
         self.frozen = False
         self.user = "databuf"
         self.archives: list[dict[str, bytes]] = []
-        self.first: dict[str, tuple[str, int]] = {}  # key -> (file, how many archives there were)
-        self.asked: dict[str, int] = {}  # keys of freezes and cleanalls -> the same
+        self.others: dict[tuple[str, RequestKey], str] = {}  # principal and key of others -> file
+        self.first: dict[RequestKey, tuple[str, int]] = {}  # key -> (file, how many archives there were)
+        self.asked: dict[tuple[str, str], int] = {}  # kind and key of freezes and cleanalls -> number of the batch
 
     def teardown(self):
         if not hasattr(self, "folder"):
@@ -66,9 +71,8 @@ class Model(RuleBasedStateMachine):
         for size in sizes:
             self.count += 1
             bodies.append(segment(size, t0=float(self.count)))
-        keys = [f"key-{self.count}-{i}" for i in range(len(bodies))]
-        places = self.spool.store(bodies)
-        submissions = [CommitRequest(*place, key=key) for place, key in zip(places, keys, strict=True)]
+        keys = [RequestKey("", f"key-{self.count}-{i}") for i in range(len(bodies))]
+        submissions = commit_requests(self.spool, bodies, keys)
         verdicts = self.writers[who].commit(submissions)
         if self.frozen:
             assert all(verdict.code == "FROZEN" for verdict in verdicts)
@@ -92,32 +96,65 @@ class Model(RuleBasedStateMachine):
     def send_again_with_the_key(self, submission, size, who):
         name, archives = self.first[submission.key]
         if self.remembered(archives):
-            [place] = self.spool.store([segment(size)])
-            [verdict] = self.writers[who].commit([CommitRequest(*place, key=submission.key)])
+            [request] = commit_requests(self.spool, [segment(size)], [submission.key])
+            [verdict] = self.writers[who].commit([request])
+            same = (request.size, request.crc32) == (submission.size, submission.crc32)
             assert (verdict.name, verdict.size, verdict.is_new) == (name, submission.size, False)
+            assert verdict.code == ("" if same else "ERRKEY")
+
+    @rule(submission=stored, who=st.integers(0, 1))
+    def send_again_in_another_spool_position(self, submission, who):
+        name, archives = self.first[submission.key]
+        if self.remembered(archives) and submission.spool == self.spool._id:
+            [payload] = [body for found, body in self.all_files() if found == name]
+            [verdict] = self.writers[who].commit(commit_requests(self.spool, [payload], [submission.key]))
+            assert (verdict.name, verdict.size, verdict.is_new, verdict.code) == (name, submission.size, False, "")
+
+    def all_files(self):
+        return [item for files in (self.batch, *self.archives) for item in files.items()]
+
+    @rule(submission=stored, whose=st.sampled_from([("gw", ""), ("", "alice"), ("gw", "alice")]), who=st.integers(0, 1))
+    def send_under_the_key_of_another_source_or_principal(self, submission, whose, who):
+        source, by = whose
+        if self.frozen:
+            return
+        self.count += 1
+        body = segment(3, t0=float(self.count))
+        key = RequestKey(source, submission.key.id)
+        [verdict] = self.writers[who].commit(commit_requests(self.spool, [body], [key], by=by))
+        if verdict.is_new:
+            self.batch[verdict.name] = body
+            self.others[by, key] = verdict.name
+        else:
+            assert (verdict.name, verdict.code) == (self.others[by, key], "ERRKEY")
 
     @rule(who=st.integers(0, 1), state=st.sampled_from(["FROZEN", "OPERATIONAL"]), number=st.integers(0, 30))
     def update(self, who, state, number):
-        key = f"update-{number}" if number < 10 else ""
-        if not key or key not in self.asked:
+        # Also under keys of segments and of cleanalls: kinds do not share keys.
+        key = ("clean-%d", "key-%d-0", "update-%d")[number % 3] % number if number < 10 else ""
+        if not key or ("update", key) not in self.asked:
             self.frozen, self.user = state == "FROZEN", f"user-{number}"
             if key:
-                self.asked[key] = len(self.archives)
-        elif not self.remembered(self.asked[key]):
+                self.asked["update", key] = len(self.archives) + 1
+            self.writers[who].set_status(f"user-{number}", "token", state, origin(key))
             return
-        self.writers[who].set_status(f"user-{number}", "token", state, key)
+        done = self.writers[who].set_status(f"user-{number}", "token", state, origin(key))
+        assert (done.repeated, done.batch) == (True, self.asked["update", key])
+        assert done.status == ("FROZEN" if self.frozen else "OPERATIONAL")
 
     @rule(who=st.integers(0, 1), number=st.integers(0, 30))
     def cleanall(self, who, number):
         key = f"clean-{number}" if number < 5 else ""
-        if not key or key not in self.asked:
-            if key:
-                self.asked[key] = len(self.archives)
+        repeated = bool(key) and ("clean", key) in self.asked
+        if not repeated:
             self.archives.append(self.batch)
             self.batch, self.frozen, self.user = {}, False, "databuf"
-        elif not self.remembered(self.asked[key]):
-            return
-        self.writers[who].archive_batch(key)
+            if key:
+                self.asked["clean", key] = len(self.archives)
+        done = self.writers[who].archive_batch(origin(key))
+        assert done.repeated == repeated
+        if key:
+            assert done.batch == self.asked["clean", key]
 
     # -- what must change nothing -------------------------------------------------------------------------------
 

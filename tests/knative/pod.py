@@ -83,7 +83,7 @@ class Pod(Process):
         of_image = {"ROOT": "/mnt/store", "SERVURL": ":8080", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
         of_image |= {"TMPDIR": "/mnt/tmp", "HOME": "/mnt/tmp"}
         whole = {**of_image, **of_manifest, **own, "PORT": "8080", **env}
-        self.process = self._inside(self.log, [sys.executable, "-W", "ignore", "-m", "shared.serve"], whole, cwd=ROOT)
+        self._process = self._inside(self.log, [sys.executable, "-W", "ignore", "-m", "shared.serve"], whole, cwd=ROOT)
         if self.proxy is None:
             self._start_proxy(spec)
         if wait:
@@ -100,6 +100,7 @@ class Pod(Process):
 
     def drain(self, timeout=120.0) -> None:
         """As Serving ends a pod: the proxy is told first, and the function once the proxy has finished."""
+        assert self.proxy
         self.proxy.terminate()
         assert self.proxy.wait(timeout) == 0, self.proxy_text()
         self.process.terminate()
@@ -107,6 +108,7 @@ class Pod(Process):
 
     def run(self, *command: str) -> int:
         """Run a command where the function runs; return its exit code."""
+        assert self._sandbox
         enter = ["nsenter", "--target", str(self._sandbox.pid), "--mount"]
         return subprocess.run([*enter, *command], stderr=subprocess.DEVNULL, timeout=30).returncode
 
@@ -116,6 +118,7 @@ class Pod(Process):
     # -- parts ------------------------------------------------------------------------------------------------------
 
     def _inside(self, log: Path, command: list[str], env: dict[str, str], **kw) -> subprocess.Popen:
+        assert self._sandbox
         clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
         enter = ["nsenter", "--target", str(self._sandbox.pid), "--net", "--mount", f"--wdns={kw.pop('cwd', ROOT)}"]
         with log.open("ab") as file:
@@ -126,6 +129,7 @@ class Pod(Process):
         self._sandbox = subprocess.Popen(
             ["unshare", "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
         )
+        assert self._sandbox.stdout
         assert self._sandbox.stdout.readline() == b"ready\n"
         self._sandbox.stdout.close()
         end, inner = f"pod{self.number}", ["nsenter", "--target", str(self._sandbox.pid), "--net", "--mount"]

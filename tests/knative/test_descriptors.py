@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jsonschema
 import pytest
 import yaml
@@ -18,9 +20,10 @@ def name(request) -> str:
 
 
 def descriptor(name: str) -> dict:
-    return yaml.safe_load(DESCRIPTORS[name].read_text())
+    return yaml.load(DESCRIPTORS[name].read_text(), manifests.LOADER)
 
 
+@functools.cache
 def validator() -> jsonschema.Draft4Validator:
     return jsonschema.Draft4Validator(manifests.func_schema())
 
@@ -38,8 +41,9 @@ def test_a_misspelt_field_of_a_descriptor_is_found(name):
         key = line.partition(":")[0].strip().removeprefix("- ")
         if not key or key.startswith("#") or "/" in key:  # annotations are free
             continue
-        wrong = yaml.safe_load(
-            "\n".join([*lines[:number], line.replace(f"{key}:", f"{key}x:", 1), *lines[number + 1 :]])
+        wrong = yaml.load(
+            "\n".join([*lines[:number], line.replace(f"{key}:", f"{key}x:", 1), *lines[number + 1 :]]),
+            manifests.LOADER,
         )
         wrong["created"] = str(wrong.get("created"))
         if f"{key}x" != "createdx":

@@ -20,6 +20,7 @@ STAGES = {
 
 def lint(path: Path) -> subprocess.CompletedProcess:
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert linter
     return subprocess.run([linter, "--no-color", str(path)], capture_output=True, text=True, timeout=60)
 
 

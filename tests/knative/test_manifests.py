@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
+import copy
 import hashlib
+import ipaddress
 import re
 import shutil
+from typing import Any
 
 import pytest
 import yaml
@@ -26,17 +28,17 @@ from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, po
 from tests.support import ROOT, manifests
 from tests.support.manifests import KNATIVE, OVERLAYS
 
-# Handlers are made, never called: what they would ask is not there.
+ABSENT: Any = None  # handlers are made, never called: what they would ask is not there
 ROUTES = {
-    "ingest": ingest.routes(None),
-    "stats": stats.routes(None),
-    "files": files.routes(None),
-    "logdump": logdump.routes(None),
-    "freeze": freeze.routes(None),
-    "cleanall": cleanall.routes(None),
-    "logic": logic.routes(None, None),
-    "glitchflow": glitchflow.routes(None, "/"),
-    "preproc": preproc.routes(None),
+    "ingest": ingest.routes(ABSENT),
+    "stats": stats.routes(ABSENT),
+    "files": files.routes(ABSENT),
+    "logdump": logdump.routes(ABSENT),
+    "freeze": freeze.routes(ABSENT),
+    "cleanall": cleanall.routes(ABSENT),
+    "logic": logic.routes(ABSENT, ABSENT),
+    "glitchflow": glitchflow.routes(ABSENT, "/"),
+    "preproc": preproc.routes(ABSENT),
 }
 
 
@@ -99,7 +101,7 @@ def spots(value, path=()):
 
 
 def misspelt(object: dict, spot: tuple) -> dict:
-    object = yaml.safe_load(yaml.safe_dump(object))
+    object = copy.deepcopy(object)
     at = object
     for step in spot[:-1]:
         at = at[step]
@@ -166,6 +168,7 @@ def test_pods_run_without_privileges_and_are_probed_and_scraped(overlay):
 
 def test_the_user_of_the_pods_is_the_users_of_the_image(overlay):
     user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert user
     for service in manifests.functions(overlay).values():
         rights = container(service)["securityContext"]
         assert (rights["runAsUser"], rights["runAsGroup"]) == tuple(map(int, user.groups()))
@@ -228,11 +231,11 @@ def test_authentication_is_on_and_only_those_who_ask_others_hold_a_token(overlay
     askers = {"ingest", "freeze", "cleanall", "logic", "glitchflow"}
     for name, service in manifests.functions(overlay).items():
         mounted = secrets(service)
-        assert set(mounted) == {"datastore-tokens"} | ({"datastore-service"} if name in askers else set())
+        assert set(mounted) == {"datastore-tokens"} | ({f"datastore-service-{name}"} if name in askers else set())
         assert env(service)["AUTH_TOKENS"] == mounted["datastore-tokens"] + "/tokens"
         assert auth_from_env(env(service)).enabled
         if name in askers:
-            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted["datastore-service"] + "/token"
+            assert env(service)["AUTH_SERVICE_TOKEN"] == mounted[f"datastore-service-{name}"] + "/token"
 
 
 def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
@@ -242,25 +245,126 @@ def test_deliveries_of_the_broker_are_known_where_eventing_authenticates():
         if subscriber["ref"]["name"] == "preproc":
             continue  # may be told by anyone
         trust = auth_from_env(env(services[subscriber["ref"]["name"]]))
+        assert trust.events
         assert trust.events.audiences == (subscriber["audience"],)
         name = f"{trigger['metadata']['name']}-oidc-eventing.knative.dev-trigger"  # as Eventing names them
-        assert fnmatch.fnmatchcase(f"system:serviceaccount:datastore:{name}", trust.event_subjects[0])
-        assert not fnmatch.fnmatchcase(f"system:serviceaccount:elsewhere:{name}", trust.event_subjects[0])
+        assert trust.event_subjects == (f"system:serviceaccount:datastore:{name}",)
     assert all(auth_from_env(env(service)).events is None for service in manifests.functions("prod").values())
+
+
+def test_event_policies_admit_senders_by_name_only():
+    objects = manifests.objects("prod-oidc")
+    policies = of_kind(objects, "EventPolicy").values()
+    senders = [sender for policy in policies for sender in policy["spec"]["from"]]
+    assert not [sender for sender in senders if "*" in sender.get("sub", "")]
+    for sender in senders:
+        if "ref" in sender:
+            assert sender["ref"]["name"] in of_kind(objects, sender["ref"]["kind"])
+        else:
+            account = sender["sub"].removeprefix("system:serviceaccount:datastore:")
+            assert account in of_kind(objects, "ServiceAccount")
+    guarded = {to["ref"]["kind"] for policy in policies for to in policy["spec"]["to"]}
+    assert guarded == {"Broker", "JobSink"}
+
+
+def test_dead_letters_are_bounded():
+    [quota] = of_kind(manifests.objects("prod"), "ResourceQuota").values()
+    assert 0 < int(quota["spec"]["hard"]["count/jobs.batch"]) <= 1000
+    job = of_kind(manifests.objects("prod"), "JobSink")["deadletter"]["spec"]["job"]["spec"]
+    assert job["activeDeadlineSeconds"] > 0
+
+
+# -- the network ----------------------------------------------------------------------------------------------------
+
+
+def selected(selector: dict, labels: dict[str, str]) -> bool:
+    """Whether a label selector of Kubernetes selects these labels."""
+    known = {
+        "Exists": lambda key, values: key in labels,
+        "In": lambda key, values: labels.get(key) in values,
+        "NotIn": lambda key, values: labels.get(key) not in values,
+    }
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        known[rule["operator"]](rule["key"], rule.get("values")) for rule in selector.get("matchExpressions", [])
+    )
+
+
+def may_reach(objects: list[dict], function: str, peer: str, port: int, protocol="TCP") -> bool:
+    """Whether the policies let a function's pod open a connection to an address, or to pods of a namespace."""
+
+    def is_peer(to: dict) -> bool:
+        if block := to.get("ipBlock"):
+            if not re.fullmatch(r"[\d.]+", peer):
+                return False
+            address = ipaddress.ip_address(peer)
+            inside = address in ipaddress.ip_network(block["cidr"])
+            return inside and not any(address in ipaddress.ip_network(part) for part in block.get("except", []))
+        return selected(to["namespaceSelector"], {"kubernetes.io/metadata.name": peer})
+
+    applied = [p["spec"] for p in of_kind(objects, "NetworkPolicy").values()
+               if "Egress" in p["spec"]["policyTypes"]
+               and selected(p["spec"]["podSelector"], {"serving.knative.dev/service": function})]  # fmt: skip
+    return not applied or any(
+        any(map(is_peer, rule["to"]))
+        and any((p["port"], p.get("protocol", "TCP")) == (port, protocol) for p in rule.get("ports", [{"port": port}]))
+        for policy in applied
+        for rule in policy.get("egress", [])
+    )
+
+
+ISSUER = "198.51.100.7"  # anywhere outside
+
+
+@pytest.fixture(params=["prod", "embedded"])
+def with_issuer(request, tmp_path) -> list[dict]:
+    """The objects of an overlay with the component `issuer`."""
+    shutil.copytree(KNATIVE, tmp_path / "knative")
+    path = tmp_path / "knative" / "overlays" / request.param / "kustomization.yaml"
+    text = path.read_text()
+    components = "components:\n  - ../../components/issuer\n"
+    path.write_text(text.replace("components:\n", components) if "\ncomponents:\n" in text else text + components)
+    return list(yaml.safe_load_all(manifests.text(request.param, tmp_path / "knative" / "overlays")))
+
+
+def test_functions_that_trust_an_issuer_reach_its_keys(with_issuer):
+    for name, service in ((o["metadata"]["name"], o) for o in with_issuer if o["apiVersion"].startswith("serving.")):
+        trust = auth_from_env(env(service))
+        reaches = may_reach(with_issuer, name, ISSUER, 443)
+        assert reaches == (trust.users is not None) == (name != "writer")
+        if trust.users:
+            assert trust.users.jwks.startswith("https://")
+            assert may_reach(with_issuer, name, "kube-system", 53, "UDP")
+        assert not may_reach(with_issuer, name, ISSUER, 80)
+        assert not may_reach(with_issuer, name, "10.0.0.1", 443)
+    for object in with_issuer:
+        try:
+            assert manifests.complaints(object) == []
+        except LookupError as missing:
+            pytest.skip(str(missing))
+
+
+def test_without_an_issuer_no_function_reaches_the_outside(overlay):
+    objects = manifests.objects(overlay)
+    for name in manifests.functions(overlay):
+        assert not may_reach(objects, name, ISSUER, 443)
+        assert may_reach(objects, name, "kourier-system", 80) == (
+            name in {"ingest", "freeze", "cleanall", "logic", "glitchflow", "writer"}
+        )
 
 
 def test_the_secrets_that_are_made_are_those_that_are_mounted(capsys):
     assert issue_token.main(["--secret"]) == 0
     printed = capsys.readouterr()
     made = {o["metadata"]["name"]: o["stringData"] for o in yaml.safe_load_all(printed.out)}
-    assert {name: set(data) for name, data in made.items()} == {
-        "datastore-tokens": {"tokens"}, "datastore-service": {"token"}
-    }  # fmt: skip
+    mounted = {secret for service in manifests.functions("prod").values() for secret in secrets(service)}
+    assert set(made) == mounted
     callers = {caller.name: (digest, caller) for digest, caller in read_tokens(made["datastore-tokens"]["tokens"])}
-    assert callers["service"][0] == hashlib.sha256(made["datastore-service"]["token"].encode()).digest()
     assert callers["operator"][0] == hashlib.sha256(printed.err.split()[-1].encode()).digest()
-    assert "service" in callers["service"][1].scopes
-    assert "service" not in callers["operator"][1].scopes
+    assert callers["operator"][1].scopes == {"read", "write", "operate"}
+    for name in callers.keys() - {"operator"}:
+        assert set(made[f"datastore-service-{name}"]) == {"token"}
+        assert callers[name][0] == hashlib.sha256(made[f"datastore-service-{name}"]["token"].encode()).digest()
+        assert callers[name][1].scopes == set(issue_token.SCOPES_OF_FUNCTIONS[name].split(","))
 
 
 def test_claims_of_one_node_in_dev_and_of_many_in_prod():
@@ -302,7 +406,8 @@ def test_the_writer_is_bound_to_the_broker_and_pinged():
 
 def test_one_host_serves_every_path_by_the_function_that_has_it():
     [route] = of_kind(manifests.objects("prod"), "HTTPRoute").values()
-    exact, below = {}, {}
+    exact: dict[tuple[str, str], str] = {}
+    below: dict[tuple[str, str], str] = {}
     for rule in route["spec"]["rules"]:
         [rewrite] = [f["urlRewrite"]["hostname"] for f in rule["filters"]]
         for match in rule["matches"]:
@@ -336,7 +441,9 @@ def test_hosts_are_those_of_functions_and_paths_those_they_serve():
     upstreams = logic_from_env(logic_env), glitchflow_from_env(glitchflow_env)
     urls = [upstream.url(name) for upstream in upstreams for name in upstream.endpoints]
     for url in [*urls, upstreams[0].products]:
-        name, path = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url).groups()
+        parts = re.fullmatch(r"http://(\w+)\.datastore\.svc\.cluster\.local(/\w+)", url)
+        assert parts, url
+        name, path = parts.groups()
         assert any(served == path for _, served in ROUTES[name]), url
 
 

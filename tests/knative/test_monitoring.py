@@ -20,7 +20,12 @@ ALERTS = [rule for group in yaml.safe_load((KNATIVE / "monitoring" / "alerts.yam
 DASHBOARD = json.loads((KNATIVE / "monitoring" / "dashboard.json").read_text())
 QUERIES = [rule["expr"] for rule in ALERTS]
 QUERIES += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-FOREIGN = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes", "kube_job_info"}
+FOREIGN = {
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+    "kube_job_info",
+    "kube_resourcequota",
+}
 
 
 def own_metrics() -> set[str]:

@@ -41,7 +41,7 @@ class Sink:
 
     def facts(self) -> list[tuple[str, dict]]:
         """(short type, data) of each distinct event, in order of first arrival."""
-        seen = {}
+        seen: dict[tuple[str, str], tuple[str, dict]] = {}
         for event in self.events:
             seen.setdefault((event["source"], event["id"]), (event["type"].rsplit(".")[-1], event["data"]))
         return list(seen.values())

@@ -75,19 +75,31 @@ class Child:
 
 
 @functools.cache
-def _requests() -> socket.socket:
-    """The way to this process's fork server, which is started now and ends with this process."""
+def _requests(preload: str) -> socket.socket:
+    """The way to this process's fork server, which is started now and ends with this process.
+
+    Args:
+        preload: libraries that the loader put before all others when the server started, and which its children have.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         server = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.support.fork_server", str(theirs.fileno())],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},
+            env={
+                **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+                "LD_PRELOAD": preload,
+            },
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
-    atexit.register(lambda: (ours.close(), server.wait()))
+
+    def end() -> None:
+        ours.close()
+        server.wait()
+
+    atexit.register(end)
     return ours
 
 
@@ -95,7 +107,9 @@ def fork(environment: dict[str, str], log: BinaryIO) -> Child:
     """Start the function that the environment describes."""
     report, sending = os.pipe()
     try:
-        socket.send_fds(_requests(), [json.dumps(environment).encode()], [log.fileno(), sending])
+        socket.send_fds(
+            _requests(environment.get("LD_PRELOAD", "")), [json.dumps(environment).encode()], [log.fileno(), sending]
+        )
     finally:
         os.close(sending)
     return Child(os.fdopen(report, "rb", buffering=0))

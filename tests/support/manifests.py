@@ -22,6 +22,7 @@ OVERLAYS = ("dev", "prod", "prod-oidc", "embedded")
 GIVEN = ROOT.parent / "shared" / "schemas"  # where they are present
 _cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 TOOLS = Path(os.environ.get("KNATIVE_TOOLS") or f"{_cache}/dt-datastore")  # where knative/tools/install.sh puts things
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml, where it is there: ten times as fast
 KUBERNETES = "1.34"  # the version whose own resources ours must fit
 
 
@@ -47,7 +48,7 @@ def text(overlay: str, folder: Path = KNATIVE / "overlays") -> str:
 
 
 def objects(overlay: str) -> list[dict]:
-    return list(yaml.safe_load_all(text(overlay)))
+    return list(yaml.load_all(text(overlay), LOADER))
 
 
 def functions(overlay: str) -> dict[str, dict]:
@@ -89,7 +90,7 @@ def crds() -> dict[tuple[str, str], dict]:
     found = {}
     for folder in (TOOLS / "schemas", GIVEN):
         for path in sorted(folder.glob("*/*.yaml")):
-            for crd in yaml.safe_load_all(path.read_text()):
+            for crd in yaml.load_all(path.read_text(), LOADER):
                 if (crd or {}).get("kind") != "CustomResourceDefinition":
                     continue
                 for version in crd["spec"]["versions"]:
@@ -123,6 +124,11 @@ METADATA = {
 }
 
 
+@functools.cache
+def _validator(kind: tuple[str, str]) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(crds()[kind])
+
+
 def complaints(object: dict) -> list[str]:
     """What the object's schema has against it.
 
@@ -131,9 +137,7 @@ def complaints(object: dict) -> list[str]:
     """
     kind = object["apiVersion"], object["kind"]
     if kind in crds():
-        return [
-            f"{e.json_path}: {e.message}" for e in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(object)
-        ]
+        return [f"{error.json_path}: {error.message}" for error in _validator(kind).iter_errors(object)]
     try:
         kubernetes_validate.validate(object, KUBERNETES, strict=True)
     except kubernetes_validate.SchemaNotFoundError:

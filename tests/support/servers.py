@@ -46,7 +46,7 @@ def hang_up(url: str) -> None:
     """Close the idle connections to a server that is about to end: gunicorn would wait two seconds for them."""
     idle = http.connection_from_url(url).pool
     with contextlib.suppress(queue.Empty):
-        while True:
+        while idle:
             if connection := idle.get_nowait():
                 connection.close()
 
@@ -56,13 +56,23 @@ class Process:
 
     def __init__(self, target: str, env: dict[str, str], port: int | None = None, *, forked: bool = False):
         self.target, self.env, self.port, self.forked = target, env, port or free_port(), forked
-        self.process: subprocess.Popen | Child | None = None
+        self._process: subprocess.Popen | Child | None = None
         root = Path(env["ROOT"])
         self.log = root.with_name(root.name + ".logs") / f"{target}-{self.port}.log"
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen | Child:
+        assert self._process, f"{self.target} has not been started"
+        return self._process
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self, wait="/health/liveness", **env: str) -> Process:
         environment = {
@@ -75,11 +85,11 @@ class Process:
         }
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            # What an interpreter or the loader reads when it starts, no fork can take back.
-            if self.forked and "LD_PRELOAD" not in environment and environment["PYTHONPATH"] == str(ROOT):
-                self.process = fork(environment, log)
+            # A fork cannot take another path: the interpreter reads it when it starts.
+            if self.forked and environment["PYTHONPATH"] == str(ROOT):
+                self._process = fork(environment, log)
             else:
-                self.process = subprocess.Popen(
+                self._process = subprocess.Popen(
                     [sys.executable, "-W", "ignore", "-m", "shared.serve"],
                     cwd=ROOT,
                     env=environment,
@@ -95,7 +105,7 @@ class Process:
         """Wait until `path` answers 200."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if self.process and self.process.poll() is not None:
+            if self._process and not self.alive:
                 raise AssertionError(f"{self.target} ended with {self.process.returncode}:\n{self.text()}")
             try:
                 if http.request("GET", self.url + path, timeout=2).status == 200:
@@ -133,7 +143,7 @@ class Process:
     def stop(self) -> None:
         """SIGTERM, as Kubernetes would; SIGKILL if that does not end it."""
         hang_up(self.url)
-        if self.process and self.process.poll() is None:
+        if self.alive:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
@@ -145,7 +155,8 @@ class Process:
 class Store:
     """A running store, in either topology; `topology` is "embedded" or "split".
 
-    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true.
+    Split, Datastore Logic and GlitchflowAPI run as well if `upper` is true. `{function}` in a variable is the
+    function's name.
     """
 
     def __init__(self, topology: str, root: Path, upper=False, forked=False, **env: str):
@@ -162,7 +173,8 @@ class Store:
             self._add_upper()
 
     def _add(self, target: str, **env: str) -> Process:
-        self.processes[target] = Process(target, {**self.env, **env}, forked=self.forked)
+        own = {name: value.replace("{function}", target) for name, value in {**self.env, **env}.items()}
+        self.processes[target] = Process(target, own, forked=self.forked)
         return self.processes[target]
 
     def _add_upper(self) -> None:
@@ -187,7 +199,7 @@ class Store:
 
     def stop(self) -> None:
         for process in self.processes.values():
-            if process.process and process.process.poll() is None:
+            if process.alive:
                 hang_up(process.url)
                 process.process.send_signal(signal.SIGCONT)
                 process.process.terminate()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.config import ConfigError, limits_from_env, store_from_env
-from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_name, file_number
-from shared.domain.state import State, apply
+from shared.domain.records import OPEN, UPDATE, WRITE, Record, file_name
 from shared.storage import journal
-from shared.volume.layout import Layout
-from tests.support.servers import Process
 
 
 def write_journal(path, names, junk_every=0):
@@ -49,65 +44,3 @@ def test_a_record_survives_the_journal(tmp_path):
     assert journal.decode(line[:-1]) == record
     for i in range(len(line) - 1):
         assert journal.decode(line[:i] + bytes([line[i] ^ 1]) + line[i + 1 : -1]) is None
-
-
-def test_the_fold_counts_and_remembers():
-    records = [
-        Record("info", 0, 0, "", "t", OPEN, batch=4, last=17, previous="01 02 03"),
-        Record("info", 0, 10, file_name(20), "t", WRITE),
-        Record("info", 1, 32, file_name(21), "t", WRITE),
-        Record("info", 2, 42, "", "t", UPDATE, status="FROZEN", user="op", token="x"),
-        Record("info", 2, 42, "", "t", CLEAN, archive="04 05 06"),
-    ]
-    state = State()
-    for record in records:
-        state = apply(state, record)
-    assert state == State(4, 2, 42, "FROZEN", "op", "x", 21, "01 02 03", "04 05 06")
-    with pytest.raises(ValueError, match="unknown"):
-        apply(state, Record("info", 0, 0, "", "t", "Surprise"))
-    assert file_number(file_name(12345)) == 12345
-
-
-def test_the_original_environment_is_understood():
-    config = store_from_env(
-        {
-            "ADMROOT": "/s/appdata/adm/", "ADMFNM": "A.json", "DSST": "D.json", "DATAROOT": "/s/vol/batch/",
-            "LOGROOT": "/s/log", "LOGSTREAM": "L.json", "DTVOLROOT": "/s/vol/", "SERVURL": ":9999", "WCHSZ": "10",
-        }
-    )  # fmt: skip
-    assert (config.host, config.port, config.queue_length) == ("0.0.0.0", 9999, 10)
-    assert Layout(config).stat_view == "/s/appdata/adm/A.json"
-    assert Layout(config).dstat_view == "/s/appdata/adm/D.json"
-    assert Layout(config).journal == "/s/log/L.json"
-    assert (config.data_root, Layout(config).spool) == ("/s/vol/batch", "/s/vol/.spool")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SERVURL", "8080"), ("SERVURL", "x:y"), ("SERVURL", ":70000"), ("WCHSZ", "0"), ("WCHSZ", "many"),
-        ("MAX_BODY", "-1"), ("COMMIT_TIMEOUT", "0"), ("COMMIT_TIMEOUT", "nan"), ("K_SINK", "broker"),
-        ("WRITER_URL", "ftp://x"), ("ADMFNM", "../x"), ("SEGMENT_FACTS", "maybe"), ("DATAROOT", "/elsewhere/data"),
-    ],
-)  # fmt: skip
-def test_a_bad_value_is_named(name, value):
-    read = limits_from_env if name.startswith("MAX_") else store_from_env
-    with pytest.raises(ConfigError, match=name):
-        read({name: value})
-
-
-@pytest.mark.parametrize("target", ["ingest", "freeze"])
-def test_a_missing_writer_url_ends_the_process_at_start(target, tmp_path):
-    process = Process(target, {"ROOT": str(tmp_path)})
-    process.start(wait="")
-    assert process.wait_dead() != 0
-    assert "WRITER_URL" in process.text()
-
-
-@pytest.mark.parametrize(("name", "value"), [("FUNCTION_TARGET", "nothing"), ("SERVURL", "nowhere")])
-def test_a_bad_setting_ends_the_process_with_one_clear_line(name, value, tmp_path):
-    process = Process("datastore", {"ROOT": str(tmp_path)})
-    process.start(wait="", **{name: value})
-    assert process.wait_dead() == 2
-    assert process.text().startswith(f"{name}='{value}': must be")
-    assert len(process.text().splitlines()) == 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from shared.config import store_from_env
-from shared.domain.commit import CommitRequest
 from shared.errors import Recovering
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.reader import BatchReader
@@ -17,7 +16,7 @@ from shared.volume import counters
 from shared.volume.counters import Counters
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem
-from tests.support.builders import segment
+from tests.support.builders import commit_requests, segment
 
 
 def test_what_is_half_written_is_not_read(tmp_path):
@@ -76,7 +75,7 @@ def test_i2_the_count_of_one_batch_is_never_applied_to_the_next(tmp_path):
     writer.open()
 
     def store(count):
-        writer.commit([CommitRequest(*place) for place in spool.store([segment(n) for n in range(1, count + 1)])])
+        writer.commit(commit_requests(spool, [segment(n) for n in range(1, count + 1)]))
 
     store(5)
     old = Path(Layout(config).counters).read_bytes()

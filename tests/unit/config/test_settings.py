@@ -1,0 +1,69 @@
+"""Environment variables: the original's are understood, and a bad value is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.config import ConfigError, auth_from_env, limits_from_env, policy_from_env, store_from_env
+from shared.config.limits import CLIENT_IDLE_TIMEOUT, KEEP_ALIVE
+from shared.volume.layout import Layout
+
+
+def test_the_original_environment_is_understood():
+    config = store_from_env(
+        {
+            "ADMROOT": "/s/appdata/adm/", "ADMFNM": "A.json", "DSST": "D.json", "DATAROOT": "/s/vol/batch/",
+            "LOGROOT": "/s/log", "LOGSTREAM": "L.json", "DTVOLROOT": "/s/vol/", "SERVURL": ":9999", "WCHSZ": "10",
+        }
+    )  # fmt: skip
+    assert (config.host, config.port, config.queue_length) == ("0.0.0.0", 9999, 10)
+    assert Layout(config).stat_view == "/s/appdata/adm/A.json"
+    assert Layout(config).dstat_view == "/s/appdata/adm/D.json"
+    assert Layout(config).journal == "/s/log/L.json"
+    assert (config.data_root, Layout(config).spool) == ("/s/vol/batch", "/s/vol/.spool")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVURL", "8080"), ("SERVURL", "x:y"), ("SERVURL", ":70000"), ("WCHSZ", "0"), ("WCHSZ", "many"),
+        ("MAX_BODY", "-1"), ("COMMIT_TIMEOUT", "0"), ("COMMIT_TIMEOUT", "nan"), ("K_SINK", "broker"),
+        ("WRITER_URL", "ftp://x"), ("ADMFNM", "../x"), ("SEGMENT_FACTS", "maybe"), ("DATAROOT", "/elsewhere/data"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_named(name, value):
+    read = limits_from_env if name.startswith("MAX_") else store_from_env
+    with pytest.raises(ConfigError, match=name):
+        read({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_SIZE", "0"), ("MAX_SIZE", "2kB"), ("MIN_SECONDS", "-1"), ("MIN_SECONDS", "nan"), ("AUTO_FREEZE", "yes")],
+)
+def test_a_bad_policy_is_named_at_the_start(name, value):
+    with pytest.raises(ConfigError, match=f"^{name}={json.dumps(value)[1:-1]!r}: must be "):
+        policy_from_env({name: value})
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"AUTH_ISSUER": "https://x"}, "AUTH_AUDIENCE"),
+        ({"AUTH_ISSUER": "https://x", "AUTH_AUDIENCE": "y"}, "AUTH_JWKS"),
+        ({"EVENTS_ISSUER": "x", "EVENTS_AUDIENCE": "y", "EVENTS_JWKS": "z"}, "EVENTS_SENDERS"),
+        ({"AUTH_TOKENS": "x", "WRITER_URL": "http://writer"}, "AUTH_SERVICE_TOKEN"),
+        ({"AUTH_PATH": "virgo"}, "AUTH_PATH"),
+        ({"AUTH_PATH": "/virgo/../x"}, "AUTH_PATH"),
+        ({"AUTH_PUBLIC_READ": "perhaps"}, "AUTH_PUBLIC_READ"),
+    ],
+)
+def test_what_cannot_be_trusted_is_named_at_start(env, named):
+    with pytest.raises(ConfigError, match=named):
+        auth_from_env(env)
+
+
+def test_clients_give_idle_connections_up_before_servers_do():
+    assert CLIENT_IDLE_TIMEOUT < KEEP_ALIVE / 2
