@@ -1,10 +1,10 @@
 """Measures the store: requests, lists, freeze, cleanall, restarts and memory, beside the machine's limits and a peer.
 
     python -m bench [--seconds 2] [--sizes 1000,100000,1000000] [--json out.json]
-                          [--peer http://host:port/ [--peer-api http://host:port/] [--peer-clean]]
+                    [--peer http://host:port/ [--peer-api http://host:port/] [--peer-clean]]
 
-With a peer (another server with the same routes) each load is put on both in turn. Absolute figures of a shared machine
-mean little; shares of a limit and ratios do. It measures and does not judge: it exits 0 whichever bars are reached.
+With a peer (another server with the same routes) each load is put on both in turn. On a shared machine, shares of a
+limit and ratios mean more than absolute figures. The exit code is 0 however many bars are reached.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run(asked: argparse.Namespace, folder: Path, limits: Limits, report: Report) -> None:
-    """All measurements, in an order that has the limits measured at the beginning, again and again, and at the end."""
+    """All measurements; the limits are measured at the beginning, between them, and at the end."""
     peer = workloads.Peer(asked.peer, asked.peer_api, asked.peer_clean)
     limits.all()
     cold_start.add_row(folder / "cold", report)
@@ -68,14 +68,14 @@ def _core(folder: Path, limits: Limits, report: Report) -> None:
 def main() -> None:
     """Measure, print, write JSON."""
     asked = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped, and its files are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and files removed
     began = time.monotonic()
     strain = "real strain" if any(STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5")) else "noise, no strain is present"
     print(f"{os.cpu_count()} CPUs; {strain}; {asked.seconds:g} s a load, {workloads.PAIRS} of each{NOTE}\n")
     report = Report()
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as place:  # millions of files: its end takes minutes
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as place:  # removing millions of files takes minutes
         spread(Path(place))
         limits = Limits(Path(place))
         run(asked, Path(place), limits, report)

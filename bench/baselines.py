@@ -1,8 +1,8 @@
-"""What the machine itself allows, measured beside the loads, so that results can be given as a share of it.
+"""Limits of the machine, measured beside the loads, so that results can be given as shares of them.
 
-A shared disk changes its speed by half within minutes, so nothing here is measured once. And ext4 makes files up to ten
-times slower where many were removed in the last minutes, for it passes over what was freed just now: so a run removes
-nothing before its end, and `spread` has it begin elsewhere than the last one did.
+Each limit is measured repeatedly, because a shared disk changes its speed by half within minutes. ext4 creates files up
+to ten times slower where many were removed in the last minutes, because it skips blocks that were freed just now. A run
+therefore removes nothing before its end, and `spread` makes it begin in another region than the run before.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ MB_APPENDED, MB_MADE = "390 kB appended, a sync for 10", "390 kB made as files"
 RECORDS, ALONE = "records appended, a sync for 256", "a record appended and synced by itself"
 HELLO, HELLO_ALONE = "the framework's hello, 16 connections", "the framework's hello, 1 connection"
 FLOOR, LONG_FLOOR = "a 7 kB segment by itself", "a 390 kB segment by itself"
-ONE_SYNC = f"{FLOOR}, with one sync instead of two"  # no store that keeps payloads and decisions apart can do that
+ONE_SYNC = f"{FLOOR}, with one sync instead of two"  # out of reach with separate logs of payloads and decisions
 
 
 class Limits:
-    """Limits of the volume below `folder`, and of the framework; every measurement is kept."""
+    """Limits of the volume below `folder`, and of the framework. Every measurement is kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.measured: dict[str, list[float]] = defaultdict(list)
 
     def measure(self, *names: str) -> tuple[str, float]:
-        """Measure these limits, now, each on a disk that is synced; the lowest of them, and its name."""
+        """Measure these limits, each after a sync of the disk; return the name and value of the lowest."""
         for name in names:
             place = Path(tempfile.mkdtemp(dir=self._folder))
             os.sync()
@@ -57,13 +57,13 @@ class Limits:
         self.measure(*LIMITS)
 
     def add_rows(self, report: Report) -> None:
-        """A row for each limit, with all that was measured of it in the run."""
+        """Add a row for each limit, with all its values in this run."""
         for name in LIMITS:
             report.add(Row(f"limit: {name}", self.measured[name], "MB/s" if name in (MB_APPENDED, MB_MADE) else "/s"))
 
 
 def spread(folder: Path) -> None:
-    """Have ext4 put each folder that is made in this one into a region of its own; other file systems need not."""
+    """Set the flag by which ext4 puts each new subfolder into a region of its own; ignored by other file systems."""
     fd = os.open(folder, os.O_RDONLY)
     with contextlib.suppress(OSError):
         (flags,) = struct.unpack("l", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))
@@ -72,14 +72,14 @@ def spread(folder: Path) -> None:
 
 
 def size_of(payload: bytes) -> str:
-    """What the tables call a payload."""
+    """The name of a payload in the tables."""
     return "390 kB" if payload is LONG else "7 kB"
 
 
 def _floor(root: Path, *appended: list[bytes]) -> float:
-    """Segments a second if each has the disk to itself: file made, appends each synced in turn, file renamed.
+    """Segments a second if each has the disk to itself: create its file, append and sync each log, rename the file.
 
-    No store that makes a segment durable in that way is faster with one connection.
+    An upper bound, at one connection, for every store that makes segments durable in that way.
     """
     appends = [_appends(root, each) for each in appended]
 
@@ -93,7 +93,7 @@ def _floor(root: Path, *appended: list[bytes]) -> float:
 
 
 def _hello(root: Path, connections: int) -> float:
-    """The framework's own asynchronous hello, through its own application and our server's settings."""
+    """Requests a second of the framework's asynchronous hello, in its own application, with our server's settings."""
     (root / "main.py").write_text(
         "import functions_framework.aio\n@functions_framework.aio.http\nasync def hello(request):\n    return 'hi'\n"
     )
@@ -121,7 +121,7 @@ def _answers(url: str) -> bool:
 
 
 def _appends(root: Path, payloads: list[bytes]) -> Callable[[int], None]:
-    """What appends these to a new file, all with one sync."""
+    """A function that appends these payloads to a new file and syncs once."""
     handle, _ = tempfile.mkstemp(dir=root, prefix="log")
     file = os.fdopen(handle, "wb", buffering=0)  # closed with its last reference
 
@@ -141,7 +141,7 @@ def _make(path: Path, payload: bytes, *, sync: bool = False) -> None:
 
 
 def _per_second(act: Callable[[int], None], seconds: float = 0.3, most: int = 20_000) -> float:
-    """How often a second `act` can be done, by doing it for so long, or so often."""
+    """Calls of `act` a second, measured over `seconds` or `most` calls, whichever ends first."""
     start = time.perf_counter()
     for done in range(1, most + 1):
         act(done)

@@ -15,7 +15,7 @@ ROUNDS = 7
 
 
 def add_row(folder: Path, report: Report) -> None:
-    """Start ingest several times; a row of the milliseconds."""
+    """Start ingest several times, and add a row of the milliseconds."""
     env = {"ROOT": str(folder)}
     writer = Process("writer", env).start("/health/readiness")
     times = []
@@ -36,7 +36,7 @@ def add_row(folder: Path, report: Report) -> None:
 
 
 def _stores(port: int) -> bool:
-    """Whether a segment is taken there; a connection of its own each time, since most are refused at once."""
+    """True if a segment is stored. Each call connects anew, because most connections are refused at once."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection), contextlib.suppress(OSError):
         connection.request("POST", "/sendF", segment())

@@ -1,4 +1,4 @@
-"""HTTP load for the benchmarks: wrk where it is installed, else a slower generator, and then every row says so."""
+"""HTTP load for the benchmarks: wrk if it is installed, else a slower generator, which every row then names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRK = shutil.which("wrk")
 NOTE = "" if WRK else " (slow generator: install wrk)"
 RATE, T0 = 4096, 1126259446
 
-# Reads the body to post; counts the answers that do not say what a stored segment's does, whatever their status.
+# Reads the body to post. Counts responses without the text of a stored segment's response, whatever their status.
 SCRIPT = """
 local f = io.open("{folder}/body", "rb"); wrk.body = f:read("*a"); f:close()
 wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
@@ -33,7 +33,7 @@ function done() io.write("Unlike: " .. one:get("unlike") .. "\\n") end
 
 
 class Figures(NamedTuple):
-    """What one load measured: good answers a second and in all, latencies in milliseconds, requests that failed."""
+    """Figures of one load: good responses a second and in total, latencies in milliseconds, failed requests."""
 
     rate: float
     good: int
@@ -43,7 +43,7 @@ class Figures(NamedTuple):
 
 
 def body(samples: int) -> bytes:
-    """A segment of this many samples: real strain where it is present, else noise with as many digits."""
+    """A segment of this many samples: real strain if it is present, else noise with as many digits."""
     for path in STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5"):
         import h5py
 
@@ -59,7 +59,7 @@ SHORT, LONG = body(300), body(16384)
 
 
 def measure(url: str, connections: int, seconds: float, payload: bytes = b"", says: str = "") -> Figures:
-    """GET `url`, or POST `payload` to it, over so many connections for so long; a good answer contains `says`."""
+    """GET `url`, or POST `payload` to it, over `connections` for `seconds`; a good response contains `says`."""
     return (_wrk if WRK else _slow)(url, connections, seconds, payload, says)
 
 

@@ -1,4 +1,4 @@
-"""Batches made with the library, and the writer's core by itself: what HTTP does not limit."""
+"""Batches made with the library, and the rate of the writer alone: no HTTP is involved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def fill(root: Path, count: int, *, keys: bool = False) -> tuple[float, str]:
     """Store `count` small segments through spool and writer, with idempotency keys if asked.
 
     Returns:
-        How many a second, and the name of the one in the middle.
+        Segments a second, and the name of the segment in the middle.
     """
     config = store_from_env({"ROOT": str(root)})
     writer = Writer(config)
     writer.open()
     spool = SpoolWriter.from_config(config)
     payload = segment(1)
-    middle, prefix = "", time.time_ns()  # the keys of the batch before are known still
+    middle, prefix = "", time.time_ns()  # new keys, because those of the batch before are still remembered
     start = time.perf_counter()
     for first in range(0, count, BATCH):
         numbers = range(first, min(first + BATCH, count))
@@ -41,16 +41,16 @@ def fill(root: Path, count: int, *, keys: bool = False) -> tuple[float, str]:
 
 
 def core(folder: Path) -> float:
-    """Records a second that the writer decides, in batches of 256 on one thread, the journal's syncs included.
+    """Records a second that the writer commits, in batches of 256 on one thread, the journal's syncs included.
 
-    Without the renames: files are a matter of the file system, and have limits of their own.
+    Files are not renamed, because the file system bounds that; `baselines` measures it.
     """
     writer = Writer(store_from_env({"ROOT": str(folder)}))
     writer.open()
     spool = "0" * 16
     Path(SpoolDirectory(writer.layout).file(spool)).touch()
     writer._publisher.publish_files = lambda records: None  # type: ignore[method-assign]
-    first = int(time.time()) << 20  # beyond what an earlier round put forward from this spool
+    first = int(time.time()) << 20  # beyond the offsets that an earlier round committed from this spool
     batches = [[CommitRequest(spool, (first + b * BATCH + i) * 100, 100, 0) for i in range(BATCH)] for b in range(200)]
     start = time.perf_counter()
     for batch in batches:

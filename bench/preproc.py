@@ -37,7 +37,7 @@ plot.savefig('alone.png')
 
 
 def strain() -> numpy.ndarray:
-    """GW150914 as L1 saw it where that is present, else noise; neither time nor memory depends on it."""
+    """GW150914 at L1 if it is present, else noise; time and memory depend on neither."""
     for path in STRAIN.glob("L-L1_LOSC_4_V2-*.hdf5"):
         import h5py
 
@@ -47,7 +47,7 @@ def strain() -> numpy.ndarray:
 
 
 def measure(name: str, command: list[str], folder: Path, **env: str) -> None:
-    """Run a command five times and print its best time, and the largest memory."""
+    """Run a command five times; print the shortest time and the largest memory."""
     times, peaks = [], []
     for _ in range(5):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The table that a run prints as it goes, and the same figures, all of them, for the JSON."""
+"""The table that a run prints row by row, and all its figures as JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ median = statistics.median
 
 @dataclass
 class Row:
-    """One thing measured, several times.
+    """One quantity, measured several times.
 
     Attributes:
-        values: what was measured, in order.
-        shares: of the limit that is named by `of`, which bounds what was measured.
-        ratios: to the peer, pair by pair.
-        others: further figures beside it, by name.
+        values: the measurements, in order.
+        shares: each value divided by the limit that bounds it.
+        of: the name of that limit.
+        ratios: each value divided by the peer's, pair by pair.
+        others: further figures, by name.
     """
 
     what: str
@@ -50,7 +51,7 @@ class Report:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something, and no exponent."""
+    """Three significant digits, without exponent."""
     if value == int(value):
         return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -58,6 +59,6 @@ def number(value: float) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """The median, and between which values it lies if there are several."""
+    """The median, followed by minimum and maximum if there are several values."""
     between = f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""
     return number(median(values)) + between

@@ -1,4 +1,4 @@
-"""What may depend on how many segments the batch holds: lists, freeze, cleanall, restarts and memory."""
+"""Measurements that may depend on the number of segments: lists, freeze, cleanall, restarts and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.servers import Process, Store
 
 THAW = json.dumps({"user": "bench", "token": "bench", "dstatus": "OPERATIONAL"})
 STARTS = 3
-Shown = Callable[[str], str]  # from what was measured to the name of its row
+Shown = Callable[[str], str]  # from a quantity to the name of its row
 
 
 def name(count: int, what: str, *, keys: bool = False) -> str:
@@ -27,14 +27,14 @@ def name(count: int, what: str, *, keys: bool = False) -> str:
 
 
 def empty(folder: Path, report: Report) -> None:
-    """How long an empty store takes to start: what a restart takes beyond that is recovery."""
+    """Time to start an empty store. The rest of any other start is recovery."""
     store = _store("embedded", folder)
     report.add(Row("empty store: start to ready", _clean_starts(store), "s"))
     store.stop()
 
 
 def at_size(folder: Path, count: int, limits: Limits, report: Report, *, keys: bool = False, memory: bool) -> None:
-    """What depends on `count`, embedded; with `keys` only what keys matter to; memory in both topologies."""
+    """Rows of a batch of `count`, embedded; with `keys`, those that keys affect; memory in both topologies."""
     shown = partial(name, count, keys=keys)
     rate, middle = fill(folder, count, keys=keys)
     report.add(Row(shown("filled by the library, batches of 256"), [rate], "/s"))
@@ -53,7 +53,7 @@ def at_size(folder: Path, count: int, limits: Limits, report: Report, *, keys: b
                 _drain_lists(split)
                 _memory(split, shown, report)
             store.start()
-        times = 5 if count < 10_000 else 1 if keys else 3  # to fill it again takes a minute a million
+        times = 5 if count < 10_000 else 1 if keys else 3  # filling it again takes a minute per million
         _cleanall(store, count, times, lambda: fill(folder, count, keys=keys), shown, report)
     finally:
         store.stop()
@@ -64,7 +64,7 @@ def _store(topology: str, folder: Path) -> Store:
 
 
 def _restarts(store: Store, count: int, shown: Shown, report: Report) -> None:
-    """From exec to /health/readiness 200, as whoever restarts it sees it, the page cache warm."""
+    """From exec to /health/readiness 200, with a warm page cache."""
     report.add(Row(shown("start after a clean stop"), _clean_starts(store), "s"))
     killed = []
     for _ in range(STARTS):
@@ -108,7 +108,7 @@ def _freeze(store: Store, shown: Shown, limits: Limits, report: Report) -> None:
 
 
 def _cleanall(store: Store, count: int, times: int, refill: Callable[[], object], shown: Shown, report: Report) -> None:
-    """Of a batch that is on disk already: a cleanall syncs the volume, and how much is dirty depends on the load."""
+    """Time of cleanall, after a sync: cleanall syncs the volume, and the amount of dirty data depends on the load."""
     taken: list[float] = []
     while len(taken) < times:
         if taken:
@@ -134,14 +134,14 @@ def _start(process: Process) -> float:
 
 
 def _timed(ask: Callable[[], int]) -> float:
-    """Milliseconds until a good answer."""
+    """Milliseconds until a 201."""
     start = time.perf_counter()
     assert ask() == 201
     return (time.perf_counter() - start) * 1e3
 
 
 def _drain(store: Store, route: str, query: str = "") -> tuple[float, int]:
-    """Read an answer to its end without keeping it; milliseconds, and its size in bytes."""
+    """Read a response to its end without keeping it; return milliseconds and bytes."""
     start = time.perf_counter()
     answer = store.request("GET", route, query=query, preload_content=False, timeout=300)
     size = sum(map(len, answer.stream(1 << 20)))
@@ -151,20 +151,20 @@ def _drain(store: Store, route: str, query: str = "") -> tuple[float, int]:
 
 
 def _drain_lists(store: Store) -> None:
-    """Memory is looked at after whole lists were served: who gathers them before sending shows it."""
+    """Fetch whole lists before memory is measured, so that a server that buffers them shows it."""
     for route in ("/dumpF", "/dumpLogF"):
         _drain(store, route)
 
 
 def _group(leader: int) -> list[int]:
-    """The processes of a function: a server of its own group, and its workers."""
+    """The processes of a function: the server, which leads a process group, and its workers."""
     return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _group_of(path) == leader]
 
 
 def _group_of(path: Path) -> int:
     try:
         return int((path / "stat").read_text().rpartition(")")[2].split()[2])
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has ended
         return 0
 
 

@@ -1,4 +1,4 @@
-"""The bars: what the store is to reach, and whether this run has seen it reach that."""
+"""The bars that the store should reach, compared with a run's measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SMALL, LARGE = 1_000, 1_000_000
 
 
 class Bar(NamedTuple):
-    """A bar; without `values` it was not measured."""
+    """A bar. Without `values` it was not measured."""
 
     what: str
     bound: float
@@ -24,14 +24,14 @@ class Bar(NamedTuple):
 
     @property
     def reached(self) -> bool:
-        """Whether the median is on the right side of it."""
+        """True if the median is on the right side of the bound."""
         if not self.values:
             return False
         return median(self.values) >= self.bound if self.at_least else median(self.values) < self.bound
 
 
 def all_of_them(report: Report) -> list[Bar]:
-    """Every bar, with what the run has measured."""
+    """Every bar, with the values of this run."""
 
     def values(what: str) -> list[float]:
         return report.rows[what].values if what in report.rows else []
@@ -52,7 +52,7 @@ def all_of_them(report: Report) -> list[Bar]:
         return Bar(f"{what} from {SMALL:,} to {LARGE:,} segments", 2, "x", [max(growths)] if growths else [], False)
 
     def worse(what: str) -> list[float]:
-        """Of the batches with keys and without: a bar holds for both."""
+        """The larger of the values with keys and without, because a bar holds for both."""
         found = [values(name(LARGE, what, keys=keys)) for keys in (False, True)]
         return max((times for times in found if times), key=median, default=[])
 
@@ -85,7 +85,7 @@ def all_of_them(report: Report) -> list[Bar]:
 
 
 def show(bars: list[Bar]) -> None:
-    """Print the table, and how many were reached."""
+    """Print the table and the number of bars reached."""
     print("\n| what | bar | measured: median (min to max) | reached |\n|---|---|---|---|")
     for bar in bars:
         bound = f"{'>=' if bar.at_least else '<'} {number(bar.bound)} {bar.unit}"

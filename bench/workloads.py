@@ -1,4 +1,4 @@
-"""The loads that are put on a running store, and on a peer in turn."""
+"""The loads for a running store and, in turn, for a peer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PAIRS = 3
 
 
 class Load(NamedTuple):
-    """One kind of request, over so many connections at once."""
+    """One kind of request, over a number of connections."""
 
     route: str
     connections: int
     payload: bytes = b""
-    says: str = ""  # what a good answer contains
+    says: str = ""  # text in a good response
 
     def row(self, topology: str) -> str:
         """The name of its row."""
@@ -41,19 +41,19 @@ LOADS = [
 
 @dataclass(frozen=True)
 class Peer:
-    """Another server with the same routes; `api` is where it serves /streamdata, "" if it does not or there is none."""
+    """Another server with the same routes; `api` is the base URL of its /streamdata, "" if it has none."""
 
     url: str = ""
     api: str = ""
     clean: bool = False
 
     def serving(self, route: str) -> str:
-        """Where it serves `route`; "" if it does not."""
+        """The URL of `route` there; "" if it is not served."""
         base = self.api if route == "/streamdata" else self.url
         return base.rstrip("/") + route if base else ""
 
     def cleanall(self) -> None:
-        """File its batch away if that was asked for; what it answers, or whether, is its own affair."""
+        """Archive the peer's batch if `clean` is set; its response is ignored."""
         if self.url and self.clean:
             with contextlib.suppress(urllib3.exceptions.HTTPError):
                 http.request("POST", self.serving("/cleanall"), body=b"{}", timeout=120)
@@ -68,9 +68,9 @@ def run(store: Store, peer: Peer, seconds: float, limits: Limits, report: Report
 
 
 def _measure(load: Load, store: Store, peer: str, seconds: float, limits: Limits) -> Row:
-    """The row of one load. Who begins alternates, and the disk is synced in between: nobody pays for another's pages.
+    """The row of one load. Store and peer begin in turn, and a sync in between separates their dirty pages.
 
-    What bounds the load is measured right before it. A pair in which the peer stored nothing has no ratio.
+    The limit that bounds the load is measured just before it. A pair in which the peer stored nothing has no ratio.
     """
     ours: list[Figures] = []
     theirs: list[Figures] = []
@@ -81,7 +81,7 @@ def _measure(load: Load, store: Store, peer: str, seconds: float, limits: Limits
         before = store.stat()["n_itm"]
         os.sync()
         ours.append(measure(store.url(load.route), load.connections, seconds, load.payload, load.says))
-        if load.payload:  # else a figure would be of something that did not happen
+        if load.payload:  # an acknowledgement without a segment must not be measured
             assert store.stat()["n_itm"] >= before + ours[-1].good, "acknowledged, but not counted"
 
     def other() -> None:
@@ -113,13 +113,13 @@ def _measure(load: Load, store: Store, peer: str, seconds: float, limits: Limits
 
 
 def _failed(loads: list[Figures]) -> list[float]:
-    """How many requests failed in all; empty if none did, and then nothing is shown."""
+    """The number of failed requests; empty if there is none, so that no figure is printed."""
     failed = sum(figures.bad for figures in loads)
     return [failed] if failed else []
 
 
 def _bound(load: Load, limits: Limits) -> tuple[str, float]:
-    """The limit that bounds this load, and how many of its requests a second it allows."""
+    """The limit that bounds this load, and the requests a second that it allows."""
     if not load.payload:
         return limits.measure(HELLO)
     if load.connections == 1:
