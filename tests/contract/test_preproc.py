@@ -239,7 +239,7 @@ def test_a_redelivered_event_does_the_work_once(bench):
 @needs_preproc
 @pytest.mark.parametrize(
     ("samples", "verdict", "reason"),
-    [(noise(900), "too short", "0.5 s"), ([0.0] * 4200, "failed", "FloatingPointError")],
+    [(noise(900), "too short", "0.5 s"), ([0.0] * 4200, "no signal", "4200 equal samples")],
 )
 def test_strain_without_a_spectrogram_gets_a_verdict_and_no_retry(samples, verdict, reason, embedded):
     embedded.stream(samples, 1000, 4096)
