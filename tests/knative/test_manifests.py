@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import re
 import shutil
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,8 +30,9 @@ from tests.support import ROOT, manifests
 from tests.support.manifests import KNATIVE, OVERLAYS
 
 ABSENT: Any = None  # handlers are made, never called: what they would ask is not there
+COMMITTER: Any = SimpleNamespace(slice_size=1)
 ROUTES = {
-    "ingest": ingest.routes(ABSENT),
+    "ingest": ingest.routes(COMMITTER),
     "stats": stats.routes(ABSENT),
     "files": files.routes(ABSENT),
     "logdump": logdump.routes(ABSENT),
