@@ -496,19 +496,23 @@ def test_watch_outlives_a_restart_of_the_store(new_store, gwclient):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=gwclient.environment()
     ) as watching:
-        assert watching.stdout
-        assert watching.stderr
-        assert '"n_itm": 0' in watching.stdout.readline()
-        store.stored(segment())
-        assert '"n_itm": 1' in watching.stdout.readline()
-        store.writer.kill()
-        assert "does not answer" in watching.stderr.readline()
-        store.writer.start("/health/readiness")
-        assert '"n_itm": 1' in watching.stdout.readline()
-        store.stored(segment(4))
-        assert '"n_itm": 2' in watching.stdout.readline()
-        watching.send_signal(signal.SIGINT)
-        assert watching.stderr.read() == "gwclient: interrupted\n"
+        try:
+            assert watching.stdout
+            assert watching.stderr
+            assert '"n_itm": 0' in watching.stdout.readline()
+            store.stored(segment())
+            assert '"n_itm": 1' in watching.stdout.readline()
+            store.writer.kill()
+            assert "does not answer" in watching.stderr.readline()
+            store.writer.start("/health/readiness")
+            assert '"n_itm": 1' in watching.stdout.readline()
+            store.stored(segment(4))
+            assert '"n_itm": 2' in watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            assert watching.stderr.read() == "gwclient: interrupted\n"
+            watching.wait(30)
+        finally:
+            watching.kill()  # else the end of this block waits for it, whatever has failed
     assert watching.returncode == 130
 
 
