@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 RATE_TOLERANCE = 1e-6  # relative; clients print intervals with six digits or more
@@ -27,6 +28,7 @@ def gps_from_unix(seconds: float) -> float:
     return seconds - _GPS_EPOCH + _LEAP_SECONDS
 
 
+@functools.lru_cache(4096)
 def detector_of(detector: str, channel: str) -> str:
     """The detector of a channel: as named, or the prefix of the channel's name, such as V1 in V1:Hrec_hoft_16384Hz.
 

@@ -156,7 +156,8 @@ def _may_repeat(body: bytes, segment: Segment) -> bool:
     if b"\\" in body:
         return True
     quotes = 4 * (1 + bool(segment.detector) + bool(segment.channel))
-    position = -1
-    for _ in range(quotes):  # `find` skips samples faster than `count` does
-        position = body.find(b'"', position + 1)
-    return body.find(b'"', position + 1) >= 0 and any(body.count(name) > 1 for name in _MEMBERS)
+    start = body.find(b"[")
+    end = body.find(b"]", start)
+    outside = (body[:start] + body[end:]).count(b'"')  # `find` skips samples faster than `count` does
+    more = outside > quotes or body.find(b'"', start, end) >= 0
+    return more and any(body.count(name) > 1 for name in _MEMBERS)

@@ -13,7 +13,7 @@ from shared import auth
 from shared.auth.principal import Principal
 from shared.domain.json_members import repeated_member
 from shared.domain.messages import StatusUpdate
-from shared.domain.request_key import Origin, RequestKey
+from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL
 from shared.errors import BadRequest
 from shared.events import Event
@@ -75,6 +75,8 @@ class Request:
         if event is not None:
             return Origin(self.caller, RequestKey(event.source, event.id), self.authorization)
         key = idempotency_key(self.headers)
+        if not key and self.principal is None:
+            return ANONYMOUS
         return Origin(self.caller, RequestKey("", key) if key else None, self.authorization)
 
     def identity_for_record(self, user: str, token: str) -> tuple[str, str]:
