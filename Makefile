@@ -129,7 +129,8 @@ help: ## list the targets
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
+	@echo "installing what is needed into $(VENV), once; this takes a minute"
+	@$(PYTHON) -m venv $(VENV)
 
 # pip 25.1 is the first with dependency groups.
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python

@@ -33,6 +33,7 @@ from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
 from shared.storage.reader import BatchReader
 from shared.storage.writer import Writer
+from shared.volume import sole_use
 from shared.web.asgi import asgi_target
 
 
@@ -78,6 +79,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
 def build() -> web.App:
     """The store, opened, with its background work."""
     settings = config.store_from_env()
+    sole_use.warn_of_another(settings.adm_root)
     writer = Writer(settings, policy=config.policy_from_env())
     metrics.expose_state(lambda: writer.last_state)
     publish = EventSink.from_config(settings).publish

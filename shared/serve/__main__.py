@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +18,22 @@ import flask
 import functions_framework
 
 from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
+from shared.serve import command_line
 from shared.serve.descriptors import connections_within
 
 log = logging.getLogger(__name__)
 
+STORING = ("datastore", "writer")  # targets that make the store's folders
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 2 for a configuration error."""
+    if arguments:
+        known = {"--help": command_line.USAGE, "-h": command_line.USAGE, "--version": command_line.program_version()}
+        wanted = known.get(arguments[0])
+        print((wanted or command_line.USAGE).rstrip(), file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     target = os.environ.get("FUNCTION_TARGET", "datastore")
     source = FUNCTIONS / target / "main.py"
@@ -34,10 +42,17 @@ def main() -> int:
         return 2
     try:
         settings, limits, trust = store_from_env(), limits_from_env(), auth_from_env()
+        command_line.check_settings(os.environ)
+        listener = command_line.listen(settings)
+        if target in STORING:
+            command_line.check_folders(settings)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    if trust.mode(settings.host) == "exposed":
+    for warning in command_line.mistyped(os.environ):
+        log.warning("%s", warning)
+    access = trust.mode(settings.host)
+    if access == "exposed":
         log.warning(
             "AUTHENTICATION IS OFF and other machines reach %s: all of them may write, freeze and clean. "
             "Set AUTH_TOKENS or AUTH_ISSUER to switch it on, or SERVURL to 127.0.0.1.",
@@ -52,12 +67,16 @@ def main() -> int:
     if isinstance(app, flask.Flask):
         from shared.serve import gunicorn_server
 
-        gunicorn_server.serve(app, settings.host, settings.port, limits)
+        gunicorn_server.serve(app, listener, limits)
     else:
         from shared.serve import uvicorn_server
         from shared.web.asgi import ASGI_APPS
 
-        uvicorn_server.serve(ASGI_APPS[target], settings.host, settings.port, limits)
+        def started() -> None:
+            if target == "datastore":
+                print(command_line.banner(settings, access), flush=True)
+
+        uvicorn_server.serve(ASGI_APPS[target], listener, limits, started)
     return 0
 
 
@@ -66,4 +85,4 @@ def _targets() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -51,8 +51,8 @@ class _TimeoutWorker(ThreadWorker):
                         conn.sock.shutdown(socket.SHUT_RD)
 
 
-def serve(app: flask.Flask, host: str, port: int, limits: Limits) -> None:
-    """Serve a WSGI application until a signal ends it."""
+def serve(app: flask.Flask, listener: socket.socket, limits: Limits) -> None:
+    """Serve a WSGI application at a bound socket until a signal ends it."""
     _TimeoutWorker.limits = limits
 
     def warm(worker: Any) -> None:
@@ -62,7 +62,7 @@ def serve(app: flask.Flask, host: str, port: int, limits: Limits) -> None:
     class Server(BaseApplication):
         def load_config(self) -> None:
             options = {
-                "bind": f"{host}:{port}",
+                "bind": f"fd://{listener.fileno()}",
                 "workers": 1,
                 "threads": 32,
                 "worker_class": _TimeoutWorker,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
 import httptools
@@ -18,16 +20,14 @@ from shared.errors import BadRequest, HeaderTooLarge, TooSlow, WrongMethod
 from shared.web.error_responses import error_response
 
 
-def serve(app: Any, host: str, port: int, limits: Limits) -> None:
-    """Serve an ASGI application until a signal ends it."""
+def serve(app: Any, listener: socket.socket, limits: Limits, started: Callable[[], object]) -> None:
+    """Serve an ASGI application at a bound socket until a signal ends it; call `started` when it takes requests."""
     # The thread of group commit makes many short system calls, and needs the interpreter lock back after each. By
     # default the event loop would keep it for 5 ms.
     sys.setswitchinterval(0.0005)
     _LimitedProtocol.limits = limits
-    uvicorn.run(
+    configuration = uvicorn.Config(
         _WarmStart(app),
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # X-Forwarded-For is not used
@@ -41,6 +41,24 @@ def serve(app: Any, host: str, port: int, limits: Limits) -> None:
         limit_concurrency=limits.connections,
         lifespan="on",
     )
+    server = _Server(configuration, started)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)  # uvicorn's own status
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it takes requests."""
+
+    def __init__(self, configuration: uvicorn.Config, on_start: Callable[[], object]) -> None:
+        super().__init__(configuration)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
 
 
 class _CoalescingTransport:

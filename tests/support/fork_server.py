@@ -164,6 +164,7 @@ def _become(environment: dict[str, str], log: int) -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(environment)
+    del sys.argv[1:]  # this server's own
 
 
 if __name__ == "__main__":
