@@ -1,0 +1,329 @@
+"""The index of strain by time: for each stream its stretches on exact sample grids, and the files that hold them.
+
+A stream has one slot for each multiple of its sampling interval since GPS 0: slot `k` is at `k / rate` seconds. A slot
+holds at most one sample. The segment that was stored first keeps it, so the strain at a time never changes. A stretch
+is a run of filled slots on one grid: sample `k` is at `(k + phase) / rate`, in exact rational numbers.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+from shared.domain.sampling import GRID_TOLERANCE, RATE_TOLERANCE, sample_rate
+
+Key = tuple[str, str, float]
+"""Detector, channel and samples per second."""
+
+_ON_GRID = 2.0**-22  # seconds; the spacing of doubles at the GPS times of this century
+_CONTIGUOUS = 1e-3  # relative; by which the distance of two segments may contradict the stated sampling interval
+_MIN_MEASURED = 0.2  # seconds; a double holds GPS time to 0.1 µs, so that shorter strain measures no rate
+_MAX_DENOMINATOR = 1_000_000
+
+
+class Piece(NamedTuple):
+    """`n` samples of the segment in row `row`, from its number `skip` on; they fill the slots from `first` on."""
+
+    row: int
+    first: int
+    skip: int
+    n: int
+
+
+class Stretch(NamedTuple):
+    """The filled slots from `first` to before `stop`; sample `k` is at `(k + phase) / rate` GPS seconds."""
+
+    first: int
+    stop: int
+    phase: Fraction | int
+
+
+def exact_rate(rate: float) -> Fraction:
+    """A sampling rate as the simple fraction that the double stands for, as 10/3 for 3.3333333333333335 Hz."""
+    exact = Fraction(rate)
+    simple = exact.limit_denominator(_MAX_DENOMINATOR)
+    return simple if float(simple) == rate else exact
+
+
+class Stream:
+    """The strain of one detector's channel at one rate. Columns of numbers: about 24 bytes a piece, 24 a stretch.
+
+    Attributes:
+        key: detector, channel and rate.
+        rate: samples per second, exact.
+        overlaps: samples dropped because a segment stored earlier fills the same slots.
+        samples: filled slots.
+    """
+
+    __slots__ = ("_first", "_n", "_phases", "_row", "_skip", "_starts", "_stops", "key", "overlaps", "rate", "samples")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.rate = exact_rate(key[2])
+        self.overlaps = 0
+        self.samples = 0
+        self._starts, self._stops = array("q"), array("q")
+        self._phases: list[Fraction | int] = []
+        self._row, self._first, self._skip, self._n = array("I"), array("q"), array("I"), array("I")
+
+    def __len__(self) -> int:
+        """The number of stretches."""
+        return len(self._starts)
+
+    def stretches(self, first: int | None = None, stop: int | None = None) -> Iterator[Stretch]:
+        """The stretches in time order; with bounds, those that fill one of the slots from `first` to before `stop`."""
+        begin = 0 if first is None else bisect_right(self._stops, first)
+        for i in range(begin, len(self._starts)):
+            if stop is not None and self._starts[i] >= stop:
+                return
+            yield Stretch(self._starts[i], self._stops[i], self._phases[i])
+
+    def ends(self) -> tuple[Stretch, Stretch]:
+        """The first and the last stretch."""
+        return next(self.stretches()), Stretch(self._starts[-1], self._stops[-1], self._phases[-1])
+
+    def pieces(self, first: int, stop: int) -> Iterator[Piece]:
+        """The pieces that fill the slots from `first` to before `stop`, cut to these, in time order."""
+        for i in range(max(bisect_right(self._first, first) - 1, 0), len(self._first)):
+            begin = self._first[i]
+            if begin >= stop:
+                return
+            low, high = max(begin, first), min(begin + self._n[i], stop)
+            if low < high:
+                yield Piece(self._row[i], low, self._skip[i] + low - begin, high - low)
+
+    def time(self, stretch: Stretch, slot: int) -> Fraction:
+        """GPS time of a slot on a stretch's grid, seconds."""
+        return (slot + stretch.phase) / self.rate
+
+    def slot(self, stretch: Stretch, time: Fraction) -> int:
+        """The first slot on a stretch's grid that is not before a GPS time."""
+        return -int(-(time * self.rate - stretch.phase) // 1)
+
+    def add(self, row: int, t0: float, n: int) -> None:
+        """Add the segment in row `row`: `n` samples from GPS time `t0` on. It fills the slots that are free."""
+        x = t0 * self.key[2]  # within 0.01 slots until 2^17 Hz
+        if self._starts:
+            phase = self._phases[-1]
+            miss = x - float(phase) if phase else x
+            slot = round(miss)
+            if slot == self._stops[-1] and abs(miss - slot) <= GRID_TOLERANCE:
+                self._row.append(row)
+                self._first.append(slot)
+                self._skip.append(0)
+                self._n.append(n)
+                self._stops[-1] = slot + n
+                self.samples += n
+                return
+        self.fill(row, *self._place(x, n, t0), n)
+
+    def fill(self, row: int, first: int, phase: Fraction | int, n: int) -> None:
+        """Fill those of the slots from `first` on that are free with `n` samples of row `row`."""
+        position, stop = first, first + n
+        free = []
+        for taken in self.stretches(first, stop):
+            if taken.first > position:
+                free.append((position, taken.first))
+            self.overlaps += min(taken.stop, stop) - max(taken.first, first)
+            position = taken.stop
+        if position < stop:
+            free.append((position, stop))
+        for begin, end in free:
+            self._insert(Piece(row, begin, begin - first, end - begin), phase)
+
+    def _place(self, x: float, n: int, t0: float) -> tuple[int, Fraction | int]:
+        """The first slot of a segment, and its phase: of the stretch that it touches if it is on its grid."""
+        i = bisect_right(self._starts, round(x) + 1) - 1
+        for near in (i, i + 1):
+            if 0 <= near < len(self._starts):
+                phase = self._phases[near]
+                slot = round(x - float(phase))
+                touches = self._starts[near] - n <= slot <= self._stops[near]
+                if touches and abs(x - float(phase) - slot) <= GRID_TOLERANCE:
+                    return slot, phase
+        return self.grid(t0)
+
+    def grid(self, t0: float) -> tuple[int, Fraction | int]:
+        """The slot nearest to a GPS time, and the time's distance from it in slots; 0 where a double cannot tell."""
+        exact = Fraction(repr(t0)) * self.rate
+        slot = round(exact)
+        return slot, 0 if abs(exact - slot) <= _ON_GRID * self.rate else exact - slot
+
+    def _insert(self, piece: Piece, phase: Fraction | int) -> None:
+        at = bisect_left(self._first, piece.first)
+        self._row.insert(at, piece.row)
+        self._first.insert(at, piece.first)
+        self._skip.insert(at, piece.skip)
+        self._n.insert(at, piece.n)
+        self.samples += piece.n
+        first, stop = piece.first, piece.first + piece.n
+        right = bisect_left(self._starts, first)
+        left = right - 1
+        if left >= 0 and self._stops[left] == first and abs(self._phases[left] - phase) <= GRID_TOLERANCE:
+            self._stops[left] = stop
+            self._merge(left)
+        elif (
+            right < len(self._starts)
+            and self._starts[right] == stop
+            and abs(self._phases[right] - phase) <= GRID_TOLERANCE
+        ):
+            self._starts[right] = first
+        else:
+            self._starts.insert(right, first)
+            self._stops.insert(right, stop)
+            self._phases.insert(right, phase)
+
+    def _merge(self, left: int) -> None:
+        """Join a stretch and the next one where they meet on the grid of the former."""
+        right = left + 1
+        if right == len(self._starts):
+            return
+        behind = self._starts[right] - self._stops[left]  # 1 for phases of almost half a slot, with opposite signs
+        if behind > 1 or abs(behind + self._phases[right] - self._phases[left]) > GRID_TOLERANCE:
+            return
+        if behind:
+            for i in range(bisect_left(self._first, self._starts[right]), len(self._first)):
+                if self._first[i] >= self._stops[right]:
+                    break
+                self._first[i] -= behind
+        self._stops[left] = self._stops[right] - behind
+        del self._starts[right], self._stops[right], self._phases[right]
+
+
+class _StatedRate:
+    """The segments of a channel that state one rate, and the rate that their times tell.
+
+    A client that rounds its sampling interval sends times that contradict it. Detectors sample at whole rates, so a
+    measured rate near a whole number is that number. The longest contiguous run is measured whenever it has doubled.
+    """
+
+    __slots__ = ("_begin", "_longest", "_measured", "_n", "_seconds", "_t0", "contradicted", "rate", "rows", "true")
+
+    def __init__(self, rate: float) -> None:
+        self.rate = self.true = rate
+        self.contradicted = False
+        self.rows = array("I")
+        self._begin = self._t0 = self._seconds = 0.0
+        self._n = self._longest = self._measured = 0
+
+    def add(self, row: int, t0: float, n: int, before: int) -> bool:
+        """Add a segment; `before` is the length of the one before it. True if the rate has changed."""
+        if self.rows and abs((t0 - self._t0) * self.rate / before - 1) < _CONTIGUOUS:
+            self._n += before
+            if self._n > self._longest:
+                self._longest, self._seconds = self._n, t0 - self._begin
+        else:  # a gap, or an overlap
+            self._n, self._begin = 0, t0
+        self._t0 = t0
+        self.rows.append(row)
+        if self._longest < 2 * self._measured or self._seconds < _MIN_MEASURED:
+            return False
+        return self._measure()
+
+    def _measure(self) -> bool:
+        self._measured, old = self._longest, self.true
+        measured = sample_rate(self._seconds / self._longest)
+        self.contradicted = abs(measured / self.rate - 1) > RATE_TOLERANCE
+        self.true = measured if self.contradicted and measured == round(measured) else self.rate
+        return self.true != old
+
+    def snapshot(self) -> list[float]:
+        """The figures of the measurement, for a checkpoint."""
+        return [self.rate, self.true, self.contradicted, self._begin, self._t0, self._seconds,
+                self._n, self._longest, self._measured]  # fmt: skip
+
+    @classmethod
+    def restored(cls, figures: list[float], rows: array[int]) -> _StatedRate:
+        """The inverse of `snapshot`."""
+        found = cls(figures[0])
+        found.true, found.contradicted = figures[1], bool(figures[2])
+        found._begin, found._t0, found._seconds = figures[3:6]
+        found._n, found._longest, found._measured = map(int, figures[6:9])
+        found.rows = rows
+        return found
+
+
+class StrainIndex:
+    """The index of one batch. Not thread-safe.
+
+    A row is a segment of one channel. Rows are columns of numbers in order of arrival, 28 bytes each.
+
+    Attributes:
+        streams: by detector, channel and rate.
+        unusable: rows without usable times.
+    """
+
+    def __init__(self) -> None:
+        self.streams: dict[Key, Stream] = {}
+        self.unusable: list[int] = []
+        self._stated: dict[tuple[str, str], dict[float, _StatedRate]] = {}
+        self.numbers, self.crc32s = array("q"), array("q")
+        self._t0, self._n = array("d"), array("I")
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.numbers)
+
+    def add(self, number: int, detector: str, channel: str, t0: float, dt: float, n: int, crc32: int = -1) -> None:
+        """Add a segment that arrived after all others.
+
+        Args:
+            number: of its file.
+            detector, channel: as the segment names them.
+            t0: GPS time of the first sample, seconds.
+            dt: sampling interval, seconds.
+            n: number of samples.
+            crc32: the file's; -1 where it is not known.
+        """
+        row = len(self.numbers)
+        self.numbers.append(number)
+        self.crc32s.append(crc32)
+        self._t0.append(t0)
+        self._n.append(n)
+        if not dt > 0 or not n:
+            self.unusable.append(row)
+            return
+        rate = sample_rate(dt)
+        channel_rates = self._stated.get((detector, channel))
+        if channel_rates is None:
+            channel_rates = self._stated[detector, channel] = {}
+        stated = channel_rates.get(rate)
+        if stated is None:
+            stated = channel_rates[rate] = _StatedRate(rate)
+        before = self._n[stated.rows[-1]] if stated.rows else 0
+        old = stated.true
+        if stated.add(row, t0, n, before):
+            self._rejoin(detector, channel, {old, stated.true})
+            return
+        key = (detector, channel, stated.true)
+        stream = self.streams.get(key)
+        if stream is None:
+            stream = self.streams[key] = Stream(key)
+        stream.add(row, t0, n)
+
+    def stated_rates(self, key: Key) -> list[float]:
+        """The rates by which segments of a stream were sent although their times contradict these."""
+        members = self._members(key)
+        return [stated.rate for stated in members if stated.contradicted]
+
+    def rows(self, key: Key) -> Iterator[int]:
+        """The rows of a stream, in order of arrival."""
+        return heapq.merge(*(stated.rows for stated in self._members(key)))
+
+    def _members(self, key: Key) -> list[_StatedRate]:
+        detector, channel, rate = key
+        return [stated for _, stated in sorted(self._stated[detector, channel].items()) if stated.true == rate]
+
+    def _rejoin(self, detector: str, channel: str, rates: set[float]) -> None:
+        for rate in rates:
+            key = (detector, channel, rate)
+            self.streams.pop(key, None)
+            stream = Stream(key)
+            for row in self.rows(key):
+                stream.add(row, self._t0[row], self._n[row])
+            if len(stream):
+                self.streams[key] = stream
