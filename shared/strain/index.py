@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from shared.domain.sampling import GRID_TOLERANCE, RATE_TOLERANCE, sample_rate
 Key = tuple[str, str, float]
 """Detector, channel and samples per second."""
 
-_ON_GRID = 2.0**-22  # seconds; the spacing of doubles at the GPS times of this century
+_ON_GRID = 1 << 22  # parts of a second; this is the spacing of doubles at the GPS times of this century
 _CONTIGUOUS = 1e-3  # relative; by which the distance of two segments may contradict the stated sampling interval
 _MIN_MEASURED = 0.2  # seconds; a double holds GPS time to 0.1 µs, so that shorter strain measures no rate
 _MAX_DENOMINATOR = 1_000_000
@@ -104,6 +104,20 @@ class Stream:
         """The first slot on a stretch's grid that is not before a GPS time."""
         return -int(-(time * self.rate - stretch.phase) // 1)
 
+    def columns(self) -> tuple[tuple[array[int], ...], list[Fraction | int]]:
+        """The columns of the stretches and of the pieces, and the stretches' phases, for a file."""
+        return (self._starts, self._stops, self._row, self._first, self._skip, self._n), self._phases
+
+    @classmethod
+    def restored(cls, key: Key, overlaps: int, columns: Sequence[array[int]], phases: list[Fraction | int]) -> Stream:
+        """The inverse of `columns`."""
+        stream = cls(key)
+        stream.overlaps = overlaps
+        stream._starts, stream._stops, stream._row, stream._first, stream._skip, stream._n = columns
+        stream._phases = phases
+        stream.samples = sum(columns[1]) - sum(columns[0])
+        return stream
+
     def add(self, row: int, t0: float, n: int) -> None:
         """Add the segment in row `row`: `n` samples from GPS time `t0` on. It fills the slots that are free."""
         x = t0 * self.key[2]  # within 0.01 slots until 2^17 Hz
@@ -112,14 +126,24 @@ class Stream:
             miss = x - float(phase) if phase else x
             slot = round(miss)
             if slot == self._stops[-1] and abs(miss - slot) <= GRID_TOLERANCE:
-                self._row.append(row)
-                self._first.append(slot)
-                self._skip.append(0)
-                self._n.append(n)
-                self._stops[-1] = slot + n
-                self.samples += n
+                self._append(row, slot, n)
+                return
+            if slot > self._stops[-1] + 1:
+                slot, phase = self.grid(t0)
+                self._starts.append(slot)
+                self._stops.append(slot)
+                self._phases.append(phase)
+                self._append(row, slot, n)
                 return
         self.fill(row, *self._place(x, n, t0), n)
+
+    def _append(self, row: int, slot: int, n: int) -> None:
+        self._row.append(row)
+        self._first.append(slot)
+        self._skip.append(0)
+        self._n.append(n)
+        self._stops[-1] = slot + n
+        self.samples += n
 
     def fill(self, row: int, first: int, phase: Fraction | int, n: int) -> None:
         """Fill those of the slots from `first` on that are free with `n` samples of row `row`."""
@@ -149,9 +173,14 @@ class Stream:
 
     def grid(self, t0: float) -> tuple[int, Fraction | int]:
         """The slot nearest to a GPS time, and the time's distance from it in slots; 0 where a double cannot tell."""
-        exact = Fraction(repr(t0)) * self.rate
-        slot = round(exact)
-        return slot, 0 if abs(exact - slot) <= _ON_GRID * self.rate else exact - slot
+        numerator, denominator = t0.as_integer_ratio()  # whole numbers, because fractions cost ten times as much
+        numerator *= self.rate.numerator
+        denominator *= self.rate.denominator
+        slot = (2 * numerator + denominator) // (2 * denominator)
+        miss = abs(numerator - slot * denominator)
+        if miss * self.rate.denominator * _ON_GRID <= denominator * self.rate.numerator:
+            return slot, 0
+        return slot, Fraction(repr(t0)) * self.rate - slot
 
     def _insert(self, piece: Piece, phase: Fraction | int) -> None:
         at = bisect_left(self._first, piece.first)
@@ -233,7 +262,7 @@ class _StatedRate:
 
     def snapshot(self) -> list[float]:
         """The figures of the measurement, for a checkpoint."""
-        return [self.rate, self.true, self.contradicted, self._begin, self._t0, self._seconds,
+        return [self.rate, self.true, float(self.contradicted), self._begin, self._t0, self._seconds,
                 self._n, self._longest, self._measured]  # fmt: skip
 
     @classmethod
@@ -261,6 +290,7 @@ class StrainIndex:
         self.streams: dict[Key, Stream] = {}
         self.unusable: list[int] = []
         self._stated: dict[tuple[str, str], dict[float, _StatedRate]] = {}
+        self._detectors: dict[str, list[str]] = {}  # of each channel
         self.numbers, self.crc32s = array("q"), array("q")
         self._t0, self._n = array("d"), array("I")
 
@@ -288,9 +318,7 @@ class StrainIndex:
             self.unusable.append(row)
             return
         rate = sample_rate(dt)
-        channel_rates = self._stated.get((detector, channel))
-        if channel_rates is None:
-            channel_rates = self._stated[detector, channel] = {}
+        channel_rates = self._rates_of(detector, channel)
         stated = channel_rates.get(rate)
         if stated is None:
             stated = channel_rates[rate] = _StatedRate(rate)
@@ -304,6 +332,49 @@ class StrainIndex:
         if stream is None:
             stream = self.streams[key] = Stream(key)
         stream.add(row, t0, n)
+
+    def keys_of(self, channel: str) -> list[Key]:
+        """The streams of a channel."""
+        return sorted({
+            (detector, channel, one.true)
+            for detector in self._detectors.get(channel, ())
+            for one in self._stated[detector, channel].values()
+        })
+
+    def columns(self) -> tuple[array[int], array[int], array[float], array[int]]:
+        """The columns of the rows, for a file."""
+        return self.numbers, self.crc32s, self._t0, self._n
+
+    def stated(self) -> Iterator[tuple[str, str, list[float], array[int]]]:
+        """Detector, channel, measurement and rows of each stated rate, for a file."""
+        for (detector, channel), rates in self._stated.items():
+            for one in rates.values():
+                yield detector, channel, one.snapshot(), one.rows
+
+    @classmethod
+    def restored(
+        cls,
+        columns: tuple[array[int], array[int], array[float], array[int]],
+        unusable: list[int],
+        streams: Iterable[Stream],
+        stated: Iterable[tuple[str, str, list[float], array[int]]],
+    ) -> StrainIndex:
+        """The inverse of `columns` and `stated`."""
+        index = cls()
+        index.numbers, index.crc32s, index._t0, index._n = columns
+        index.unusable = unusable
+        index.streams = {stream.key: stream for stream in streams}
+        for detector, channel, figures, rows in stated:
+            one = _StatedRate.restored(figures, rows)
+            index._rates_of(detector, channel)[one.rate] = one
+        return index
+
+    def _rates_of(self, detector: str, channel: str) -> dict[float, _StatedRate]:
+        found = self._stated.get((detector, channel))
+        if found is None:
+            found = self._stated[detector, channel] = {}
+            self._detectors.setdefault(channel, []).append(detector)
+        return found
 
     def stated_rates(self, key: Key) -> list[float]:
         """The rates by which segments of a stream were sent although their times contradict these."""
