@@ -14,14 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from shared.domain.sampling import GRID_TOLERANCE, RATE_TOLERANCE, sample_rate
+from shared.domain.sampling import GRID_TOLERANCE, sample_rate
+from shared.strain.stated_rate import StatedRate
 
 Key = tuple[str, str, float]
 """Detector, channel and samples per second."""
 
 _ON_GRID = 1 << 22  # parts of a second; this is the spacing of doubles at the GPS times of this century
-_CONTIGUOUS = 1e-3  # relative; by which the distance of two segments may contradict the stated sampling interval
-_MIN_MEASURED = 0.2  # seconds; a double holds GPS time to 0.1 µs, so that shorter strain measures no rate
 _MAX_DENOMINATOR = 1_000_000
 
 
@@ -223,59 +222,6 @@ class Stream:
         del self._starts[right], self._stops[right], self._phases[right]
 
 
-class _StatedRate:
-    """The segments of a channel that state one rate, and the rate that their times tell.
-
-    A client that rounds its sampling interval sends times that contradict it. Detectors sample at whole rates, so a
-    measured rate near a whole number is that number. The longest contiguous run is measured whenever it has doubled.
-    """
-
-    __slots__ = ("_begin", "_longest", "_measured", "_n", "_seconds", "_t0", "contradicted", "rate", "rows", "true")
-
-    def __init__(self, rate: float) -> None:
-        self.rate = self.true = rate
-        self.contradicted = False
-        self.rows = array("I")
-        self._begin = self._t0 = self._seconds = 0.0
-        self._n = self._longest = self._measured = 0
-
-    def add(self, row: int, t0: float, n: int, before: int) -> bool:
-        """Add a segment; `before` is the length of the one before it. True if the rate has changed."""
-        if self.rows and abs((t0 - self._t0) * self.rate / before - 1) < _CONTIGUOUS:
-            self._n += before
-            if self._n > self._longest:
-                self._longest, self._seconds = self._n, t0 - self._begin
-        else:  # a gap, or an overlap
-            self._n, self._begin = 0, t0
-        self._t0 = t0
-        self.rows.append(row)
-        if self._longest < 2 * self._measured or self._seconds < _MIN_MEASURED:
-            return False
-        return self._measure()
-
-    def _measure(self) -> bool:
-        self._measured, old = self._longest, self.true
-        measured = sample_rate(self._seconds / self._longest)
-        self.contradicted = abs(measured / self.rate - 1) > RATE_TOLERANCE
-        self.true = measured if self.contradicted and measured == round(measured) else self.rate
-        return self.true != old
-
-    def snapshot(self) -> list[float]:
-        """The figures of the measurement, for a checkpoint."""
-        return [self.rate, self.true, float(self.contradicted), self._begin, self._t0, self._seconds,
-                self._n, self._longest, self._measured]  # fmt: skip
-
-    @classmethod
-    def restored(cls, figures: list[float], rows: array[int]) -> _StatedRate:
-        """The inverse of `snapshot`."""
-        found = cls(figures[0])
-        found.true, found.contradicted = figures[1], bool(figures[2])
-        found._begin, found._t0, found._seconds = figures[3:6]
-        found._n, found._longest, found._measured = map(int, figures[6:9])
-        found.rows = rows
-        return found
-
-
 class StrainIndex:
     """The index of one batch. Not thread-safe.
 
@@ -289,7 +235,7 @@ class StrainIndex:
     def __init__(self) -> None:
         self.streams: dict[Key, Stream] = {}
         self.unusable: list[int] = []
-        self._stated: dict[tuple[str, str], dict[float, _StatedRate]] = {}
+        self._stated: dict[tuple[str, str], dict[float, StatedRate]] = {}
         self._detectors: dict[str, list[str]] = {}  # of each channel
         self.numbers, self.crc32s = array("q"), array("q")
         self._t0, self._n = array("d"), array("I")
@@ -321,7 +267,7 @@ class StrainIndex:
         channel_rates = self._rates_of(detector, channel)
         stated = channel_rates.get(rate)
         if stated is None:
-            stated = channel_rates[rate] = _StatedRate(rate)
+            stated = channel_rates[rate] = StatedRate(rate)
         before = self._n[stated.rows[-1]] if stated.rows else 0
         old = stated.true
         if stated.add(row, t0, n, before):
@@ -365,11 +311,11 @@ class StrainIndex:
         index.unusable = unusable
         index.streams = {stream.key: stream for stream in streams}
         for detector, channel, figures, rows in stated:
-            one = _StatedRate.restored(figures, rows)
+            one = StatedRate.restored(figures, rows)
             index._rates_of(detector, channel)[one.rate] = one
         return index
 
-    def _rates_of(self, detector: str, channel: str) -> dict[float, _StatedRate]:
+    def _rates_of(self, detector: str, channel: str) -> dict[float, StatedRate]:
         found = self._stated.get((detector, channel))
         if found is None:
             found = self._stated[detector, channel] = {}
@@ -385,7 +331,7 @@ class StrainIndex:
         """The rows of a stream, in order of arrival."""
         return heapq.merge(*(stated.rows for stated in self._members(key)))
 
-    def _members(self, key: Key) -> list[_StatedRate]:
+    def _members(self, key: Key) -> list[StatedRate]:
         detector, channel, rate = key
         return [stated for _, stated in sorted(self._stated[detector, channel].items()) if stated.true == rate]
 

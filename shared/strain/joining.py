@@ -6,7 +6,6 @@ Joining looks at times only. Samples are read when they are needed, one stretch 
 from __future__ import annotations
 
 import itertools
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from math import ceil
@@ -15,19 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.segment import StoredSegment
-from shared.domain.segment import samples as decode_samples
-from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
 from shared.strain.index import Stream, StrainIndex, Stretch
-from shared.volume.posix import open_beneath
-
-
-class FileSlice(NamedTuple):
-    """Samples of one file: `n` of them from number `skip` on; `crc32` is the file's, -1 where it is not known."""
-
-    name: str
-    skip: int
-    n: int
-    crc32: int = -1
+from shared.strain.reading import DataFolder, FileSlice
 
 
 class ContiguousStrain(NamedTuple):
@@ -128,28 +116,14 @@ def part_of(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int
 
 
 def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
-    """The samples of a stretch, float64.
+    """The samples of a stretch, float64; errors as `reading.DataFolder`.
 
     Args:
         folder: where the segments' files are.
         stretch: what to read.
-
-    Raises:
-        NotFrozen: the batch's files are not in `data/` any more.
-        StorageFailed: a file cannot be read.
-        SegmentDamaged: a file is not what was stored.
     """
     joined = array("d")
-    for name, skip, n, crc32 in stretch.parts:
-        try:
-            with open(open_beneath(folder, name), "rb") as file:
-                content = file.read()
-            if crc32 >= 0 and zlib.crc32(content) != crc32:
-                raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
-            h = decode_samples(content)
-        except FileNotFoundError:
-            raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
-        except (OSError, BadSegment) as error:
-            raise StorageFailed(f"{name}: {error}") from error
-        joined.extend(h[skip : skip + n])
+    source = DataFolder(folder)
+    for part in stretch.parts:
+        joined.extend(source.samples(part))
     return joined
