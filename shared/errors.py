@@ -8,6 +8,12 @@ DatastoreError
 │   ├── BodyTooLarge
 │   ├── KeyReused       the request's key named another payload before
 │   ├── BatchChanged    pages of two batches would be mixed
+│   ├── SpanTooLong     more samples than MAX_SPAN
+│   ├── NoData          no strain of that channel at that time
+│   ├── Gap             part of the strain is missing
+│   ├── Ambiguous       several streams match
+│   ├── NotAcceptable   no format that the client takes
+│   ├── RangeNotSatisfiable     the range begins behind the end
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
@@ -44,10 +50,12 @@ class DatastoreError(Exception):
     Attributes:
         code: names the kind of error to clients and in metrics.
         headers: further headers of the response, where an error has its own.
+        details: further members of the response's body.
     """
 
     code: ClassVar[str] = "ERRINTERNAL"
     headers: Mapping[str, str] = {}
+    details: Mapping[str, object] = {}
 
 
 class Rejected(DatastoreError):
@@ -94,6 +102,42 @@ class NoSuchFile(Rejected):
     """The batch holds no segment of this name."""
 
     code = "ERRFILE"
+
+
+class SpanTooLong(Rejected):
+    """The interval holds more than MAX_SPAN samples; the text says how to cut it."""
+
+    code = "ERRSPAN"
+
+
+class NoData(Rejected):
+    """There is no strain of that channel, or none at that time."""
+
+    code = "NODATA"
+
+
+class Gap(Rejected):
+    """Part of the strain is missing; `details` has the spans that are missing and those that are there."""
+
+    code = "GAP"
+
+
+class Ambiguous(Rejected):
+    """Several streams match; `details` lists them."""
+
+    code = "AMBIGUOUS"
+
+
+class NotAcceptable(Rejected):
+    """There is no format that the client takes; the text lists those there are."""
+
+    code = "ERRACCEPT"
+
+
+class RangeNotSatisfiable(Rejected):
+    """The range begins behind the end of the content."""
+
+    code = "ERRRANGE"
 
 
 class NoSuchRoute(Rejected):

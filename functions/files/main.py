@@ -1,4 +1,4 @@
-"""files: names in order of arrival (GET /dumpF), a segment, of an archive too (GET /segment), the newest archives (GET /archives)."""
+"""files: names in order of arrival (GET /dumpF), a segment (GET /segment), the newest archives (GET /archives)."""
 
 from __future__ import annotations
 

@@ -15,12 +15,16 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from shared.domain.sampling import GRID_TOLERANCE, sample_rate
+from shared.domain.segment import StoredSegment
 from shared.strain.stated_rate import StatedRate
 
 Key = tuple[str, str, float]
 """Detector, channel and samples per second."""
 
-_ON_GRID = 1 << 22  # parts of a second; this is the spacing of doubles at the GPS times of this century
+ON_GRID = Fraction(0)
+"""The phase of a stretch on multiples of its sampling interval since GPS 0."""
+
+_RESOLUTION = 1 << 22  # parts of a second; this is the spacing of doubles at the GPS times of this century
 _MAX_DENOMINATOR = 1_000_000
 
 
@@ -38,7 +42,7 @@ class Stretch(NamedTuple):
 
     first: int
     stop: int
-    phase: Fraction | int
+    phase: Fraction
 
 
 def exact_rate(rate: float) -> Fraction:
@@ -66,7 +70,7 @@ class Stream:
         self.overlaps = 0
         self.samples = 0
         self._starts, self._stops = array("q"), array("q")
-        self._phases: list[Fraction | int] = []
+        self._phases: list[Fraction] = []
         self._row, self._first, self._skip, self._n = array("I"), array("q"), array("I"), array("I")
 
     def __len__(self) -> int:
@@ -103,12 +107,12 @@ class Stream:
         """The first slot on a stretch's grid that is not before a GPS time."""
         return -int(-(time * self.rate - stretch.phase) // 1)
 
-    def columns(self) -> tuple[tuple[array[int], ...], list[Fraction | int]]:
+    def columns(self) -> tuple[tuple[array[int], ...], list[Fraction]]:
         """The columns of the stretches and of the pieces, and the stretches' phases, for a file."""
         return (self._starts, self._stops, self._row, self._first, self._skip, self._n), self._phases
 
     @classmethod
-    def restored(cls, key: Key, overlaps: int, columns: Sequence[array[int]], phases: list[Fraction | int]) -> Stream:
+    def restored(cls, key: Key, overlaps: int, columns: Sequence[array[int]], phases: list[Fraction]) -> Stream:
         """The inverse of `columns`."""
         stream = cls(key)
         stream.overlaps = overlaps
@@ -122,7 +126,7 @@ class Stream:
         x = t0 * self.key[2]  # within 0.01 slots until 2^17 Hz
         if self._starts:
             phase = self._phases[-1]
-            miss = x - float(phase) if phase else x
+            miss = x if phase is ON_GRID else x - float(phase)
             slot = round(miss)
             if slot == self._stops[-1] and abs(miss - slot) <= GRID_TOLERANCE:
                 self._append(row, slot, n)
@@ -144,7 +148,7 @@ class Stream:
         self._stops[-1] = slot + n
         self.samples += n
 
-    def fill(self, row: int, first: int, phase: Fraction | int, n: int) -> None:
+    def fill(self, row: int, first: int, phase: Fraction, n: int) -> None:
         """Fill those of the slots from `first` on that are free with `n` samples of row `row`."""
         position, stop = first, first + n
         free = []
@@ -158,7 +162,7 @@ class Stream:
         for begin, end in free:
             self._insert(Piece(row, begin, begin - first, end - begin), phase)
 
-    def _place(self, x: float, n: int, t0: float) -> tuple[int, Fraction | int]:
+    def _place(self, x: float, n: int, t0: float) -> tuple[int, Fraction]:
         """The first slot of a segment, and its phase: of the stretch that it touches if it is on its grid."""
         i = bisect_right(self._starts, round(x) + 1) - 1
         for near in (i, i + 1):
@@ -170,18 +174,18 @@ class Stream:
                     return slot, phase
         return self.grid(t0)
 
-    def grid(self, t0: float) -> tuple[int, Fraction | int]:
-        """The slot nearest to a GPS time, and the time's distance from it in slots; 0 where a double cannot tell."""
+    def grid(self, t0: float) -> tuple[int, Fraction]:
+        """The slot nearest to a GPS time, and the time's distance from it in slots, 0 where a double cannot tell."""
         numerator, denominator = t0.as_integer_ratio()  # whole numbers, because fractions cost ten times as much
         numerator *= self.rate.numerator
         denominator *= self.rate.denominator
         slot = (2 * numerator + denominator) // (2 * denominator)
         miss = abs(numerator - slot * denominator)
-        if miss * self.rate.denominator * _ON_GRID <= denominator * self.rate.numerator:
-            return slot, 0
+        if miss * self.rate.denominator * _RESOLUTION <= denominator * self.rate.numerator:
+            return slot, ON_GRID
         return slot, Fraction(repr(t0)) * self.rate - slot
 
-    def _insert(self, piece: Piece, phase: Fraction | int) -> None:
+    def _insert(self, piece: Piece, phase: Fraction) -> None:
         at = bisect_left(self._first, piece.first)
         self._row.insert(at, piece.row)
         self._first.insert(at, piece.first)
@@ -244,17 +248,9 @@ class StrainIndex:
         """The number of rows."""
         return len(self.numbers)
 
-    def add(self, number: int, detector: str, channel: str, t0: float, dt: float, n: int, crc32: int = -1) -> None:
-        """Add a segment that arrived after all others.
-
-        Args:
-            number: of its file.
-            detector, channel: as the segment names them.
-            t0: GPS time of the first sample, seconds.
-            dt: sampling interval, seconds.
-            n: number of samples.
-            crc32: the file's; -1 where it is not known.
-        """
+    def add(self, number: int, segment: StoredSegment) -> None:
+        """Add a segment that arrived after all others; `number` is its file's."""
+        _, detector, channel, t0, dt, n, crc32 = segment
         row = len(self.numbers)
         self.numbers.append(number)
         self.crc32s.append(crc32)
@@ -281,11 +277,13 @@ class StrainIndex:
 
     def keys_of(self, channel: str) -> list[Key]:
         """The streams of a channel."""
-        return sorted({
-            (detector, channel, one.true)
-            for detector in self._detectors.get(channel, ())
-            for one in self._stated[detector, channel].values()
-        })
+        return sorted(
+            {
+                (detector, channel, one.true)
+                for detector in self._detectors.get(channel, ())
+                for one in self._stated[detector, channel].values()
+            }
+        )
 
     def columns(self) -> tuple[array[int], array[int], array[float], array[int]]:
         """The columns of the rows, for a file."""

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import msgspec
 
-from shared.strain.index import Key, Stream, StrainIndex
+from shared.strain.index import ON_GRID, Key, StrainIndex, Stream
 
 _FORMAT = 1
 _ROWS = ("q", "q", "d", "I")
@@ -101,7 +101,7 @@ def decode(content: bytes) -> tuple[StrainIndex, Head]:
 
 def _stream(columns: _Columns, head: _StreamHead) -> Stream:
     lengths = [head.stretches] * 2 + [head.pieces] * 4
-    phases: list[Fraction | int] = [0] * head.stretches
+    phases: list[Fraction] = [ON_GRID] * head.stretches
     for i, ratio in head.phases.items():
         phases[i] = Fraction(*ratio)
     own = [columns.ints(code, length) for code, length in zip(_STREAM, lengths, strict=True)]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.segment import StoredSegment
-from shared.strain.index import Stream, StrainIndex, Stretch
+from shared.strain.index import StrainIndex, Stream, Stretch
 from shared.strain.reading import DataFolder, FileSlice
 
 
@@ -66,7 +66,7 @@ def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], lis
     members = list(segments)
     index = StrainIndex()
     for number, segment in enumerate(members):
-        index.add(number, *segment[1:])
+        index.add(number, segment)
     found = [
         ChannelStrain(
             *key,

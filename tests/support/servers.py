@@ -33,6 +33,7 @@ FUNCTION_OF = {
     "/cleanall": "cleanall",
     "/segment": "files",
     "/archives": "files",
+    **dict.fromkeys(("/channels", "/coverage", "/strain", "/data"), "strain"),
     **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
     **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
     **dict.fromkeys(
@@ -167,7 +168,7 @@ class Store:
             self._add("datastore")
             return
         writer = self._add("writer")
-        for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall"):
+        for target in ("ingest", "stats", "files", "logdump", "freeze", "cleanall", "strain"):
             self._add(target, WRITER_URL=writer.url)
         if upper:
             self._add_upper()

@@ -9,11 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.segment import StoredSegment
 from shared.strain.index import StrainIndex, exact_rate
 
 BEGIN = 1126259446
 RATES = (1, 64, 4096, 16384, 10, 1000 / 3, 4096.3, 1 / 16)
 SEGMENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), min_size=1, max_size=16)
+
+
+def add(index, number, detector, channel, t0, dt, n, crc32=-1):
+    index.add(number, StoredSegment("", detector, channel, t0, dt, n, crc32))
 
 
 def stream_of(index: StrainIndex):
@@ -38,11 +43,12 @@ def held(stream) -> dict[int, tuple[int, int]]:
 @given(SEGMENTS, st.sampled_from(RATES), st.integers(0, 400), st.integers(0, 400))
 @settings(max_examples=300, deadline=None)
 def test_each_slot_holds_the_sample_that_was_stored_first(segments, rate, low, high):
-    index, model, sent = StrainIndex(), {}, 0
+    index, sent = StrainIndex(), 0
+    model: dict[int, tuple[int, int]] = {}
     exact = exact_rate(rate)
     origin = -int(-(BEGIN * exact) // 1)  # the first slot from BEGIN on
     for row, (first, n) in enumerate(segments):
-        index.add(row, "V1", "V1:X", float((origin + first) / exact), 1 / rate, n)
+        add(index, row, "V1", "V1:X", float((origin + first) / exact), 1 / rate, n)
         sent += n
         for i in range(n):
             model.setdefault(origin + first + i, (row, i))
@@ -71,7 +77,7 @@ def test_times_off_the_grid_are_kept_to_a_quarter_of_a_sample(segments, rate):
     index, times = StrainIndex(), []
     for row, (first, n, miss) in enumerate(segments):
         times.append((first + miss) / rate + BEGIN)
-        index.add(row, "V1", "V1:X", times[-1], 1 / rate, n)
+        add(index, row, "V1", "V1:X", times[-1], 1 / rate, n)
     stream = stream_of(index)
     found = held(stream)
     assert stream.samples == len(found) == sum(n for _, n, _ in segments) - stream.overlaps
@@ -95,8 +101,8 @@ def test_a_stream_whose_rate_turns_out_later_is_as_if_it_had_been_known(segments
         starts += [100_000 * (run + 1) + k * 300 for k in range(10 + 10 * run)]
     for number, start in enumerate(starts):
         t0 = BEGIN + start / 4096
-        late.add(number, "V1", "V1:X", t0, 0.000244, 300)
-        known.add(number, "V1", "V1:X", t0, 1 / 4096, 300)
+        add(late, number, "V1", "V1:X", t0, 0.000244, 300)
+        add(known, number, "V1", "V1:X", t0, 1 / 4096, 300)
     ((key, stream),) = late.streams.items()
     assert key == ("V1", "V1:X", 4096.0)
     assert late.stated_rates(key) == [pytest.approx(1 / 0.000244)]
@@ -108,15 +114,15 @@ def test_a_stream_whose_rate_turns_out_later_is_as_if_it_had_been_known(segments
 def test_two_stated_rates_that_are_one_rate_are_joined():
     index = StrainIndex()
     for k in range(40):
-        index.add(k, "V1", "V1:X", BEGIN + k * 300 / 4096, (0.000244, 1 / 4096)[k >= 20], 300)
+        add(index, k, "V1", "V1:X", BEGIN + k * 300 / 4096, (0.000244, 1 / 4096)[k >= 20], 300)
     assert [(s.first, s.stop) for s in stream_of(index).stretches()] == [(BEGIN * 4096, BEGIN * 4096 + 12000)]
 
 
 def test_stretches_that_meet_across_half_a_slot_are_one():
     index = StrainIndex()
-    index.add(0, "V1", "V1:X", 100 + 0.45 / 4, 1 / 4, 4)
-    index.add(1, "V1", "V1:X", 102 + 0.55 / 4, 1 / 4, 4)
-    index.add(2, "V1", "V1:X", 101 + 0.45 / 4, 1 / 4, 4)
+    add(index, 0, "V1", "V1:X", 100 + 0.45 / 4, 1 / 4, 4)
+    add(index, 1, "V1", "V1:X", 102 + 0.55 / 4, 1 / 4, 4)
+    add(index, 2, "V1", "V1:X", 101 + 0.45 / 4, 1 / 4, 4)
     (stretch,) = stream_of(index).stretches()
     assert stretch.stop - stretch.first == 12
     assert [p.row for p in stream_of(index).pieces(stretch.first, stretch.stop)] == [0, 2, 1]
@@ -127,5 +133,5 @@ def test_sample_times_are_multiples_of_the_interval(rate):
     index = StrainIndex()
     for number, k in enumerate((0, 12345, 987654)):
         t0 = float(Fraction(int(BEGIN * rate) + k) / exact_rate(rate))
-        index.add(number, "V1", "V1:X", t0, 1 / rate, 1)
+        add(index, number, "V1", "V1:X", t0, 1 / rate, 1)
     assert all(stretch.phase == 0 for stretch in stream_of(index).stretches())
