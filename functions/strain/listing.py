@@ -110,7 +110,7 @@ def _coverage(
     """The answer of /coverage in one of its forms: json, flag, segwizard, csv."""
     start, end = interval
     spans = list(track.spans(start, end))
-    missing = gaps(spans, start, end, 1 / track.rate)
+    missing = gaps(spans, start, end, track.rate)
     active = [span for span in spans if span[1] - span[0] >= min_seconds]
     if form == "segwizard":
         return web.text("".join(f"{i}\t{_columns(span)}\n" for i, span in enumerate(active)))
@@ -152,7 +152,7 @@ def _coverage(
 def _columns(span: Span, separator: str = "\t", count: int = 3) -> str:
     """Begin, end and duration: the last is the difference of the digits shown."""
     begin, end = map(_decimal, span)
-    return separator.join([f"{begin:f}", f"{end:f}", f"{end - begin:f}"][:count])
+    return separator.join([f"{begin:f}", f"{end:f}", f"{(end - begin).normalize():f}"][:count])
 
 
 def _decimal(time: Fraction) -> Decimal:

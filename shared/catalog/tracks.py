@@ -11,7 +11,7 @@ from fractions import Fraction
 from shared.catalog.catalog import Indexed
 from shared.domain.records import file_name
 from shared.errors import Ambiguous, BadRequest, Gap, NoData, SpanTooLong
-from shared.strain.index import Key, Stream
+from shared.strain.index import Key, Stream, first_slot
 from shared.strain.reading import DataFolder, FileSlice
 from shared.strain.series import Part, Series, Source
 
@@ -185,9 +185,9 @@ def joined(series: Sequence[Series], start: Fraction, end: Fraction, fill: float
     A stretch off the grid of the first one is moved onto it, by up to half a sample.
     """
     first = series[0]
-    ahead = int((first.t0 - start) * first.rate // 1)  # slots between the start and the first sample
-    t0 = first.t0 - ahead / first.rate
-    n = -int(-(end - t0) * first.rate // 1)
+    rate = first.rate
+    t0 = first.t0 + first_slot((start - first.t0) * rate, rate) / rate
+    n = first_slot((end - t0) * rate, rate)
     parts, position = [], 0
     for one in series:
         offset = max(round((one.t0 - t0) * one.rate), position)
@@ -203,7 +203,7 @@ def require_whole(series: Sequence[Series], start: Fraction, end: Fraction) -> S
         Gap: part of them is missing; `details` has the spans.
     """
     active = [(one.t0, one.t0 + one.n / one.rate) for one in series]
-    missing = gaps(active, start, end, 1 / series[0].rate)
+    missing = gaps(active, start, end, series[0].rate)
     if len(series) == 1 and not missing:
         return series[0]
     error = Gap(f"spans are missing: {len(missing)}; gaps=nan, gaps=zero and gaps=split answer with what is there")
@@ -211,12 +211,12 @@ def require_whole(series: Sequence[Series], start: Fraction, end: Fraction) -> S
     raise error
 
 
-def gaps(active: Sequence[Span], start: Fraction | None, end: Fraction | None, interval: Fraction) -> list[Span]:
+def gaps(active: Sequence[Span], start: Fraction | None, end: Fraction | None, rate: Fraction) -> list[Span]:
     """The spans without samples: between active ones, and at the ends if a sample of their grid is missing there."""
     found = [(before[1], after[0]) for before, after in itertools.pairwise(active) if after[0] > before[1]]
-    if active and start is not None and active[0][0] - start >= interval:
+    if active and start is not None and first_slot((start - active[0][0]) * rate, rate) < 0:
         found.insert(0, (start, active[0][0]))
-    if active and end is not None and active[-1][1] < end:
+    if active and end is not None and first_slot((end - active[-1][1]) * rate, rate) > 0:
         found.append((active[-1][1], end))
     return found
 

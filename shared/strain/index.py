@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 from shared.domain.sampling import GRID_TOLERANCE, sample_rate
@@ -50,6 +51,19 @@ def exact_rate(rate: float) -> Fraction:
     exact = Fraction(rate)
     simple = exact.limit_denominator(_MAX_DENOMINATOR)
     return simple if float(simple) == rate else exact
+
+
+def tolerance(rate: Fraction) -> Fraction:
+    """The part of a slot by which a time may miss a sample's and still mean that sample.
+
+    Clients send times as doubles, or the digits of one, and these have a resolution.
+    """
+    return min(rate / _RESOLUTION, Fraction(1, 4))
+
+
+def first_slot(slots: Fraction, rate: Fraction) -> int:
+    """The first slot that is not before a time, which is given in slots."""
+    return ceil(slots - tolerance(rate))
 
 
 class Stream:
@@ -104,8 +118,8 @@ class Stream:
         return (slot + stretch.phase) / self.rate
 
     def slot(self, stretch: Stretch, time: Fraction) -> int:
-        """The first slot on a stretch's grid that is not before a GPS time."""
-        return -int(-(time * self.rate - stretch.phase) // 1)
+        """The first slot on a stretch's grid that is not before a GPS time; see `first_slot`."""
+        return first_slot(time * self.rate - stretch.phase, self.rate)
 
     def columns(self) -> tuple[tuple[array[int], ...], list[Fraction]]:
         """The columns of the stretches and of the pieces, and the stretches' phases, for a file."""
