@@ -61,12 +61,14 @@ def modules_of(name: str) -> set[str]:
     return top(loaded_by(name))
 
 
-@pytest.mark.parametrize("name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "datastore"])
+@pytest.mark.parametrize(
+    "name", ["ingest", "writer", "stats", "files", "logdump", "freeze", "cleanall", "strain", "datastore"]
+)
 def test_a_storage_function_starts_without_scientific_packages(name):
     assert not modules_of(name) & SCIENTIFIC
 
 
-@pytest.mark.parametrize("name", ["stats", "files", "logdump"])
+@pytest.mark.parametrize("name", ["stats", "files", "logdump", "strain"])
 def test_a_function_that_asks_nobody_starts_without_an_http_client(name):
     assert not modules_of(name) & {"pyreqwest", "urllib3", "httpx", "aiohttp"}
 

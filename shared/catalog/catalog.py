@@ -40,7 +40,7 @@ class Indexed:
 class Catalog:
     """The indices of a store. Safe to use from several threads.
 
-    It needs to read the volume only. Where it can write, it saves the indices: the open batch's beside the counters,
+    It needs to read the volume only. Where it can write, it saves the indices: the open batch's beside the archives,
     an archive's in its folder, with `coverage.json` for people and scripts.
 
     Args:
@@ -89,7 +89,7 @@ class Catalog:
     def _update_open(self) -> IndexedBatch:
         for _ in range(3):
             if self._open is None:
-                self._open = IndexedBatch(self._reader.page, os.path.join(self._layout.adm, INDEX))
+                self._open = IndexedBatch(self._reader.page, self._layout.strain_index)
                 self._open.load()
             try:
                 self._open.follow()
