@@ -17,6 +17,7 @@ DatastoreError
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
+│   ├── NotAcceptable   the answer cannot be had in this format here
 │   ├── Unauthenticated no valid credentials
 │   ├── Forbidden       valid credentials without the scope
 │   ├── TooSlow         the request did not arrive in time
@@ -163,6 +164,12 @@ class Forbidden(Rejected):
     """The principal lacks the scope; the text names it."""
 
     code = "ERRSCOPE"
+
+
+class NotAcceptable(Rejected):
+    """The answer cannot be had in the format that was asked for; the text says what there is, or what to install."""
+
+    code = "ERRACCEPT"
 
 
 class TooSlow(Rejected):

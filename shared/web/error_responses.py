@@ -73,6 +73,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     NoSuchRoute: ErrorResponse(404),
     NoSuchFile: ErrorResponse(404),
     WrongMethod: ErrorResponse(405),
+    NotAcceptable: ErrorResponse(406),
     TooSlow: ErrorResponse(408),
     BodyTooLarge: ErrorResponse(413),
     HeaderTooLarge: ErrorResponse(431),

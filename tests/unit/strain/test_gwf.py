@@ -15,6 +15,8 @@ from tests.support.frame_file import structures
 G = Fraction(1126259446)
 SAMPLES = array("d", [1e-21, -2.5e-22, 5e-324, -0.0, float("nan"), 1.7e308])
 
+Channel = tuple[str, Fraction, float, "array[float] | bytes"]
+
 
 def of(file: bytes, name: str) -> list[dict]:
     return [fields for found, _, fields in structures(file).values() if found == name]
@@ -30,7 +32,7 @@ def test_header_and_end_of_file():
 
 
 def test_two_channels_and_the_table_of_contents():
-    channels = [("V1:A", G, 4.0, SAMPLES), ("V1:B", G + Fraction(1, 2), 0.5, SAMPLES.tobytes()[:24])]
+    channels: list[Channel] = [("V1:A", G, 4.0, SAMPLES), ("V1:B", G + Fraction(1, 2), 0.5, SAMPLES.tobytes()[:24])]
     file = gwf.write(channels, unit="m")
     found = structures(file)
     contents, frame = of(file, "FrTOC")[0], of(file, "FrameH")[0]
@@ -66,7 +68,11 @@ def test_deflated_samples():
 
 
 def test_size_and_parts_without_samples():
-    channels = [("V1:A", G, 4.0, SAMPLES), ("V1:Bé", G, 0.5, SAMPLES.tobytes()[:24]), ("V1:C", G, 1.0, b"")]
+    channels: list[Channel] = [
+        ("V1:A", G, 4.0, SAMPLES),
+        ("V1:Bé", G, 0.5, SAMPLES.tobytes()[:24]),
+        ("V1:C", G, 1.0, b""),
+    ]
     series = [gwf.Series(name, t0, rate, n) for (name, t0, rate, _), n in zip(channels, (6, 3, 0), strict=True)]
     file = gwf.write(channels)
     assert gwf.size(series) == len(file)
@@ -79,5 +85,5 @@ def test_size_and_parts_without_samples():
     [[], [("V1:A", G, 0.0, SAMPLES)], [("V1:A", Fraction(-1), 4.0, SAMPLES)], [("V1:A", Fraction(2**32), 1, SAMPLES)]],
 )
 def test_what_a_frame_cannot_hold(channels):
-    with pytest.raises(ValueError, match="must be from 0|one channel at least"):
+    with pytest.raises(ValueError, match=r"must be from 0|one channel at least"):
         gwf.write(channels)
