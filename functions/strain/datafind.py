@@ -1,0 +1,142 @@
+"""gwdatafind's protocol: which files hold a frametype's strain. For `gw_data_find`, gwpy's `find` and what uses them.
+
+Source: gwdatafind 2.1, APIs v1 and ldr. All answers are JSON. An unknown frametype has empty lists.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from functions.strain.streams import Catalog, KnownStream, by_frametype, gps_time
+from shared import web
+from shared.errors import BadRequest, NoSuchFile
+from shared.strain.frame_files import EXTENSIONS, FrameFile, clipped, files_between, whole_seconds
+
+PREFIXES = ("/api/v1", "/LDR/services/data/v1", "/services/data/v1")
+
+_VERSION = {"version": "2.4.0", "api_versions": ["v1", "ldr"]}  # of gwdatafind-server, which answers alike
+_MAX_MATCH = 256  # characters
+_PATTERN = re.compile(r"[*+?()\[\]{}|^$]")
+_FOREVER = 1 << 62
+
+Address = Callable[[web.Request, FrameFile, str], list[str]]
+"""The URLs of a file for a request, of one type (`file`, `http`, `https`), or of all if it is empty."""
+
+
+def routes(catalog: Catalog, address: Address, seconds: int) -> web.Routes:
+    """The routes of all APIs.
+
+    Args:
+        catalog: the streams.
+        address: the URLs of files.
+        seconds: files are cut at multiples of these.
+    """
+    finder = _Finder(catalog, address, seconds)
+
+    def find(request: web.Request) -> web.Response:
+        prefix = next(prefix for prefix in PREFIXES if request.path.startswith(f"{prefix}/"))
+        return finder.answer(request, request.path.removeprefix(f"{prefix}/"))
+
+    def version(request: web.Request) -> web.Response:
+        return web.json(_VERSION)
+
+    return {("GET", "/api/version"): version, **{("GET", f"{prefix}/*"): find for prefix in PREFIXES}}
+
+
+class _Finder:
+    def __init__(self, catalog: Catalog, address: Address, seconds: int) -> None:
+        self._catalog = catalog
+        self._address = address
+        self._seconds = seconds
+
+    def answer(self, request: web.Request, path: str) -> web.Response:
+        """Answer by the path below the prefix: `<ext>/<observatory>/<frametype>/...`, with `.json` at its end."""
+        extension, *parts = path.removesuffix(".json").split("/")
+        if extension not in EXTENSIONS:
+            raise NoSuchFile(f"there are no files {extension!r}: choose one of {', '.join(EXTENSIONS)}")
+        match parts:
+            case []:
+                return web.json(sorted({name[0] for name in self._streams()}))
+            case [observatory]:
+                return web.json(self._frametypes(observatory))
+            case [observatory, frametype, "segments"]:
+                return web.json(list(self._times(observatory, frametype, 0, _FOREVER)))
+            case [observatory, frametype, "segments", span]:
+                return web.json(list(self._times(observatory, frametype, *_whole(span))))
+            case [observatory, frametype, "latest", *urltype] if len(urltype) <= 1:
+                files = self._latest(observatory, frametype, extension)
+            case [observatory, frametype, name] if "," not in name:
+                urltype, files = [], self._named(observatory, frametype, name, extension)
+            case [observatory, frametype, span, *urltype] if len(urltype) <= 1:
+                files = self._files(observatory, frametype, extension, *_whole(span))
+            case _:
+                raise NoSuchFile("the path must be <ext>/<observatory>/<frametype>/<start>,<end>.json")
+        return web.json_list(map(msgspec.json.encode, self._urls(request, files, *urltype)))
+
+    def _streams(self) -> dict[tuple[str, str], KnownStream]:
+        return dict(by_frametype(self._catalog()))
+
+    def _frametypes(self, observatory: str) -> list[str]:
+        known = self._streams()
+        if observatory != "all" and observatory not in {one for one, _ in known}:
+            raise BadRequest(f"there is no strain of observatory {observatory!r}")
+        return sorted({frametype for one, frametype in known if observatory in ("all", one)})
+
+    def _times(self, observatory: str, frametype: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Whole seconds that a frametype covers; several for adjacent stretches are not joined."""
+        stream = self._streams().get((observatory, frametype))
+        if stream is not None:
+            yield from clipped(whole_seconds(stream.spans(), stream.key[2]), start, end)
+
+    def _files(self, observatory: str, frametype: str, extension: str, start: int, end: int) -> Iterator[FrameFile]:
+        stream = self._streams().get((observatory, frametype))
+        if stream is None or start >= end:
+            return
+        covered, rate = whole_seconds(stream.spans(), stream.key[2]), stream.key[2]
+        for first, duration in files_between(covered, rate, self._seconds, start, end):
+            yield FrameFile(observatory, frametype, first, duration, extension)
+
+    def _latest(self, observatory: str, frametype: str, extension: str) -> Iterable[FrameFile]:
+        spans = list(self._times(observatory, frametype, 0, _FOREVER))
+        if not spans:
+            return []
+        return list(self._files(observatory, frametype, extension, spans[-1][1] - 1, spans[-1][1]))
+
+    def _named(self, observatory: str, frametype: str, name: str, extension: str) -> Iterable[FrameFile]:
+        file = FrameFile.parse(name)
+        if file is None or (file.observatory, file.frametype, file.extension) != (observatory, frametype, extension):
+            return []
+        end = file.start + file.duration
+        covered = list(self._times(observatory, frametype, file.start, end)) == [(file.start, end)]
+        return [file] if covered else []
+
+    def _urls(self, request: web.Request, files: Iterable[FrameFile], urltype: str = "") -> Iterator[str]:
+        wanted = _substring(request.query.get("match", ""))
+        for file in files:
+            for url in self._address(request, file, urltype):
+                if wanted in url:
+                    yield url
+
+
+def _whole(span: str) -> tuple[int, int]:
+    """The whole seconds that `<start>,<end>` touches."""
+    start, comma, end = span.partition(",")
+    if not comma:
+        raise BadRequest("the time must be <start>,<end> in GPS seconds, as 1126259446,1126259478")
+    return math.floor(gps_time(start, "start")), math.ceil(gps_time(end, "end"))
+
+
+def _substring(match: str) -> str:
+    """The text that URLs must contain. A regular expression from outside could take for ever, so it is plain text.
+
+    Raises:
+        BadRequest: it is an expression, or too long.
+    """
+    text = match.removeprefix(".*").removesuffix(".*").replace("\\.", ".")
+    if len(text) > _MAX_MATCH or _PATTERN.search(text):
+        raise BadRequest(f"`match` must be a part of the URL as plain text, of at most {_MAX_MATCH} characters")
+    return text
