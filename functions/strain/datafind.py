@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 
 import msgspec
 
-from functions.strain.streams import Catalog, KnownStream, by_frametype, gps_time
+from functions.strain.streams import Catalog, gps_time
 from shared import web
 from shared.errors import BadRequest, NoSuchFile
-from shared.strain.frame_files import EXTENSIONS, FrameFile, clipped, files_between, whole_seconds
+from shared.strain.frame_files import EXTENSIONS, FrameFile, Key, clipped, files_between, frametypes, whole_seconds
 
 PREFIXES = ("/api/v1", "/LDR/services/data/v1", "/services/data/v1")
 
@@ -23,8 +24,8 @@ _MAX_MATCH = 256  # characters
 _PATTERN = re.compile(r"[*+?()\[\]{}|^$]")
 _FOREVER = 1 << 62
 
-Address = Callable[[web.Request, FrameFile, str], list[str]]
-"""The URLs of a file for a request, of one type (`file`, `http`, `https`), or of all if it is empty."""
+Address = Callable[[web.Request, str], Callable[[FrameFile], list[str]]]
+"""For a request and a type of URLs (`file`, `http`, `https`, or all if it is empty): what gives the URLs of a file."""
 
 
 def routes(catalog: Catalog, address: Address, seconds: int) -> web.Routes:
@@ -60,13 +61,13 @@ class _Finder:
             raise NoSuchFile(f"there are no files {extension!r}: choose one of {', '.join(EXTENSIONS)}")
         match parts:
             case []:
-                return web.json(sorted({name[0] for name in self._streams()}))
+                return web.json(sorted({observatory for observatory, _ in self._names()}))
             case [observatory]:
                 return web.json(self._frametypes(observatory))
             case [observatory, frametype, "segments"]:
-                return web.json(list(self._times(observatory, frametype, 0, _FOREVER)))
+                return web.json(self._times(observatory, frametype, 0, _FOREVER))
             case [observatory, frametype, "segments", span]:
-                return web.json(list(self._times(observatory, frametype, *_whole(span))))
+                return web.json(self._times(observatory, frametype, *_whole(span)))
             case [observatory, frametype, "latest", *urltype] if len(urltype) <= 1:
                 files = self._latest(observatory, frametype, extension)
             case [observatory, frametype, name] if "," not in name:
@@ -75,51 +76,53 @@ class _Finder:
                 files = self._files(observatory, frametype, extension, *_whole(span))
             case _:
                 raise NoSuchFile("the path must be <ext>/<observatory>/<frametype>/<start>,<end>.json")
-        return web.json_list(map(msgspec.json.encode, self._urls(request, files, *urltype)))
+        wanted, urls = _substring(request.query.get("match", "")), self._address(request, "".join(urltype))
+        return web.json_list(msgspec.json.encode(url) for file in files for url in urls(file) if wanted in url)
 
-    def _streams(self) -> dict[tuple[str, str], KnownStream]:
-        return dict(by_frametype(self._catalog()))
+    def _names(self) -> Mapping[tuple[str, str], Key]:
+        with self._catalog() as streams:
+            return frametypes(streams.known())
 
     def _frametypes(self, observatory: str) -> list[str]:
-        known = self._streams()
-        if observatory != "all" and observatory not in {one for one, _ in known}:
+        names = self._names()
+        if observatory != "all" and observatory not in {one for one, _ in names}:
             raise BadRequest(f"there is no strain of observatory {observatory!r}")
-        return sorted({frametype for one, frametype in known if observatory in ("all", one)})
+        return sorted({frametype for one, frametype in names if observatory in ("all", one)})
 
-    def _times(self, observatory: str, frametype: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Whole seconds that a frametype covers; several for adjacent stretches are not joined."""
-        stream = self._streams().get((observatory, frametype))
-        if stream is not None:
-            yield from clipped(whole_seconds(stream.spans(), stream.key[2]), start, end)
+    def _times(self, observatory: str, frametype: str, start: int, end: int) -> list[tuple[int, int]]:
+        """Whole seconds that a frametype covers."""
+        return self._covered(observatory, frametype, start, end)[0]
 
-    def _files(self, observatory: str, frametype: str, extension: str, start: int, end: int) -> Iterator[FrameFile]:
-        stream = self._streams().get((observatory, frametype))
-        if stream is None or start >= end:
-            return
-        covered, rate = whole_seconds(stream.spans(), stream.key[2]), stream.key[2]
-        for first, duration in files_between(covered, rate, self._seconds, start, end):
-            yield FrameFile(observatory, frametype, first, duration, extension)
+    def _covered(self, observatory: str, frametype: str, start: int, end: int) -> tuple[list[tuple[int, int]], float]:
+        """The same, and the samples per second."""
+        with self._catalog() as streams:
+            key = frametypes(streams.known()).get((observatory, frametype))
+            if key is None:
+                return [], 1.0
+            spans = streams.spans(key, Fraction(start), Fraction(end))
+            return list(clipped(whole_seconds(spans, key[2]), start, end)), key[2]
+
+    def _files(self, observatory: str, frametype: str, extension: str, start: int, end: int) -> Iterable[FrameFile]:
+        if start >= end:
+            return []
+        begin, stop = start - start % self._seconds, end + -end % self._seconds  # the files at the ends are whole
+        covered, rate = self._covered(observatory, frametype, begin, stop)
+        return (
+            FrameFile(observatory, frametype, first, duration, extension)
+            for first, duration in files_between(covered, rate, self._seconds, start, end)
+        )
 
     def _latest(self, observatory: str, frametype: str, extension: str) -> Iterable[FrameFile]:
-        spans = list(self._times(observatory, frametype, 0, _FOREVER))
-        if not spans:
-            return []
-        return list(self._files(observatory, frametype, extension, spans[-1][1] - 1, spans[-1][1]))
+        covered = self._times(observatory, frametype, 0, _FOREVER)
+        last = covered[-1][1] if covered else 0
+        return self._files(observatory, frametype, extension, max(last - 1, 0), last)
 
     def _named(self, observatory: str, frametype: str, name: str, extension: str) -> Iterable[FrameFile]:
         file = FrameFile.parse(name)
         if file is None or (file.observatory, file.frametype, file.extension) != (observatory, frametype, extension):
             return []
         end = file.start + file.duration
-        covered = list(self._times(observatory, frametype, file.start, end)) == [(file.start, end)]
-        return [file] if covered else []
-
-    def _urls(self, request: web.Request, files: Iterable[FrameFile], urltype: str = "") -> Iterator[str]:
-        wanted = _substring(request.query.get("match", ""))
-        for file in files:
-            for url in self._address(request, file, urltype):
-                if wanted in url:
-                    yield url
+        return [file] if self._times(observatory, frametype, file.start, end) == [(file.start, end)] else []
 
 
 def _whole(span: str) -> tuple[int, int]:

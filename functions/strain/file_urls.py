@@ -39,22 +39,26 @@ class FileUrls:
         self._clock = clock
         self._key = ReloadingFile(config.signing_key, _key) if config.signing_key else None
 
-    def of_type(self, request: web.Request, file: FrameFile, urltype: str) -> list[str]:
-        """The URLs of one type of gwdatafind's: `file`, `http` or `https`; all if it is empty."""
-        url = self._url(request, f"{DATA}/{file.path}")
-        scheme = url.partition(":")[0]
-        if urltype in ("", scheme):
-            return [url]
-        if urltype != "file" or self._config.datafind_file == "none":
-            return []
-        if self._config.datafind_file == "http":  # gwpy opens what it gets, without a look at the scheme
-            return [url]
-        return [f"file://localhost{self._config.datafind_file.rstrip('/')}/{file.path}"]
+    def of_type(self, request: web.Request, urltype: str) -> Callable[[FrameFile], list[str]]:
+        """What gives the URLs of files: of one type of gwdatafind's, `file`, `http` or `https`, or all if it is empty.
 
-    def gwosc(self, request: web.Request, file: FrameFile) -> str:
-        """The URL for clients of GWOSC."""
-        folder = DATA if file.extension == "gwf" else GWOSC_DATA
-        return self._url(request, f"{folder}/{file.path}")
+        Raises:
+            BadRequest: the request names no host.
+        """
+        base, place = base_url(request, self._config.public_url), self._config.datafind_file
+        if urltype == "file" and place not in ("http", "none"):
+            return lambda file: [f"file://localhost{place.rstrip('/')}/{file.path}"]
+        # gwpy asks for `file` by default, and opens what it gets without a look at the scheme.
+        answered = {"", base.partition(":")[0]} | ({"file"} if place == "http" else set())
+        if urltype not in answered:
+            return lambda file: []
+        return lambda file: [base + self._signed(f"{DATA}/{file.path}")]
+
+    def gwosc(self, request: web.Request) -> Callable[[FrameFile], str]:
+        """What gives the URLs of files for clients of GWOSC. Errors as `of_type`."""
+        base = base_url(request, self._config.public_url)
+        folders = {"gwf": DATA}
+        return lambda file: base + self._signed(f"{folders.get(file.extension, GWOSC_DATA)}/{file.path}")
 
     def routes(self, data: Callable[[web.Request], web.Response]) -> web.Routes:
         """The route of signed URLs; `data` answers for the path that was signed."""
@@ -82,12 +86,12 @@ class FileUrls:
             raise Unauthenticated("the signed URL has expired: ask for the listing again")
         return slash + inner
 
-    def _url(self, request: web.Request, path: str) -> str:
-        if self._key is not None:
-            # Rounded, so that a listing that is asked for again has the same URLs, by which clients cache files.
-            expiry = (int(self._clock() / self._config.signed_seconds) + 2) * int(self._config.signed_seconds)
-            path = f"{_SIGNED}/{expiry}.{_mac(self._key.get(), expiry, path)}{path}"
-        return base_url(request, self._config.public_url) + path
+    def _signed(self, path: str) -> str:
+        if self._key is None:
+            return path
+        # Rounded, so that a listing that is asked for again has the same URLs, by which clients cache files.
+        expiry = (int(self._clock() / self._config.signed_seconds) + 2) * self._config.signed_seconds
+        return f"{_SIGNED}/{expiry}.{_mac(self._key.get(), expiry, path)}{path}"
 
 
 def _key(text: str) -> bytes:

@@ -1,43 +1,36 @@
-"""Streams as the field's clients ask for them: by detector, or by observatory and frametype."""
+"""Streams as the protocols of the field's clients see them, and what their requests have in common."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import Protocol
 
 from shared import web
 from shared.errors import BadRequest
-from shared.strain.frame_files import Key, Span, frametypes
+from shared.strain.frame_files import Key, Span
 
 _TIME = re.compile(r"\d{1,10}(\.\d{1,30})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 
-class KnownStream(Protocol):
-    """A stream of the index: `key` is detector, channel and samples per second."""
+class StreamIndex(Protocol):
+    """The streams of the store at one moment; a key is detector, channel and samples per second."""
 
-    @property
-    def key(self) -> Key:
-        """Detector, channel and samples per second."""
+    def known(self) -> tuple[Key, ...]:
+        """The streams, in order of arrival."""
 
-    @property
-    def extent(self) -> Span:
-        """GPS times of the first sample, and of the one after the last."""
+    def extent(self, key: Key) -> Span:
+        """GPS times of the first sample of a stream, and of the one after the last."""
 
-    def spans(self) -> Iterable[Span]:
-        """The spans of its stretches, in time order."""
+    def spans(self, key: Key, start: Fraction | None = None, end: Fraction | None = None) -> Iterable[Span]:
+        """The spans of contiguous strain in time order, cut to the interval."""
 
 
-Catalog = Callable[[], Sequence[KnownStream]]
-"""Returns the streams, in order of arrival."""
-
-
-def by_frametype(streams: Sequence[KnownStream]) -> Mapping[tuple[str, str], KnownStream]:
-    """The stream of each observatory and frametype."""
-    known = {stream.key: stream for stream in streams}
-    return {name: known[key] for name, key in frametypes(tuple(known)).items()}
+Catalog = Callable[[], AbstractContextManager[StreamIndex]]
+"""Returns the streams as they are now. They do not change while the context lasts."""
 
 
 def gps_time(text: str, name: str) -> Fraction:

@@ -93,7 +93,7 @@ def files_between(
     spans: Iterable[tuple[int, int]], rate: float, seconds: int, start: int, end: int
 ) -> Iterator[tuple[int, int]]:
     """Start and duration of the files, as `cut` makes them, that have a second from `start` to before `end`."""
-    begin, stop = start - start % seconds, end + -end % seconds
+    begin, stop = start - start % seconds, end + -end % seconds  # the files at the ends are whole
     for first, duration in cut(clipped(spans, begin, stop), rate, seconds):
         if first < end and first + duration > start:
             yield first, duration

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -24,27 +25,35 @@ HOST = {"host": "store.example.org"}
 KEY = "k" * 32
 
 
-class Stream(NamedTuple):
-    key: Key
-    known: tuple
-
-    @property
-    def extent(self):
-        return self.known[0][0], self.known[-1][1]
-
-    def spans(self):
-        return iter(self.known)
+Spans = list[tuple[Fraction, Fraction]]
+STREAMS: dict[Key, Spans] = {
+    ("V1", CHANNEL, 16384.0): [(Fraction(G), Fraction(G + 100)), (G + Fraction(205, 2), Fraction(G + 120))],
+    ("L1", "L1:LOSC_4KHZ_R1", 4096.0): [(Fraction(G), Fraction(G + 3))],
+}
 
 
-STREAMS = [
-    Stream(("V1", CHANNEL, 16384.0), ((Fraction(G), Fraction(G + 100)), (G + Fraction(205, 2), Fraction(G + 120)))),
-    Stream(("L1", "L1:LOSC_4KHZ_R1", 4096.0), ((Fraction(G), Fraction(G + 3)),)),
-]
+class Streams:
+    """An index of the streams above."""
+
+    def known(self):
+        return tuple(STREAMS)
+
+    def extent(self, key):
+        return STREAMS[key][0][0], STREAMS[key][-1][1]
+
+    def spans(self, key, start=None, end=None):
+        for first, last in STREAMS[key]:
+            low, high = max(first, start or first), min(last, end or last)
+            if low < high:
+                yield low, high
 
 
 def served(**settings) -> web.App:
     urls = FileUrls(config.StrainConfig(**settings))
-    catalog = lambda: STREAMS  # noqa: E731
+
+    def catalog():
+        return contextlib.nullcontext(Streams())
+
     routes = {
         **datafind.routes(catalog, urls.of_type, 64),
         **dqsegdb.routes(catalog),
@@ -223,10 +232,10 @@ def signing(tmp_path, now) -> FileUrls:
 def test_a_signed_url_is_valid_for_a_time(signing, now):
     request = web.Request("GET", "/", HOST)
     file = FrameFile("V", TAG, G, 64, "hdf5")
-    path = signing.gwosc(request, file).removeprefix("http://store.example.org")
+    path = signing.gwosc(request)(file).removeprefix("http://store.example.org")
     assert path.endswith(f"/data/gwosc/{file.path}")
     now[0] += 100
-    assert signing.gwosc(request, file).endswith(path)  # clients cache by URL
+    assert signing.gwosc(request)(file).endswith(path)  # clients cache by URL
     asked = []
 
     def data(request):
@@ -245,7 +254,7 @@ def test_a_signed_url_is_valid_for_a_time(signing, now):
 
 def test_a_signature_is_for_one_path_and_one_time(signing, tmp_path, now):
     request = web.Request("GET", "/", HOST)
-    (url,) = signing.of_type(request, FrameFile("V", TAG, G, 64, "gwf"), "")
+    (url,) = signing.of_type(request, "")(FrameFile("V", TAG, G, 64, "gwf"))
     path = url.removeprefix("http://store.example.org")
     _, _, token, *rest = path.split("/")
     expiry, mac = token.split(".")
