@@ -116,7 +116,8 @@ def _gwosc(file: h5py.File, request: Request, strain: Strain) -> None:
     values = numpy.full(n, numpy.nan)
     for place, stretch in zip(places, stretches, strict=True):
         values[place : place + len(stretch.samples)] = stretch.samples
-    begin, seconds = math.floor(request.start), math.ceil(request.end) - math.floor(request.start)
+    begin = math.floor(t0)
+    seconds = math.floor(t0 + (n - 1) / rate) - begin + 1
 
     data = file.create_dataset("strain/Strain", data=values, track_times=False)
     _axes(data, n, float(t0), float(1 / rate), "GPS time")
