@@ -12,7 +12,6 @@ DatastoreError
 │   ├── NoData          no strain of that channel at that time
 │   ├── Gap             part of the strain is missing
 │   ├── Ambiguous       several streams match
-│   ├── NotAcceptable   no format that the client takes
 │   ├── RangeNotSatisfiable     the range begins behind the end
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
@@ -127,12 +126,6 @@ class Ambiguous(Rejected):
     """Several streams match; `details` lists them."""
 
     code = "AMBIGUOUS"
-
-
-class NotAcceptable(Rejected):
-    """There is no format that the client takes; the text lists those there are."""
-
-    code = "ERRACCEPT"
 
 
 class RangeNotSatisfiable(Rejected):

@@ -12,10 +12,11 @@ from fractions import Fraction
 
 import msgspec
 
-from functions.strain.streams import Catalog, gps_time
+from functions.strain.parameters import gps_time
+from functions.strain.streams import Catalog
 from shared import web
+from shared.domain.frame_names import EXTENSIONS, FrameFile, Key, clipped, files_between, frametypes, whole_seconds
 from shared.errors import BadRequest, NoSuchFile
-from shared.strain.frame_files import EXTENSIONS, FrameFile, Key, clipped, files_between, frametypes, whole_seconds
 
 PREFIXES = ("/api/v1", "/LDR/services/data/v1", "/services/data/v1")
 

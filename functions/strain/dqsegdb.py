@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from functions.strain.streams import Catalog, StreamIndex, gps_time
+from functions.strain.parameters import gps_time
+from functions.strain.streams import Catalog, StreamIndex
 from shared import web
+from shared.domain.frame_names import Key, Span, frametypes
 from shared.errors import BadRequest, NoSuchFile
-from shared.strain.frame_files import Key, Span, frametypes
 
 _SUFFIX = "-AVAILABLE"
 _ABOUT: dict[str, object] = {"query_information": {}}

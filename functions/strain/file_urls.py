@@ -17,8 +17,8 @@ from functions.strain.streams import base_url
 from shared import auth, web
 from shared.config import StrainConfig
 from shared.config.reloading import ReloadingFile
+from shared.domain.frame_names import FrameFile
 from shared.errors import Unauthenticated
-from shared.strain.frame_files import FrameFile
 
 DATA = "/data"
 GWOSC_DATA = "/data/gwosc"  # HDF5 in GWOSC's layout

@@ -11,10 +11,11 @@ from fractions import Fraction
 
 import msgspec
 
-from functions.strain.streams import Catalog, StreamIndex, gps_time
+from functions.strain.parameters import gps_time
+from functions.strain.streams import Catalog, StreamIndex
 from shared import web
+from shared.domain.frame_names import FrameFile, Key, files_between, frametypes, whole_seconds
 from shared.errors import BadRequest, NoSuchFile
-from shared.strain.frame_files import FrameFile, Key, files_between, frametypes, whole_seconds
 
 PREFIX = "/api/v2"
 _RATES = {"4": 4096.0, "16": 16384.0}  # as clients name them, kHz

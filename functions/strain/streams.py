@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from typing import Protocol
 
 from shared import web
+from shared.catalog import catalog as store
+from shared.catalog.catalog import Indexed
+from shared.catalog.tracks import Track
+from shared.domain.frame_names import Key, Span
 from shared.errors import BadRequest
-from shared.strain.frame_files import Key, Span
+from shared.storage.batches import ALL_BATCHES
 
-_TIME = re.compile(r"\d{1,10}(\.\d{1,30})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 
@@ -33,15 +36,39 @@ Catalog = Callable[[], AbstractContextManager[StreamIndex]]
 """Returns the streams as they are now. They do not change while the context lasts."""
 
 
-def gps_time(text: str, name: str) -> Fraction:
-    """A GPS time in decimal seconds.
+class _Indexed:
+    """The streams of batches."""
 
-    Raises:
-        BadRequest: it is not one.
-    """
-    if not _TIME.fullmatch(text):
-        raise BadRequest(f"`{name}` must be a GPS time in decimal seconds, as 1126259446.5")
-    return Fraction(text)
+    def __init__(self, batches: Sequence[Indexed]) -> None:
+        self._batches = batches
+
+    def known(self) -> tuple[Key, ...]:
+        return known(self._batches)
+
+    def extent(self, key: Key) -> Span:
+        return self._track(key).ends()
+
+    def spans(self, key: Key, start: Fraction | None = None, end: Fraction | None = None) -> Iterable[Span]:
+        return self._track(key).spans(start, end)
+
+    def _track(self, key: Key) -> Track:
+        return Track(key, [batch for batch in self._batches if key in batch.index.streams])
+
+
+def known(batches: Sequence[Indexed]) -> tuple[Key, ...]:
+    """The streams of batches, in order of arrival."""
+    return tuple(dict.fromkeys(key for batch in batches for key in batch.index.streams))
+
+
+def streams_of(catalog: store.Catalog) -> Catalog:
+    """The streams of all batches of a store."""
+
+    @contextmanager
+    def look() -> Iterator[StreamIndex]:
+        with catalog.look(ALL_BATCHES) as batches:
+            yield _Indexed(batches)
+
+    return look
 
 
 def base_url(request: web.Request, public_url: str) -> str:

@@ -62,7 +62,6 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     BadSegment: ErrorResponse(400),
     SpanTooLong: ErrorResponse(400),
     NoData: ErrorResponse(404),
-    NotAcceptable: ErrorResponse(406),
     Gap: ErrorResponse(409),
     Ambiguous: ErrorResponse(409),
     RangeNotSatisfiable: ErrorResponse(416),

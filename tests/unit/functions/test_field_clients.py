@@ -15,8 +15,8 @@ from functions.strain import datafind, dqsegdb, gwosc
 from functions.strain.file_urls import FileUrls
 from shared import config, web
 from shared.config import AuthConfig, Limits
+from shared.domain.frame_names import FrameFile, Key
 from shared.errors import BadRequest, NoSuchFile, Unauthenticated
-from shared.strain.frame_files import FrameFile, Key
 
 G = 1126259446
 CHANNEL = "V1:Hrec_hoft_16384Hz"

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from shared.strain.frame_files import FrameFile, clipped, cut, files_between, frametypes, observatory, whole_seconds
+from shared.domain.frame_names import FrameFile, clipped, cut, files_between, frametypes, observatory, whole_seconds
 
 G = 1126259446
 
@@ -44,7 +44,7 @@ def test_frametypes_tell_streams_apart_and_stay():
         ("V", "V1_Hrec_hoft_16384Hz_4096HZ"),
         ("V", "V1_Hrec_hoft_16384Hz_4096HZ_2"),
         ("L", "V1_Hrec_hoft_16384Hz"),
-        ("X", "_"),
+        ("X", "strain"),
     ]
     for n in range(len(keys)):  # a stream that arrives later takes no other one's name
         assert list(frametypes(tuple(keys[:n])).items()) == list(frametypes(tuple(keys)).items())[:n]
