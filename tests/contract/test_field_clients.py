@@ -8,6 +8,7 @@ import json
 import subprocess
 import urllib.request
 from array import array
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def test_tools_without_a_client(server, strain, tmp_path):
     vector = numpy.load(io.BytesIO(fetch(f"{ask}&format=npy")))
     assert vector.tobytes() == strain[HREC][G].tobytes()
     whole = fetch(f"{ask}&format=gwf")
-    assert len(whole) == size([Series(HREC, G, 16384.0, len(vector))])
+    assert len(whole) == size([Series(HREC, Fraction(G), 16384.0, len(vector))])
     partial = tmp_path / "strain.gwf"
     partial.write_bytes(whole[:100_001])
     curl(tmp_path, "-C", "-", "-o", str(partial), f"{ask}&format=gwf")
