@@ -12,11 +12,11 @@ DatastoreError
 │   ├── NoData          no strain of that channel at that time
 │   ├── Gap             part of the strain is missing
 │   ├── Ambiguous       several streams match
-│   ├── NotAcceptable   no format that the client takes
 │   ├── RangeNotSatisfiable     the range begins behind the end
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
+│   ├── NotAcceptable   the answer cannot be had in this format here
 │   ├── Unauthenticated no valid credentials
 │   ├── Forbidden       valid credentials without the scope
 │   ├── TooSlow         the request did not arrive in time
@@ -128,12 +128,6 @@ class Ambiguous(Rejected):
     code = "AMBIGUOUS"
 
 
-class NotAcceptable(Rejected):
-    """There is no format that the client takes; the text lists those there are."""
-
-    code = "ERRACCEPT"
-
-
 class RangeNotSatisfiable(Rejected):
     """The range begins behind the end of the content."""
 
@@ -163,6 +157,12 @@ class Forbidden(Rejected):
     """The principal lacks the scope; the text names it."""
 
     code = "ERRSCOPE"
+
+
+class NotAcceptable(Rejected):
+    """The answer cannot be had in the format that was asked for; the text says what there is, or what to install."""
+
+    code = "ERRACCEPT"
 
 
 class TooSlow(Rejected):

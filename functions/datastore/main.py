@@ -69,7 +69,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         **freeze,
         **cleanall,
         **preprocessing,
-        **strain_function.routes(reader, config.limits_from_env().span),
+        **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, StatusDocument(logic, products, mode)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,

@@ -9,6 +9,7 @@ from fractions import Fraction
 from urllib.parse import quote, unquote
 
 from functions.strain import parameters
+from functions.strain.streams import known
 from shared import web
 from shared.catalog.catalog import Catalog
 from shared.catalog.tracks import Span, Track, gaps, glob, one_track, seconds, tracks
@@ -46,7 +47,7 @@ class Listing:
             return behind and detector in (None, key[0]) and low <= key[2] <= high and matches(key[1])
 
         with self._catalog.look(query.get("batch", ALL_BATCHES)) as batches:
-            names = frametypes({key for batch in batches for key in batch.index.streams})
+            names = {key: name for (_, name), key in frametypes(known(batches)).items()}
             found = (track for track in tracks(batches, wanted) if interval == (None, None) or track.has(*interval))
             page = list(itertools.islice(found, limit + 1))
             rows = [_row(track, names) for track in page[:limit]]

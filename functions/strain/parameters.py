@@ -21,10 +21,17 @@ def gps(request: web.Request, name: str) -> Fraction | None:
         BadRequest: it is not such a number.
     """
     text = request.query.get(name)
-    if text is None:
-        return None
-    if not _DECIMAL.fullmatch(text) or (value := Fraction(text)) > MAX_GPS:
-        raise BadRequest(f"`{name}` is {text[:40]!r}: must be decimal GPS seconds, from 0 to {MAX_GPS:.0f}")
+    return None if text is None else gps_time(text, name, MAX_GPS)
+
+
+def gps_time(text: str, name: str, most: float = 1e10) -> Fraction:
+    """A GPS time or a duration in decimal seconds, exactly; `name` is what errors call it.
+
+    Raises:
+        BadRequest: it is not such a number, or more than `most`.
+    """
+    if not _DECIMAL.fullmatch(text) or (value := Fraction(text)) > most:
+        raise BadRequest(f"`{name}` is {text[:40]!r}: must be decimal GPS seconds, from 0 to {most:.0f}")
     return value
 
 

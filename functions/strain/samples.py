@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from functions.strain import parameters
+from functions.strain.streams import known
 from shared import web
 from shared.catalog.catalog import Catalog, Indexed
-from shared.catalog.tracks import Track, joined, one_track, require_whole, tracks
-from shared.domain.frame_names import frame_file, frametype, observatory, with_rate
+from shared.catalog.tracks import Track, joined, one_track, require_whole
+from shared.domain.frame_names import FrameFile, covering_name, frametypes
 from shared.errors import BadRequest, Gap, NoData, NotFrozen, Recovering
 from shared.storage.batches import ALL_BATCHES
 from shared.strain.formats.body import Format
-from shared.strain.formats.registry import FILES, FORMATS
+from shared.strain.formats.registry import FILES, FORMATS, HDF5
 from shared.strain.series import Series
 
 _ATTEMPTS, _PAUSE = 40, 0.05  # seconds: a cleanall moves the batch's files in far less
-_FILE = re.compile(r"/data/([A-Z])/([A-Za-z0-9_+#]+)/\1-\2-([0-9]{1,10})-([0-9]{1,9})\.([a-z0-9]+)")
+_GWOSC = "gwosc/"  # folder of HDF5 in GWOSC's layout, below /data
 _NAN = float("nan")
 
 Interval = tuple[Fraction, Fraction]
@@ -45,6 +45,8 @@ class Samples:
         if gaps == "split" and not format.several:
             names = ", ".join(name for name, one in FORMATS.items() if one.several)
             raise BadRequest(f"gaps=split needs a format that holds several pieces: {names}")
+        if format is HDF5["gwpy"]:
+            format = HDF5[parameters.word(request, "layout", *HDF5)]
         start, end = parameters.whole_interval(request)
         stream = parameters.stream(request)
 
@@ -58,20 +60,21 @@ class Samples:
 
     def file(self, request: web.Request) -> web.Response:
         """The answer of /data: every whole-second interval that is covered without a gap is a file."""
-        found = _FILE.fullmatch(request.path)
-        format = FILES.get(found[5]) if found else None
-        if found is None or format is None:
+        path = request.path.removeprefix("/data/")
+        for_gwosc = path.startswith(_GWOSC)
+        found = FrameFile.parse(path.rpartition("/")[2])
+        if found is None or path.removeprefix(_GWOSC) != found.path or (for_gwosc and found.extension == "gwf"):
             extensions = " or ".join(f".{extension}" for extension in FILES)
             raise NoData(
                 "files are called /data/<O>/<frametype>/<O>-<frametype>-<GPS start>-<seconds>, with "
                 f"{extensions} behind; GET /channels lists observatories and frametypes"
             )
-        letter, name, start, seconds, _ = found.groups()
-        begin, end = Fraction(start), Fraction(start) + int(seconds)
+        format = HDF5["gwosc"] if for_gwosc else FILES[found.extension]
+        begin, end = Fraction(found.start), Fraction(found.start + found.duration)
 
         def choose(batches: list[Indexed]) -> list[Series]:
             try:
-                track = _named(batches, letter, name, (begin, end))
+                track = _named(batches, found)
                 return [require_whole(track.series(begin, end, self._max_span), begin, end)]
             except Gap as error:
                 missing = NoData("part of that interval is missing, so there is no such file; see GET /coverage")
@@ -93,21 +96,11 @@ class Samples:
         raise Recovering("The batch is being archived; send the request again.")
 
 
-def _named(batches: list[Indexed], letter: str, name: str, interval: Interval) -> Track:
-    if interval[1] <= interval[0]:
-        raise NoData("a file has one second or more")
-    held = tracks(
-        batches,
-        lambda key: (
-            observatory(key[0]) == letter
-            and (plain := frametype(key[0], key[1]), with_rate(plain, key[2])).count(name) > 0
-        ),
-    )
-    found = [track for track in held if len(held) == 1 or track.has(*interval)]
-    if len(found) != 1:
-        how_many = f"{len(found)} channels" if found else "no channel"
-        raise NoData(f"{letter} has {how_many} of frametype {name} at that time; GET /channels lists frametypes")
-    return found[0]
+def _named(batches: list[Indexed], file: FrameFile) -> Track:
+    key = frametypes(known(batches)).get((file.observatory, file.frametype))
+    if key is None:
+        raise NoData(f"{file.observatory} has no channel of frametype {file.frametype}; GET /channels lists frametypes")
+    return one_track(batches, key[1], key[0], key[2])
 
 
 def _content(format: Format, series: Sequence[Series], interval: Interval) -> web.Content:
@@ -122,7 +115,7 @@ def _content(format: Format, series: Sequence[Series], interval: Interval) -> we
         "X-Sample-Rate": str(rate.numerator) if rate.denominator == 1 else repr(float(rate)),
         "X-Samples": str(sum(one.n for one in series)),
         "Content-Disposition": (
-            f'attachment; filename="{frame_file(first.detector, first.channel, *ends, format.extension)}"'
+            f'attachment; filename="{covering_name(first.detector, first.channel, *ends, format.extension)}"'
         ),
     }
     identity = hashlib.sha256(repr((format.name, interval)).encode())

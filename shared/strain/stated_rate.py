@@ -49,7 +49,8 @@ class StatedRate:
     def _measure(self) -> bool:
         self._measured, old = self._longest, self.true
         measured = sample_rate(self._seconds / self._longest)
-        self.contradicted = abs(measured / self.rate - 1) > RATE_TOLERANCE
+        # A whole rate is no rounded one: segments that overlap by a few samples each contradict it as well.
+        self.contradicted = self.rate != round(self.rate) and abs(measured / self.rate - 1) > RATE_TOLERANCE
         self.true = measured if self.contradicted and measured == round(measured) else self.rate
         return self.true != old
 

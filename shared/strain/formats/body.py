@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -45,13 +46,18 @@ class Binary:
             position += size
 
 
+def little_endian(block: array[float]) -> bytes:
+    """The samples of a block, which is not used any more."""
+    if sys.byteorder == "big":
+        block.byteswap()
+    return block.tobytes()
+
+
 def _samples(series: Series, low: int, high: int) -> Iterator[bytes]:
     first, last = low // _SAMPLE, -(-high // _SAMPLE)
     position = first * _SAMPLE
     for block in series.blocks(first, last):
-        if sys.byteorder == "big":
-            block.byteswap()
-        content = block.tobytes()
+        content = little_endian(block)
         yield content[max(low - position, 0) : high - position]
         position += len(content)
 

@@ -135,3 +135,11 @@ def test_sample_times_are_multiples_of_the_interval(rate):
         t0 = float(Fraction(int(BEGIN * rate) + k) / exact_rate(rate))
         add(index, number, "V1", "V1:X", t0, 1 / rate, 1)
     assert all(stretch.phase == 0 for stretch in stream_of(index).stretches())
+
+
+@pytest.mark.parametrize("overlap", [1, 10, -10])
+def test_equal_overlaps_or_gaps_do_not_make_a_whole_rate_another_one(overlap):
+    index = StrainIndex()
+    for k in range(40):
+        add(index, k, "V1", "V1:Hrec", 1000.0 + k * (16384 - overlap) / 16384, 1 / 16384, 16384)
+    assert list(index.streams) == [("V1", "V1:Hrec", 16384.0)]
