@@ -64,6 +64,7 @@ class IndexedBatch:
             return
         page = self._pages(file_name(max(head.last - 1, 0)), 1)
         (_, record) = next(page.entries, (b"", None))
+        page.close()
         found = head.opened == page.opened and record is not None
         if found and record is not None and (file_number(record.name), record.index) == (head.last, head.count - 1):
             self.index = index
@@ -82,6 +83,7 @@ class IndexedBatch:
         if self.number == 0:
             self.number, self.opened = page.batch, page.opened
         if page.opened != self.opened:
+            page.close()
             raise Replaced
         read = 0
         add = self.index.add

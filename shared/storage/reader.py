@@ -38,12 +38,13 @@ _ALL = 1 << 62
 class Page(NamedTuple):
     """Segments of a batch in order of arrival: for each its line in the log, and its record.
 
-    `opened` identifies the batch's journal: the CRC-32 of its first line.
+    `opened` identifies the batch's journal: the CRC-32 of its first line. Whoever reads no entries calls `close`.
     """
 
     batch: int
     entries: Iterator[tuple[bytes, Record]]
-    opened: int = 0
+    opened: int
+    close: Callable[[], None]
 
     @property
     def names(self) -> Iterator[str]:
@@ -175,7 +176,7 @@ class BatchReader:
             count = self._count() if self._count else self._acknowledged(first.batch)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
                 entries = journal.stored_segments(file, count=count, after=after, limit=limit)
-                return Page(first.batch, _closing(file, entries), identity(first))
+                return Page(first.batch, _closing(file, entries), identity(first), file.close)
             file.close()
         raise Recovering("The batch is being changed.")
 
@@ -194,7 +195,7 @@ class BatchReader:
         if first is None:
             raise JournalDamaged(f"{file.name}: damaged at byte 0")
         entries = journal.stored_segments(file, count=_ALL, after=after, limit=limit)
-        return Page(first.batch, _closing(file, entries), identity(first))
+        return Page(first.batch, _closing(file, entries), identity(first), file.close)
 
     def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
