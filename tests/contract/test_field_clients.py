@@ -218,13 +218,15 @@ def test_tools_without_a_client(server, strain, tmp_path):
     ask = f"{server}/strain?channel={HREC}&start={G}&duration=4"
     vector = numpy.load(io.BytesIO(fetch(f"{ask}&format=npy")))
     assert vector.tobytes() == strain[HREC][G].tobytes()
-    whole = fetch(f"{ask}&format=gwf")
-    assert len(whole) == size([Series(HREC, Fraction(G), 16384.0, len(vector))])
-    partial = tmp_path / "strain.gwf"
-    partial.write_bytes(whole[:100_001])
-    curl(tmp_path, "-C", "-", "-o", str(partial), f"{ask}&format=gwf")
-    assert partial.read_bytes() == whole
-    assert fetch(f"{server}/data/V/{TAG}/V-{TAG}-{G}-4.gwf") == whole
+    for format in ("gwf", "hdf5"):
+        whole = fetch(f"{ask}&format={format}")
+        assert http.request("HEAD", f"{ask}&format={format}").headers["Content-Length"] == str(len(whole))
+        partial = tmp_path / f"strain.{format}"
+        partial.write_bytes(whole[:100_001])
+        curl(tmp_path, "-C", "-", "-o", str(partial), f"{ask}&format={format}")
+        assert partial.read_bytes() == whole
+        assert fetch(f"{server}/data/V/{TAG}/V-{TAG}-{G}-4.{format}") == whole
+    assert len(fetch(f"{ask}&format=gwf")) == size([Series(HREC, Fraction(G), 16384.0, len(vector))])
     assert json.loads(fetch(ask))["h"] == list(strain[HREC][G])
 
 
