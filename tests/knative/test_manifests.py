@@ -26,7 +26,14 @@ from functions.strain import main as strain
 from shared import events
 from shared.auth import issue_token
 from shared.auth.tokens import read_tokens
-from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, policy_from_env, store_from_env
+from shared.config import (
+    auth_from_env,
+    glitchflow_from_env,
+    logic_from_env,
+    policy_from_env,
+    store_from_env,
+    strain_from_env,
+)
 from shared.storage.reader import BatchReader
 from tests.support import ROOT, manifests
 from tests.support.manifests import KNATIVE, OVERLAYS
@@ -43,7 +50,7 @@ ROUTES = {
     "logic": logic.routes(ABSENT, ABSENT),
     "glitchflow": glitchflow.routes(ABSENT, "/"),
     "preproc": preproc.routes(ABSENT),
-    "strain": strain.routes(BatchReader(store_from_env({})), 1),
+    "strain": strain.routes(BatchReader(store_from_env({})), 1, strain_from_env({})),
 }
 
 
