@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared import config
-from shared.config import AuthConfig, Limits, StoreConfig
+from shared.config import AuthConfig, Limits, StoreConfig, StrainConfig
 from shared.config.env import settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,6 +189,7 @@ def declared() -> set[str]:
     env = Environment()
     config.store_from_env(env)
     config.limits_from_env(env)
+    config.strain_from_env(env)
     config.policy_from_env(env)
     config.auth_from_env(env)
     config.logic_from_env(env)
@@ -209,7 +210,7 @@ def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
     assert not tables().keys() - read
 
 
-@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig])
+@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig, StrainConfig])
 def test_defaults_and_meanings_in_the_tables_are_those_of_the_code(settings: type[Any]) -> None:
     wrong = []
     for setting, default in settings_of(settings):

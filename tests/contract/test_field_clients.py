@@ -17,7 +17,7 @@ import pytest
 from shared.strain.formats.gwf import Series, size
 from tests.support.extras import STRAIN
 from tests.support.field_clients import VENVS, needs_client, run_client
-from tests.support.servers import Store
+from tests.support.servers import Store, http
 
 pytest.importorskip("h5py", reason="needs h5py: make .venv/.extras")
 
@@ -230,3 +230,41 @@ def test_tools_without_a_client(server, strain, tmp_path):
 
 def curl(folder: Path, *arguments: str) -> None:
     subprocess.run(["curl", "-sSf", *arguments], cwd=folder, check=True, timeout=60)
+
+
+SIGNED = """
+import gwdatafind
+from gwpy.timeseries import TimeSeries
+S, G, TAG, CHANNEL, token = given
+urls = gwdatafind.find_urls("V", TAG, G, G + 2, ext="hdf5", host=S, headers={"Authorization": f"Bearer {token}"})
+result["samples"] = TimeSeries.read(urls, CHANNEL, start=G, end=G + 2).value.tolist()
+result["urls"] = urls
+"""
+
+
+@needs_client("gwpy4")
+def test_signed_urls_are_read_without_credentials(new_store, tmp_path):
+    secret, h = "reader-secret-0123456789abcdef0123", [float(k) for k in range(128)]
+    (tmp_path / "tokens").write_text(
+        f"sha256:{hashlib.sha256(secret.encode()).hexdigest()} reader read\n"
+        f"sha256:{hashlib.sha256(b'writer').hexdigest()} writer write\n"
+    )
+    (tmp_path / "key").write_text("0123456789abcdef" * 4)
+    store = new_store("embedded", AUTH_TOKENS=str(tmp_path / "tokens"), URL_SIGNING_KEY=str(tmp_path / "key"))
+    body = json.dumps({"h": h, "t": [G, 1 / 64], "channel": "V1:Slow"}).encode()
+    assert store.send(body, {"Authorization": "Bearer writer"}).status == 201
+    server = store.url("/").rstrip("/")
+    result = run_client("gwpy4", SIGNED, tmp_path, [server, G, "V1_Slow", "V1:Slow", secret])
+    assert result["samples"] == h
+    (url,) = result["urls"]
+    plain = "/data/" + url.partition("/data/")[2]
+    assert url.startswith(f"{server}/signed/")
+    assert http.request("GET", server + plain).status == 401
+    assert http.request("HEAD", url).status == 200
+    for wrong in (
+        url.replace("-2.hdf5", "-1.hdf5"),
+        url.replace(plain, "/dumpF"),
+        url.replace(plain, "/data/../dumpF"),
+    ):
+        assert http.request("GET", wrong).status == 401
+    assert http.request("GET", f"{server}/api/v1/hdf5/V/V1_Slow/{G},{G + 2}.json").status == 401

@@ -34,6 +34,7 @@ FUNCTION_OF = {
     "/segment": "files",
     "/archives": "files",
     **dict.fromkeys(("/channels", "/coverage", "/strain", "/data"), "strain"),
+    **dict.fromkeys(("/api/version", "/api/v1/gwf.json", "/api/v2/runs", "/dq"), "strain"),
     **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
     **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
     **dict.fromkeys(
