@@ -119,6 +119,7 @@ e2e: $(VENV)/.dev ## the tests that need a cluster: KUBECONFIG=
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
 bench: $(VENV)/.dev $(VENV)/.extras ## the store beside the machine's limits; PEER= beside another server
 	$(BIN)/python -m bench.preproc
+	$(BIN)/python -m bench.strain
 	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)

@@ -14,6 +14,7 @@ import tempfile
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy
@@ -45,7 +46,7 @@ def populate(root: Path, segments: int, channels: int) -> numpy.ndarray:
             number += 1_000_000
             name = file_name(number)
             first = index * CHUNK
-            about = {"channel": READ, "t0": T0 + first / RATE, "dt": 1 / RATE, "samples": CHUNK}
+            about: dict[str, Any] = {"channel": READ, "t0": T0 + first / RATE, "dt": 1 / RATE, "samples": CHUNK}
             if first < len(samples):
                 h = samples[first : first + CHUNK].tolist()
                 content = json.dumps({"h": h, "t": [about["t0"], about["dt"]], "channel": READ}).encode()
@@ -58,8 +59,8 @@ def populate(root: Path, segments: int, channels: int) -> numpy.ndarray:
             log.write(journal.encode(record))
             size += 99
     counters.write(layout.counters, counters.Counters(1, segments, size))
-    for view, content in ((layout.stat_view, {"n_itm": segments}), (layout.dstat_view, {"dstatus": "OPERATIONAL"})):
-        Path(view).write_text(json.dumps(content))
+    Path(layout.stat_view).write_text(json.dumps({"n_itm": segments, "buff_size": size}))
+    Path(layout.dstat_view).write_text(json.dumps({"dstatus": "OPERATIONAL"}))
     return samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from decimal import Decimal
@@ -47,7 +48,7 @@ class Listing:
             return behind and detector in (None, key[0]) and low <= key[2] <= high and matches(key[1])
 
         with self._catalog.look(query.get("batch", ALL_BATCHES)) as batches:
-            names = {key: name for (_, name), key in frametypes(known(batches)).items()}
+            names = _names(known(batches))
             found = (track for track in tracks(batches, wanted) if interval == (None, None) or track.has(*interval))
             page = list(itertools.islice(found, limit + 1))
             rows = [_row(track, names) for track in page[:limit]]
@@ -62,6 +63,12 @@ class Listing:
         stream = parameters.stream(request)
         with self._catalog.look(request.query.get("batch", ALL_BATCHES)) as batches:
             return _coverage(one_track(batches, *stream), interval, min_seconds, form)
+
+
+@functools.lru_cache(maxsize=4)
+def _names(keys: tuple[Key, ...]) -> Mapping[Key, str]:
+    """The frametype of each stream."""
+    return {key: name for (_, name), key in frametypes(keys).items()}
 
 
 def _row(track: Track, names: Mapping[Key, str]) -> dict[str, object]:

@@ -136,13 +136,10 @@ class Track:
                 )
 
 
-def tracks(batches: Sequence[Indexed], wanted: Callable[[Key], bool]) -> list[Track]:
+def tracks(batches: Sequence[Indexed], wanted: Callable[[Key], bool]) -> Iterator[Track]:
     """The tracks of all streams that are wanted, by detector, channel and rate."""
-    found: dict[Key, list[Indexed]] = {}
-    for batch in batches:
-        for key in filter(wanted, batch.index.streams):
-            found.setdefault(key, []).append(batch)
-    return [Track(key, found[key]) for key in sorted(found)]
+    for key in sorted({key for batch in batches for key in batch.index.streams if wanted(key)}):
+        yield Track(key, [batch for batch in batches if key in batch.index.streams])
 
 
 def one_track(

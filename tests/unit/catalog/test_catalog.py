@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from fractions import Fraction
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from shared.catalog import catalog as module
 from shared.catalog import indexed_batch
 from shared.catalog.catalog import Catalog
-from shared.catalog.tracks import Track, glob, tracks
+from shared.catalog.tracks import glob, tracks
 from shared.config import store_from_env
 from shared.errors import BadRequest, NoSuchFile, Recovering
 from shared.ingest.spool_writer import SpoolWriter
@@ -55,13 +56,13 @@ def bench(tmp_path):
 
 def spans(catalog: Catalog, batch="all", channel="V1:X") -> list[tuple[int, int]]:
     with catalog.look(batch) as batches:
-        found: list[Track] = tracks(batches, lambda key: key[1] == channel)
+        found = tracks(batches, lambda key: key[1] == channel)
         return [(int(a), int(b)) for track in found for a, b in track.spans()]
 
 
 def saved(path: str) -> bool:
     """Whether an index is in place; the thread that saves it is waited for."""
-    for thread in module.threading.enumerate():
+    for thread in threading.enumerate():
         if thread.name == "save-index":
             thread.join()
     return os.path.exists(path)
