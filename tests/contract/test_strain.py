@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import io
 import json
+import threading
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -193,6 +194,50 @@ def test_text_is_read_back_by_the_client(store, channel, tmp_path):
     assert (strain.t0, strain.rate) == (T0 + 1, RATE)
     refused = get(store, "/strain", channel=channel, start=T0 + 1.5, duration=1, format="txt")
     assert (refused.status, refused.json()["code"]) == (400, "ERRFMT")
+
+
+# -- cleanalls meanwhile ------------------------------------------------------------------------------------------
+
+
+def test_a_download_goes_on_when_the_batch_is_archived(new_store, topology):
+    store = new_store(topology)
+    n, count = 1 << 16, 20  # 10 MB: more than what sockets hold
+    samples = json.loads(segment(n))["h"]
+    text = json.dumps(samples)
+    bodies = [f'{{"h":{text},"t":[{100 + i * n / RATE},{1 / RATE}],"channel":"V1:X"}}'.encode() for i in range(count)]
+    assert {sent.status for sent in post_all(store.url("/sendF"), [("", body) for body in bodies], 1)} == {201}
+    query = f"?channel=V1:X&start=100&duration={count * n // RATE}&format=raw"
+    answer = store.request("GET", "/strain", query=query, preload_content=False)
+    begin = answer.read(1 << 10)
+    assert store.cleanall().status == 201
+    assert begin + answer.read() == array.array("d", samples).tobytes() * count
+    again = store.request("GET", "/strain", query=query, headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+
+
+def test_what_was_acknowledged_is_answered_at_once_across_cleanalls(store, channel):
+    h = json.loads(segment(64))["h"]
+    done = threading.Event()
+    statuses = []
+
+    def archive() -> None:
+        while not done.wait(0.1):
+            statuses.append(store.cleanall().status)
+
+    thread = threading.Thread(target=archive)
+    thread.start()
+    try:
+        for second in range(60):
+            store.stored(segment(64, t0=1000.0 + second, dt=1 / 64, channel=channel))
+            answer = ok(store, "/strain", channel=channel, start=1000, duration=second + 1)
+            assert answer.json()["h"] == h * (second + 1)
+    finally:
+        done.set()
+        thread.join()
+    assert set(statuses) == {201}
+    (row,) = ok(store, "/channels", channel=channel).json()["channels"]
+    assert (row["samples"], row["gaps"]) == (60 * 64, 0)
+    assert len(row["batches"]) > 1
 
 
 # -- HTTP ---------------------------------------------------------------------------------------------------------
