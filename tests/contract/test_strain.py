@@ -5,9 +5,12 @@ from __future__ import annotations
 import array
 import io
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy
@@ -164,6 +167,10 @@ def test_times_are_read_without_rounding(store, channel):
         answer = ok(store, "/strain", channel=channel, start=start, end="1126259447.3")
         assert answer.json()["h"] == h[expected:10]
     assert answer.headers["X-GPS-Start"] == "1126259446.500000000"
+    store.stored(
+        segment(30, t0=T0 + 1 / 3, dt=1 / 3, channel=f"{channel}-3")
+    )  # the next sample is at ...46.6666667, in digits
+    assert ok(store, "/strain", channel=f"{channel}-3", start=T0 + 2 / 3, end=T0 + 5 / 3).json()["h"] == h[1:4]
     assert ok(store, "/coverage", channel=channel, format="segwizard").data == b"0\t1126259446.3\t1126259449.3\t3\n"
     assert ok(store, "/coverage", channel=channel, format="csv").data == b"1126259446.3,1126259449.3\n"
     flag = ok(store, "/coverage", channel=channel, format="flag").json()
@@ -213,6 +220,25 @@ def test_a_download_goes_on_when_the_batch_is_archived(new_store, topology):
     assert begin + answer.read() == array.array("d", samples).tobytes() * count
     again = store.request("GET", "/strain", query=query, headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status == 304
+
+
+@pytest.mark.parametrize("point", ["clean.moved", "clean.archived", "clean.swap"])
+def test_a_request_waits_while_the_files_are_moved(new_store, point):
+    store = new_store("split", FAILPOINTS=f"{point}=stop")
+    store.stored(segment(64, t0=1000.0, dt=1 / 64, channel="V1:X"))
+    assert ok(store, "/channels").json()["channels"]  # strain has started, and knows the batch
+    query = {"channel": "V1:X", "start": 1000, "duration": 1, "format": "raw"}
+    with ThreadPoolExecutor(2) as threads:
+        cleaned = threads.submit(store.cleanall)
+        status = Path(f"/proc/{store.writer.process.pid}/stat")
+        while status.read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.01)
+        late = get(store, "/strain", **query)
+        assert (late.status, late.json()["code"], late.headers["Retry-After"]) == (503, "RECOVERING", "1")
+        answer = threads.submit(ok, store, "/strain", **query)
+        store.writer.signal(signal.SIGCONT)
+        assert answer.result().data == array.array("d", json.loads(segment(64))["h"]).tobytes()
+        assert cleaned.result().status == 201
 
 
 def test_what_was_acknowledged_is_answered_at_once_across_cleanalls(store, channel):
