@@ -4,10 +4,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+export CLIENT_VENVS ?= build/venvs
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run demo token verify check format test test-unit coverage crash fuzz fuzz-http lock audit sbom test-knative \
-  deploy e2e bench clean help
+.PHONY: run demo token verify check format test test-unit coverage crash client-venvs fuzz fuzz-http lock audit sbom \
+  test-knative deploy e2e bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
@@ -56,6 +57,9 @@ coverage: $(VENV)/.dev ## branch coverage of shared/ by the unit and contract te
 # From SEED; prints what was tried, and lost: nothing.
 crash: $(VENV)/.dev ## random faults against random load, for SECONDS=60
 	$(BIN)/python -W ignore -m tests.faults.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+# gwpy, gwdatafind and others, one environment for each combination of versions; tests with them are skipped without.
+client-venvs: $(CLIENT_VENVS)/gwpy4/.installed $(CLIENT_VENVS)/gwpy3/.installed ## install the field's clients for their tests
 
 NODE          := unshare --map-root-user --net --mount --
 KNATIVE_TESTS := $(BIN)/python -m pytest tests/knative
@@ -115,6 +119,7 @@ e2e: $(VENV)/.dev ## the tests that need a cluster: KUBECONFIG=
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
 bench: $(VENV)/.dev $(VENV)/.extras ## the store beside the machine's limits; PEER= beside another server
 	$(BIN)/python -m bench.preproc
+	$(BIN)/python -m bench.strain
 	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)
@@ -146,4 +151,10 @@ $(VENV)/.extras: $(VENV)/.runtime
 # The dependency groups of pyproject.toml, by name.
 $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.browser $(VENV)/.release: $(VENV)/.%: $(VENV)/.runtime
 	$(PIP) --group $*
+	@touch $@
+
+$(CLIENT_VENVS)/gwpy4/.installed $(CLIENT_VENVS)/gwpy3/.installed: $(CLIENT_VENVS)/%/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check 'pip>=25.1'
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --group clients-$*
 	@touch $@

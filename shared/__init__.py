@@ -3,6 +3,7 @@
                  functions/   one folder a function; files that only one function needs lie in its folder
 
     serve/       servers               preproc/   spectrograms         logic/     Datastore Logic
+                                       catalog/   strain by GPS time
     ------------------------------------------------------------------------------------------------
     web/         requests in, responses out
     ------------------------------------------------------------------------------------------------

@@ -8,9 +8,15 @@ DatastoreError
 │   ├── BodyTooLarge
 │   ├── KeyReused       the request's key named another payload before
 │   ├── BatchChanged    pages of two batches would be mixed
+│   ├── SpanTooLong     more samples than MAX_SPAN
+│   ├── NoData          no strain of that channel at that time
+│   ├── Gap             part of the strain is missing
+│   ├── Ambiguous       several streams match
+│   ├── RangeNotSatisfiable     the range begins behind the end
 │   ├── NoSuchRoute
 │   ├── NoSuchFile
 │   ├── WrongMethod
+│   ├── NotAcceptable   the answer cannot be had in this format here
 │   ├── Unauthenticated no valid credentials
 │   ├── Forbidden       valid credentials without the scope
 │   ├── TooSlow         the request did not arrive in time
@@ -44,10 +50,12 @@ class DatastoreError(Exception):
     Attributes:
         code: names the kind of error to clients and in metrics.
         headers: further headers of the response, where an error has its own.
+        details: further members of the response's body.
     """
 
     code: ClassVar[str] = "ERRINTERNAL"
     headers: Mapping[str, str] = {}
+    details: Mapping[str, object] = {}
 
 
 class Rejected(DatastoreError):
@@ -96,6 +104,36 @@ class NoSuchFile(Rejected):
     code = "ERRFILE"
 
 
+class SpanTooLong(Rejected):
+    """The interval holds more than MAX_SPAN samples; the text says how to cut it."""
+
+    code = "ERRSPAN"
+
+
+class NoData(Rejected):
+    """There is no strain of that channel, or none at that time."""
+
+    code = "NODATA"
+
+
+class Gap(Rejected):
+    """Part of the strain is missing; `details` has the spans that are missing and those that are there."""
+
+    code = "GAP"
+
+
+class Ambiguous(Rejected):
+    """Several streams match; `details` lists them."""
+
+    code = "AMBIGUOUS"
+
+
+class RangeNotSatisfiable(Rejected):
+    """The range begins behind the end of the content."""
+
+    code = "ERRRANGE"
+
+
 class NoSuchRoute(Rejected):
     """This path is not served."""
 
@@ -119,6 +157,12 @@ class Forbidden(Rejected):
     """The principal lacks the scope; the text names it."""
 
     code = "ERRSCOPE"
+
+
+class NotAcceptable(Rejected):
+    """The answer cannot be had in the format that was asked for; the text says what there is, or what to install."""
+
+    code = "ERRACCEPT"
 
 
 class TooSlow(Rejected):

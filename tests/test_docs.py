@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared import config
-from shared.config import AuthConfig, Limits, StoreConfig
+from shared.config import AuthConfig, Limits, StoreConfig, StrainConfig
 from shared.config.env import settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +119,8 @@ def test_commands_in_messages_and_in_ci_exist() -> None:
     extras = set(re.findall(r"'\.\[(\w+)\]'", text + "".join(page.read_text() for page in PAGES)))
     assert extras == project["project"]["optional-dependencies"].keys()
     stamps = {name.removeprefix(".venv/.") for name in targets() if name.startswith(".venv/.")}
-    assert stamps - {"runtime", "extras", "%"} == project["dependency-groups"].keys()
+    venvs = {f"clients-{match[1]}" for name in targets() if (match := re.match(r"\$\(CLIENT_VENVS\)/(\w+)/", name))}
+    assert (stamps - {"runtime", "extras", "%"}) | venvs == project["dependency-groups"].keys()
 
 
 def test_make_help_lists_every_target() -> None:
@@ -188,6 +189,7 @@ def declared() -> set[str]:
     env = Environment()
     config.store_from_env(env)
     config.limits_from_env(env)
+    config.strain_from_env(env)
     config.policy_from_env(env)
     config.auth_from_env(env)
     config.logic_from_env(env)
@@ -208,7 +210,7 @@ def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
     assert not tables().keys() - read
 
 
-@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig])
+@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig, StrainConfig])
 def test_defaults_and_meanings_in_the_tables_are_those_of_the_code(settings: type[Any]) -> None:
     wrong = []
     for setting, default in settings_of(settings):

@@ -20,6 +20,7 @@ from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
 from functions.logic.status import StatusDocument
 from functions.preproc import main as preproc_function
+from functions.strain import main as strain_function
 from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.domain.messages import Product, ProductList
@@ -68,6 +69,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         **freeze,
         **cleanall,
         **preprocessing,
+        **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, StatusDocument(logic, products, mode)),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,

@@ -15,7 +15,7 @@ def routes(reader: BatchReader) -> web.Routes:
         return web.of_batch(page.batch, web.name_list(page.names))
 
     def segment(request: web.Request) -> web.Response:
-        return web.Response(reader.segment(request.query.get("name", "")))
+        return web.Response(reader.segment(request.query.get("name", ""), request.query.get("batch", "")))
 
     def archives(request: web.Request) -> web.Response:
         return web.json({"archives": reader.archives()})

@@ -5,6 +5,7 @@ from shared.config.env import ConfigError, child_environment
 from shared.config.limits import Limits, limits_from_env, writer_limits
 from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
 from shared.config.store import StoreConfig, policy_from_env, store_from_env
+from shared.config.strain import StrainConfig, strain_from_env
 
 __all__ = [
     "AuthConfig",
@@ -14,6 +15,7 @@ __all__ = [
     "Limits",
     "ServiceEndpoints",
     "StoreConfig",
+    "StrainConfig",
     "auth_from_env",
     "child_environment",
     "glitchflow_from_env",
@@ -21,5 +23,6 @@ __all__ = [
     "logic_from_env",
     "policy_from_env",
     "store_from_env",
+    "strain_from_env",
     "writer_limits",
 ]

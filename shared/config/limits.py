@@ -24,6 +24,7 @@ class Limits:
     request_timeout: float = setting("REQUEST_TIMEOUT", 30.0, SECONDS, "for a request to arrive, seconds")
     connections: int = setting("MAX_CONNECTIONS", 1024, COUNT, "connections of a process")
     page: int = setting("MAX_PAGE", 100_000, COUNT, "names or log entries in one page")
+    span: int = setting("MAX_SPAN", 1 << 24, COUNT, "samples of one channel in one answer of /strain")
 
 
 def limits_from_env(env: Environment = os.environ) -> Limits:

@@ -39,7 +39,12 @@ def detector_of(detector: str, channel: str) -> str:
         raise ValueError(f"`detector` is {detector!r}: must be a name such as V1")
     if channel and (not channel.isprintable() or " " in channel):
         raise ValueError(f"`channel` is {channel!r}: must be a name such as V1:Hrec_hoft_16384Hz, without spaces")
-    prefix = found[1] if (found := _PREFIX.match(channel)) else ""
+    prefix = prefix_of(channel)
     if detector and prefix and detector != prefix:
         raise ValueError(f"`channel` {channel} belongs to {prefix}, `detector` says {detector}: leave one out")
     return detector or prefix
+
+
+def prefix_of(channel: str) -> str:
+    """The detector that a channel's name begins with; empty if it names none."""
+    return found[1] if (found := _PREFIX.match(channel)) else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -144,23 +145,42 @@ def listing(layout: Layout) -> dict[str, object]:
     return {"batch": found.batch, "verdict": found.verdict, "products": products}
 
 
-def read(layout: Layout, name: str) -> tuple[str, Iterator[bytes]]:
-    """Media type and content of a product; only names in the manifest reach the file system.
+class ProductContent:
+    """An open product.
+
+    Attributes:
+        media: media type.
+        size: in bytes.
+        sha256: names the content.
+    """
+
+    def __init__(self, media: str, sha256: str, file: BinaryIO) -> None:
+        self.media, self.sha256, self._file = media, sha256, file
+        self.size = os.fstat(file.fileno()).st_size
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`; the file is closed behind them."""
+        with self._file as file:
+            left = (self.size if stop is None else stop) - start
+            file.seek(start)
+            while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+                left -= len(chunk)
+                yield chunk
+
+
+def read(layout: Layout, name: str) -> ProductContent:
+    """A product; only names in the manifest reach the file system.
 
     Raises:
         NoSuchRoute: there is no product of that name.
     """
     found = manifest(layout)
-    if found is None or name not in {MANIFEST, *(file.name for file in found.files)}:
+    checksums = {file.name: file.sha256 for file in found.files} if found else {}
+    if found is None or name not in {MANIFEST, *checksums}:
         raise NoSuchRoute(f"there is no product {name!r}")
     try:
         file = open(open_beneath(layout.products, name), "rb")
     except OSError:  # archived at this moment
         raise NoSuchRoute(f"there is no product {name!r} any more") from None
-
-    def chunks() -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-    return TYPES.get(os.path.splitext(name)[1], "application/octet-stream"), chunks()
+    checksum = hashlib.sha256(encode(found)).hexdigest() if name == MANIFEST else checksums[name]
+    return ProductContent(TYPES.get(os.path.splitext(name)[1], "application/octet-stream"), checksum, file)

@@ -136,8 +136,8 @@ def read_record(file: Readable, offset: int) -> Record | None:
 
 def stored_segments(
     file: Readable, *, count: int, after: str = "", limit: int | None = None
-) -> Iterator[tuple[bytes, str]]:
-    """Yield (line, file name) of the stored segments, in order of arrival.
+) -> Iterator[tuple[bytes, Record]]:
+    """Yield (line, record) of the stored segments, in order of arrival.
 
     Args:
         file: the journal.
@@ -165,7 +165,7 @@ def stored_segments(
             return
         if record.kind != WRITE or file_number(record.name) <= threshold:
             continue
-        yield line, record.name
+        yield line, record
         left -= 1
         if not left:
             return

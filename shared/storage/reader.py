@@ -22,27 +22,34 @@ from shared.errors import (
 )
 from shared.storage import journal, verification
 from shared.storage.archive import newest_archives
+from shared.storage.batches import OPEN_BATCH, Batches, identity
 from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
-from shared.volume.posix import same_file
+from shared.volume.posix import open_beneath, same_file
 from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
+_ALL = 1 << 62
 
 
 class Page(NamedTuple):
-    """Segments of a batch in order of arrival: for each its line in the log, and its file's name."""
+    """Segments of a batch in order of arrival: for each its line in the log, and its record.
+
+    `opened` identifies the batch's journal: the CRC-32 of its first line. Whoever reads no entries calls `close`.
+    """
 
     batch: int
-    entries: Iterator[tuple[bytes, str]]
+    entries: Iterator[tuple[bytes, Record]]
+    opened: int
+    close: Callable[[], None]
 
     @property
     def names(self) -> Iterator[str]:
         """The file names."""
-        return (name for _, name in self.entries)
+        return (record.name for _, record in self.entries)
 
     @property
     def lines(self) -> Iterator[bytes]:
@@ -57,6 +64,9 @@ class BatchReader:
         config: the configuration.
         count: returns how many segments are durable; by default the counters are read. Lists never show more, so
             no reader sees a segment that a crash could still take back.
+
+    Attributes:
+        batches: the batches on the volume.
     """
 
     def __init__(self, config: StoreConfig, count: Callable[[], int] | None = None) -> None:
@@ -65,6 +75,7 @@ class BatchReader:
         self._data = DataFiles(layout, SpoolDirectory(layout))
         self._views = Views(layout)
         self._count = count
+        self.batches = Batches(self._layout)
 
     def check(self) -> None:
         """Raise Recovering or StorageFailed unless the store has published its state."""
@@ -101,30 +112,44 @@ class BatchReader:
         """
         return self.page(after, limit, batch).lines
 
-    def segment(self, name: str) -> bytes:
-        """A stored segment of the open batch, as it was received.
+    def segment(self, name: str, batch: str = "") -> bytes:
+        """A stored segment, as it was received.
+
+        Args:
+            name: of the file.
+            batch: as `batches.select` takes it; by default the open batch.
 
         Raises:
             BadRequest: `name` is not a name as /dumpF lists them.
-            NoSuchFile: the batch holds no such segment.
+            NoSuchFile: the batch holds no such segment, or there is no such batch.
             StorageFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
         _check_name(name, "name")
-        try:
-            content = self._data.read(name)
-        except FileNotFoundError:
-            raise NoSuchFile(f"{name} is not in the batch") from None
-        except OSError as error:
-            raise StorageFailed(f"{name}: {error.strerror}") from error
-        record = self._record(name)
-        if record is not None and (reason := differs(content, record.size, record.crc32)):
-            raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
-        return content
+        chosen = self.batches.select(batch or OPEN_BATCH)
+        for archive in (*([""] if chosen.open else []), *(archived.name for archived in chosen.archived)):
+            try:
+                content = self._read(name, archive)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageFailed(f"{name}: {error.strerror}") from error
+            record = self._record(name, archive)
+            if record is not None and (reason := differs(content, record.size, record.crc32)):
+                raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
+            return content
+        raise NoSuchFile(f"{name} is not in the batch; `batch=all` looks into archives too")
 
-    def _record(self, name: str) -> Record | None:
+    def _read(self, name: str, archive: str) -> bytes:
+        if not archive:
+            return self._data.read(name)
+        with open(open_beneath(self._layout.archive(archive), name), "rb") as file:
+            return file.read()
+
+    def _record(self, name: str, archive: str) -> Record | None:
         before = file_name(max(file_number(name) - 1, 0))
-        return next((journal.decode(line) for line, found in self.page(before, 1).entries if found == name), None)
+        page = self.archived_page(archive, before, 1) if archive else self.page(before, 1)
+        return next((record for _, record in page.entries if record.name == name), None)
 
     def archives(self, limit: int = 20) -> list[dict[str, object]]:
         """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
@@ -151,9 +176,26 @@ class BatchReader:
             count = self._count() if self._count else self._acknowledged(first.batch)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
                 entries = journal.stored_segments(file, count=count, after=after, limit=limit)
-                return Page(first.batch, _closing(file, entries))
+                return Page(first.batch, _closing(file, entries), identity(first), file.close)
             file.close()
         raise Recovering("The batch is being changed.")
+
+    def archived_page(self, archive: str, after: str = "", limit: int | None = None) -> Page:
+        """The segments of an archive, as `page`. Only names that `batches` lists reach the file system.
+
+        Raises:
+            NoSuchFile: there is no such archive any more.
+            JournalDamaged: its journal does not check.
+        """
+        try:
+            file = open(self._layout.archived_journal(archive), "rb")
+        except OSError:
+            raise NoSuchFile(f"there is no archive {archive!r}; GET /archives lists them") from None
+        first = journal.read_record(file, 0)
+        if first is None:
+            raise JournalDamaged(f"{file.name}: damaged at byte 0")
+        entries = journal.stored_segments(file, count=_ALL, after=after, limit=limit)
+        return Page(first.batch, _closing(file, entries), identity(first), file.close)
 
     def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
@@ -174,6 +216,6 @@ def _check_name(name: str, parameter: str) -> None:
         raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
 
 
-def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
+def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, Record]]) -> Iterator[tuple[bytes, Record]]:
     with file:
         yield from segments

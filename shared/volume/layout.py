@@ -18,6 +18,7 @@ class Layout:
         data: the batch's segments, one file each; its absence means something, so nobody creates it by the way.
         spool: folder of the payload log: spool files, and staged payloads not yet renamed into `data`.
         products: what preproc made of the frozen batch.
+        strain_index: where the strain of the open batch lies in time, so that it need not be read from the journal.
         counters: segments and bytes of the batch, for readers that must be exact.
         stat_view, dstat_view: the published counts and state, for people and scripts.
         checkpoint: the journal replayed up to an offset.
@@ -39,6 +40,7 @@ class Layout:
         self.products_lock = os.path.join(config.volume_root, ".products.lock")
         self.products_staging = os.path.join(config.volume_root, ".products.next")
         self.products_replaced = os.path.join(config.volume_root, ".products.old")
+        self.strain_index = os.path.join(config.volume_root, ".strain.idx")
         self.counters = os.path.join(config.adm_root, "tally")
         self.stat_view = os.path.join(config.adm_root, config.stat_name)
         self.dstat_view = os.path.join(config.adm_root, config.dstat_name)

@@ -1,6 +1,7 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
 from shared.web.app import App, no_body, run, small_body
+from shared.web.conditional import Content, serve
 from shared.web.error_responses import error_response
 from shared.web.event_routes import Action, dispatch_events, on_events
 from shared.web.messages import (
@@ -20,6 +21,7 @@ from shared.web.messages import (
     read_json,
     status_update,
     text,
+    whole_number,
 )
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "NO_CONTENT",
     "Action",
     "App",
+    "Content",
     "Handler",
     "Request",
     "Response",
@@ -44,7 +47,9 @@ __all__ = [
     "pagination",
     "read_json",
     "run",
+    "serve",
     "small_body",
     "status_update",
     "text",
+    "whole_number",
 ]

@@ -91,8 +91,10 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
         await streamed(scope, receive, send)
         return
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-    if response.status != 204:
-        headers += [(b"content-type", response.type.encode()), (b"content-length", b"%d" % len(response.body))]
+    if response.status not in (204, 304):
+        headers.append((b"content-type", response.type.encode()))
+        if "Content-Length" not in response.headers and (response.body or scope["method"] != "HEAD"):
+            headers.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from shared import metrics
 from shared.domain.messages import ErrorBody
 from shared.errors import (
+    Ambiguous,
     BadRequest,
     BadSegment,
     BatchChanged,
@@ -20,18 +22,23 @@ from shared.errors import (
     DatastoreError,
     FlushFailed,
     Forbidden,
+    Gap,
     HeaderTooLarge,
     JournalDamaged,
     KeyReused,
     KeysFull,
+    NoData,
     NoSuchFile,
     NoSuchRoute,
+    NotAcceptable,
     NotFrozen,
     OutcomeUnknown,
     PreprocUnavailable,
+    RangeNotSatisfiable,
     Recovering,
     SegmentDamaged,
     SigningKeysUnavailable,
+    SpanTooLong,
     StorageFailed,
     TooSlow,
     Unauthenticated,
@@ -53,6 +60,11 @@ class ErrorResponse(NamedTuple):
 
 ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     BadSegment: ErrorResponse(400),
+    SpanTooLong: ErrorResponse(400),
+    NoData: ErrorResponse(404),
+    Gap: ErrorResponse(409),
+    Ambiguous: ErrorResponse(409),
+    RangeNotSatisfiable: ErrorResponse(416),
     BadRequest: ErrorResponse(400),
     Unprocessable: ErrorResponse(422),  # the status of FastAPI, in the original
     Unauthenticated: ErrorResponse(401),
@@ -60,6 +72,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     NoSuchRoute: ErrorResponse(404),
     NoSuchFile: ErrorResponse(404),
     WrongMethod: ErrorResponse(405),
+    NotAcceptable: ErrorResponse(406),
     TooSlow: ErrorResponse(408),
     BodyTooLarge: ErrorResponse(413),
     HeaderTooLarge: ErrorResponse(431),
@@ -93,11 +106,13 @@ def error_response(error: Exception) -> Response:
     """The response to an error: its code and text as JSON. An unforeseen error is logged, and its text withheld."""
     status, retry_after = error_response_for(error)
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    details: Mapping[str, object] = {}
     code, message = DatastoreError.code, "internal error; the log of this process has details"
     if isinstance(error, DatastoreError):
-        code, message = error.code, str(error)
+        code, message, details = error.code, str(error), error.details
         headers.update(error.headers)
     else:
         log.error("unforeseen error", exc_info=error)
     metrics.REFUSALS.labels(code).inc()
-    return Response(msgspec.json.encode(ErrorBody(code, message)), status, headers=headers)
+    body = {**msgspec.structs.asdict(ErrorBody(code, message)), **details}
+    return Response(msgspec.json.encode(body), status, headers=headers)

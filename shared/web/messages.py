@@ -205,10 +205,15 @@ def pagination(request: Request) -> tuple[str, int | None, int | None]:
     Raises:
         BadRequest: `limit` or `batch` is not a whole number of 1 or more.
     """
-    return request.query.get("after", ""), _number(request, "limit"), _number(request, "batch")
+    return request.query.get("after", ""), whole_number(request, "limit"), whole_number(request, "batch")
 
 
-def _number(request: Request, name: str) -> int | None:
+def whole_number(request: Request, name: str) -> int | None:
+    """A parameter that is a whole number; None where it is not given.
+
+    Raises:
+        BadRequest: it is not a whole number of 1 or more.
+    """
     text = request.query.get(name)
     if text is None:
         return None

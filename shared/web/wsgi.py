@@ -41,7 +41,7 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
             address = request.remote_addr or "?"
             REFUSALS.note(request.method, request.path, address, exchange.request if exchange else None, response)
         answer = flask.Response(response.body, response.status, dict(response.headers), content_type=response.type)
-        if response.status == 204:
+        if response.status in (204, 304):
             del answer.headers["Content-Type"]
         return answer
 

@@ -317,6 +317,23 @@ def test_only_listed_names_are_served(embedded):
     assert embedded.get("/products/manifest.json").status == 200
 
 
+def test_a_product_is_read_in_parts_and_revalidated(embedded):
+    content = bytes(range(256)) * 3000
+    (embedded.folder / "V1-1-1").mkdir(parents=True)
+    (embedded.folder / "V1-1-1" / "x.png").write_bytes(content)
+    file = {"name": "V1-1-1/x.png", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (embedded.folder / "manifest.json").write_text(json.dumps({**MANIFEST, "files": [file]}))
+    url = embedded.process.url + "/products/V1-1-1/x.png"
+    whole = http.request("GET", url)
+    assert (whole.data, whole.headers["Content-Length"]) == (content, str(len(content)))
+    assert whole.headers["ETag"] == f'"{file["sha256"]}"'
+    rest = http.request("GET", url, headers={"Range": "bytes=700000-", "If-Range": whole.headers["ETag"]})
+    assert (rest.status, rest.data) == (206, content[700000:])
+    assert http.request("GET", url, headers={"If-None-Match": whole.headers["ETag"]}).status == 304
+    head = http.request("HEAD", url)
+    assert (head.headers["Content-Length"], head.headers["Content-Type"]) == (str(len(content)), "image/png")
+
+
 MANIFEST = {
     "batch": 1, "n_itm": 1, "buff_size": 1, "verdict": "done", "time": "", "streams": [], "unusable": [],
     "parameters": {}, "versions": {}, "files": [{"name": "strain-1000-2/gone.png", "size": 1, "sha256": ""}],

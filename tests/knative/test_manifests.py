@@ -22,10 +22,19 @@ from functions.logdump import main as logdump
 from functions.logic import main as logic
 from functions.preproc import main as preproc
 from functions.stats import main as stats
+from functions.strain import main as strain
 from shared import events
 from shared.auth import issue_token
 from shared.auth.tokens import read_tokens
-from shared.config import auth_from_env, glitchflow_from_env, logic_from_env, policy_from_env, store_from_env
+from shared.config import (
+    auth_from_env,
+    glitchflow_from_env,
+    logic_from_env,
+    policy_from_env,
+    store_from_env,
+    strain_from_env,
+)
+from shared.storage.reader import BatchReader
 from tests.support import ROOT, manifests
 from tests.support.manifests import KNATIVE, OVERLAYS
 
@@ -41,6 +50,7 @@ ROUTES = {
     "logic": logic.routes(ABSENT, ABSENT),
     "glitchflow": glitchflow.routes(ABSENT, "/"),
     "preproc": preproc.routes(ABSENT),
+    "strain": strain.routes(BatchReader(store_from_env({})), 1, strain_from_env({})),
 }
 
 
@@ -215,6 +225,7 @@ def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_
         "files": {"appdata": True, "datavar": True},
         "logdump": {"appdata": True},
         "preproc": {"appdata": False, "datavar": False},
+        "strain": {"appdata": True, "datavar": False},
         "freeze": {},
         "cleanall": {},
         "logic": {},

@@ -33,6 +33,8 @@ FUNCTION_OF = {
     "/cleanall": "cleanall",
     "/segment": "files",
     "/archives": "files",
+    **dict.fromkeys(("/channels", "/coverage", "/strain", "/data"), "strain"),
+    **dict.fromkeys(("/api/version", "/api/v1/gwf.json", "/api/v2/runs", "/dq"), "strain"),
     **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
     **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
     **dict.fromkeys(
@@ -224,6 +226,8 @@ class Store:
 
     def url(self, route: str) -> str:
         name = "datastore" if self.topology == "embedded" else FUNCTION_OF[route]
+        if name == "strain" and name not in self.processes:  # few tests need it
+            self._add(name).start("/health/readiness")
         return self.processes[name].url + route
 
     def request(self, method: str, route: str, body=None, headers=None, query="", **kw):

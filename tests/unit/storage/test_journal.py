@@ -29,7 +29,9 @@ def test_a_page_by_binary_search_is_the_page_by_reading_all(tmp_path_factory, da
     limit = data.draw(st.none() | st.integers(1, 50))
     count = data.draw(st.integers(0, len(numbers)))
     with path.open("rb") as file:
-        page = [name for _, name in journal.stored_segments(file, count=count, after=file_name(after), limit=limit)]
+        page = [
+            record.name for _, record in journal.stored_segments(file, count=count, after=file_name(after), limit=limit)
+        ]
     assert page == [file_name(n) for n in numbers[:count] if n > after][:limit]
 
 

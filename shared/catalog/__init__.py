@@ -1,0 +1,1 @@
+"""Strain by GPS time, over the open batch and the archives."""

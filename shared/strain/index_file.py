@@ -1,0 +1,139 @@
+"""The index of a batch as a file, so that a start need not read the whole journal: a shortcut and never the truth.
+
+Format: CRC-32 of the rest (4 bytes, big-endian), the length of the header (4 bytes), the header as MessagePack, then
+the columns, little-endian, one after another: of the rows, of all streams, of all stated rates.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable
+from fractions import Fraction
+
+import msgspec
+
+from shared.strain.index import ON_GRID, Key, StrainIndex, Stream
+
+_FORMAT = 1
+_ROWS = ("q", "q", "d", "I")
+_STREAM = ("q", "q", "I", "q", "I", "I")
+
+
+class _StreamHead(msgspec.Struct, array_like=True):
+    key: Key
+    overlaps: int
+    stretches: int
+    pieces: int
+    phases: dict[int, tuple[int, int]]  # numerator and denominator, of those that are not 0
+
+
+class _StatedHead(msgspec.Struct, array_like=True):
+    detector: str
+    channel: str
+    figures: list[float]
+    rows: int
+
+
+class Head(msgspec.Struct):
+    """What an index stands for.
+
+    Attributes:
+        batch: number of the batch.
+        opened: CRC-32 of its journal's first line.
+        count: journal entries that are indexed.
+        last: number of the last one's file.
+    """
+
+    batch: int
+    opened: int
+    count: int
+    last: int
+
+
+class _Header(msgspec.Struct):
+    head: Head
+    rows: int
+    unusable: list[int]
+    streams: list[_StreamHead]
+    stated: list[_StatedHead]
+    format: int = _FORMAT
+
+
+def encode(index: StrainIndex, head: Head) -> bytes:
+    """The bytes of an index file."""
+    columns: list[array[int] | array[float]] = list(index.columns())
+    streams, stated = [], []
+    for stream in index.streams.values():
+        own, phases = stream.columns()
+        columns += own
+        uneven = {i: phase.as_integer_ratio() for i, phase in enumerate(phases) if phase}
+        streams.append(_StreamHead(stream.key, stream.overlaps, len(own[0]), len(own[2]), uneven))
+    for detector, channel, figures, rows in index.stated():
+        columns.append(rows)
+        stated.append(_StatedHead(detector, channel, figures, len(rows)))
+    header = msgspec.msgpack.encode(_Header(head, len(index), index.unusable, streams, stated))
+    body = b"".join([len(header).to_bytes(4), header, *map(_little_endian, columns)])
+    return zlib.crc32(body).to_bytes(4) + body
+
+
+def decode(content: bytes) -> tuple[StrainIndex, Head]:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: the file is damaged, or of another version.
+    """
+    view = memoryview(content)
+    if content[:4] != zlib.crc32(view[4:]).to_bytes(4):
+        raise ValueError("its checksum does not match")
+    end = 8 + int.from_bytes(view[4:8])
+    header = msgspec.msgpack.decode(view[8:end], type=_Header)  # msgspec's errors are ValueErrors
+    if header.format != _FORMAT:
+        raise ValueError("it has the format of another version")
+    columns = _Columns(view[end:])
+    rows = (columns.ints("q", header.rows), columns.ints("q", header.rows), columns.floats(header.rows),
+            columns.ints("I", header.rows))  # fmt: skip
+    streams = [_stream(columns, head) for head in header.streams]
+    stated = [(head.detector, head.channel, head.figures, columns.ints("I", head.rows)) for head in header.stated]
+    return StrainIndex.restored(rows, header.unusable, streams, stated), header.head
+
+
+def _stream(columns: _Columns, head: _StreamHead) -> Stream:
+    lengths = [head.stretches] * 2 + [head.pieces] * 4
+    phases: list[Fraction] = [ON_GRID] * head.stretches
+    for i, ratio in head.phases.items():
+        phases[i] = Fraction(*ratio)
+    own = [columns.ints(code, length) for code, length in zip(_STREAM, lengths, strict=True)]
+    return Stream.restored(head.key, head.overlaps, own, phases)
+
+
+class _Columns:
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._position = 0
+
+    def ints(self, code: str, length: int) -> array[int]:
+        column: array[int] = array(code)
+        self._fill(column, length)
+        return column
+
+    def floats(self, length: int) -> array[float]:
+        column = array("d")
+        self._fill(column, length)
+        return column
+
+    def _fill(self, column: array[int] | array[float], length: int) -> None:
+        end = self._position + length * column.itemsize
+        column.frombytes(self._view[self._position : end])
+        self._position = end
+        if sys.byteorder == "big":
+            column.byteswap()
+
+
+def _little_endian(column: Iterable[float]) -> bytes:
+    assert isinstance(column, array)
+    if sys.byteorder == "big":
+        column = array(column.typecode, column)
+        column.byteswap()
+    return column.tobytes()
