@@ -21,7 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "shared" / "storage" / "DESIGN.md",
 ]
-TOP = ("shared", "functions", "gwclient", "scripts", "tests", "bench", "docs", "knative", ".ci")
+TOP = ("shared", "functions", "gwclient", "gwflight", "scripts", "tests", "bench", "docs", "knative", ".ci")
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -203,7 +203,7 @@ def test_every_variable_that_is_declared_is_in_the_tables() -> None:
 
 
 def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
-    folders = [ROOT / name for name in ("shared", "functions", "gwclient", "scripts")]
+    folders = [ROOT / name for name in ("shared", "functions", "gwclient", "gwflight", "scripts")]
     files = [path for folder in folders for path in folder.rglob("*.py")]
     source = "".join(path.read_text() for path in [*files, ROOT / "Makefile"])
     read = declared() | {name for name in tables() if f'"{name}"' in source or f"$({name})" in source}

@@ -67,7 +67,7 @@ def build() -> web.App:
     def product(request: web.Request) -> web.Response:
         media, content = products.read(request.path)
         checksum = hashlib.sha256(content).hexdigest()  # preproc's own ETag
-        return web.serve(request, web.Content(media, checksum, len(content), lambda a, b: iter([content[a:b]])))
+        return web.serve(request, web.Content(media, checksum, lambda: len(content), lambda a, b: iter([content[a:b]])))
 
     mode = config.auth_from_env().mode(config.store_from_env().host)
     status = StatusDocument(logic, products.list, mode)

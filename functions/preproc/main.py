@@ -43,7 +43,7 @@ def routes(preproc: PreprocRunner) -> web.Routes:
 
     def product(request: web.Request) -> web.Response:
         found = products.read(preproc.layout, request.path.removeprefix("/products/"))
-        return web.serve(request, web.Content(found.media, found.sha256, found.size, found.read))
+        return web.serve(request, web.Content(found.media, found.sha256, lambda: found.size, found.read))
 
     # Anyone may report that a batch is frozen, because the work is done once, and only if that is true.
     declare = auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)

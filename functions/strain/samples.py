@@ -121,4 +121,4 @@ def _content(format: Format, series: Sequence[Series], interval: Interval) -> we
     identity = hashlib.sha256(repr((format.name, interval)).encode())
     for one in series:
         identity.update(one.identity())
-    return web.Content(format.type, identity.hexdigest()[:32], body.size, body.read, headers)
+    return web.Content(format.type, identity.hexdigest()[:32], lambda: body.size, body.read, headers)

@@ -42,6 +42,7 @@ _SCOPES_BY_CLAIM = {
     "operate": {OPERATE},
     "gwdatafind.read": {READ},  # IGWN's services for finding data and segments
     "dqsegdb.read": {READ},
+    "arrakis.read": {READ},
 }
 
 

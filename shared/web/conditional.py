@@ -20,14 +20,14 @@ class Content:
     Attributes:
         type: media type.
         etag: names the content: the same only for the same bytes. Without quotes.
-        size: in bytes; None where it is not known, and then there are no ranges.
+        size: returns the length in bytes; None where it is not known, and then there are no ranges.
         read: the bytes from an offset to before another one.
         headers: further headers.
     """
 
     type: str
     etag: str
-    size: int | None
+    size: Callable[[], int | None]
     read: Callable[[int, int | None], Iterator[bytes]]
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,15 +39,12 @@ def serve(request: Request, content: Content) -> Response:
         RangeNotSatisfiable: the range begins behind the end.
         DatastoreError: whatever reading the first bytes raises; nothing has been sent then.
     """
-    etag, size = f'"{content.etag}"', content.size
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "none" if size is None else "bytes",
-        "X-Content-Type-Options": "nosniff",
-        **content.headers,
-    }
+    etag = f'"{content.etag}"'
+    headers = {"ETag": etag, "X-Content-Type-Options": "nosniff", **content.headers}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status=304, type=content.type, headers=headers)
+    size = content.size()
+    headers["Accept-Ranges"] = "none" if size is None else "bytes"
     status, start, stop = 200, 0, size
     if size is not None:
         found = None

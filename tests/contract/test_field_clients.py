@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from shared.strain.formats.gwf import Series, size
+from tests.support import ROOT
 from tests.support.extras import STRAIN
-from tests.support.field_clients import VENVS, needs_client, run_client
+from tests.support.field_clients import VENVS, needs_client, python, run_client
 from tests.support.servers import Store, http
 
 pytest.importorskip("h5py", reason="needs h5py: make .venv/.extras")
@@ -213,18 +214,73 @@ def test_gw_data_find(server, api, tmp_path):
     assert f"{G + 20} {G + 22}" in listed.stderr
 
 
+@pytest.fixture
+def flight(server, tmp_path):
+    """The address of Arrow Flight in front of the store."""
+    env = {"PYTHONPATH": str(ROOT), "STORE_URL": server, "FLIGHT_LISTEN": "grpc://127.0.0.1:0", "HOME": str(tmp_path)}
+    command = [str(python("gwpy4")), "-m", "gwflight"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"grpc://127.0.0.1:{process.stdout.readline().split()[-1]}"
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+ARRAKIS = """
+import arrakis, logging
+logging.disable()
+client = arrakis.Client(given["flight"])
+result["find"] = sorted([c.name, float(c.sample_rate), str(c.data_type)] for c in client.find("V1:.*"))
+result["count"] = [client.count(), client.count("V1:Hrec_hoft_4.*"), client.count("V1:.*", min_rate=5000)]
+result["regex"] = refused(lambda: client.count("(a+)+$"))
+block = client.fetch([HREC, SLOW], start=G, end=G + 11)
+masks = {name: block[name].mask for name in (HREC, SLOW)}
+result["gaps"] = [int(masks[HREC].sum()), masks[SLOW] is None]
+samples = block[HREC].data.compressed()
+result["samples"] = hashlib.sha256(samples.astype("<f8").tobytes()).hexdigest()
+result["unknown"] = refused(lambda: client.fetch(["V1:Other"], start=G, end=G + 1))
+result["whole"] = told(TimeSeries.get(HREC, G, G + 4))
+result["gap"] = refused(lambda: TimeSeries.get(SLOW, G + 15, G + 25))
+padded = TimeSeries.get(SLOW, G + 15, G + 25, pad=0.0)
+result["padded"] = [len(padded), int((padded.value == 0).sum())]
+"""
+
+
+@needs_client("gwpy4")
+def test_arrakis(flight, server, strain, tmp_path):
+    result = run_client(
+        "gwpy4", PRELUDE + ARRAKIS, tmp_path, {**given(server), "flight": flight}, ARRAKIS_SERVER=flight
+    )
+    assert "in which .* stands for any text" in result.pop("regex")
+    assert "there is no channel V1:Other" in result.pop("unknown")
+    assert result.pop("gap")
+    stored = b"".join(samples.tobytes() for samples in strain[HREC].values())
+    assert result == {
+        "find": [[HREC, 16384, "float64"], [SLOW, 4096, "float64"]],
+        "count": [3, 1, 1],
+        "gaps": [3 * 16384, True],
+        "samples": hashlib.sha256(stored).hexdigest(),
+        "whole": [digest(strain[HREC][G]), G, 16384],
+        "padded": [10 * 4096, 2 * 4096],
+    }
+
+
 def test_tools_without_a_client(server, strain, tmp_path):
     numpy = pytest.importorskip("numpy")
     ask = f"{server}/strain?channel={HREC}&start={G}&duration=4"
     vector = numpy.load(io.BytesIO(fetch(f"{ask}&format=npy")))
     assert vector.tobytes() == strain[HREC][G].tobytes()
-    whole = fetch(f"{ask}&format=gwf")
-    assert len(whole) == size([Series(HREC, Fraction(G), 16384.0, len(vector))])
-    partial = tmp_path / "strain.gwf"
-    partial.write_bytes(whole[:100_001])
-    curl(tmp_path, "-C", "-", "-o", str(partial), f"{ask}&format=gwf")
-    assert partial.read_bytes() == whole
-    assert fetch(f"{server}/data/V/{TAG}/V-{TAG}-{G}-4.gwf") == whole
+    for format in ("gwf", "hdf5"):
+        whole = fetch(f"{ask}&format={format}")
+        assert http.request("HEAD", f"{ask}&format={format}").headers["Content-Length"] == str(len(whole))
+        partial = tmp_path / f"strain.{format}"
+        partial.write_bytes(whole[:100_001])
+        curl(tmp_path, "-C", "-", "-o", str(partial), f"{ask}&format={format}")
+        assert partial.read_bytes() == whole
+        assert fetch(f"{server}/data/V/{TAG}/V-{TAG}-{G}-4.{format}") == whole
+    assert len(fetch(f"{ask}&format=gwf")) == size([Series(HREC, Fraction(G), 16384.0, len(vector))])
     assert json.loads(fetch(ask))["h"] == list(strain[HREC][G])
 
 

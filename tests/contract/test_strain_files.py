@@ -212,3 +212,37 @@ def test_frame_libraries_read_gwf(tmp_path):
             found, start, sample_rate, unit = result[f"{path} {name} {library}"]
             assert (found, sample_rate, unit) == (vector.tobytes().hex(), rate, "strain")
             assert start == pytest.approx(t0, abs=1e-6, rel=0)
+
+
+WRITE_GWF = """
+import gwframe, numpy
+from gwpy.timeseries import TimeSeries
+samples = numpy.random.default_rng(1).normal(0, 1e-21, 8192)
+values = {"V1:A": samples, "V1:I": numpy.arange(-256, 256, dtype="i4"), "V1:F": samples[:256].astype("f4")}
+rates = {"V1:A": 2048, "V1:I": 128, "V1:F": 64}
+for kind in ("proc", "adc", "sim"):
+    for compression in (0, 1):
+        options = {"name": "V1", "frame_spec": 8, "compression": compression, "channel_type": kind}
+        gwframe.write(f"{kind}{compression}.gwf", values, start=given + 0.5, sample_rate=rates, **options)
+gwframe.write("six.gwf", values, start=given + 0.5, sample_rate=rates, name="V1", frame_spec=6, compression=1)
+series = TimeSeries(samples, t0=given, sample_rate=2048, name="V1:A", channel="V1:A")
+series.write("lal.gwf", format="gwf.lalframe")
+gwframe.write("other.gwf", values, start=given, sample_rate=rates, name="V1", frame_spec=8, compression=6)
+result.update({name: vector.astype("f8").tobytes().hex() for name, vector in values.items()})
+"""
+
+
+@needs_client("gwpy4")
+def test_gwclient_reads_what_frame_libraries_write(tmp_path):
+    pytest.importorskip("numpy", reason="needs the client's packages: make .venv/.extras")
+    from gwclient.sources import frames
+
+    written = run_client("gwpy4", WRITE_GWF, tmp_path, G)
+    rates = {"V1:A": 2048, "V1:I": 128, "V1:F": 64}
+    expected = [(f"{kind}{n}", name, G + 0.5) for kind in ("proc", "adc", "sim") for n in (0, 1) for name in written]
+    for file, name, start in [*expected, ("lal", "V1:A", G), ("six", "V1:A", G + 0.5), ("six", "V1:I", G + 0.5)]:
+        samples, t0, interval = frames.read(tmp_path / f"{file}.gwf", name)
+        assert samples.astype("f8").tobytes().hex() == written[name]
+        assert (float(t0), 1 / interval) == (start, rates[name])
+    with pytest.raises(frames.Unsupported, match="compression"):
+        frames.read(tmp_path / "other.gwf", "V1:I")

@@ -31,8 +31,9 @@ LISTED = {answer.status for error, answer in ERROR_RESPONSES.items() if error is
 OF_SERVERS = {100, 417, 505}  # what uvicorn and gunicorn say themselves: to `Expect`, and to another version of HTTP
 # What belongs on a volume; archives have names that begin with a time of day.
 BELONGS = re.compile(
-    r"appdata/adm/((StatDesc|Dsstat)\.json(\.next)?|tally|checkpoint)|appdata/log/LogStream\.json(\.lock)?"
+    r"appdata/adm/((StatDesc|Dsstat)\.json(\.next)?|tally|checkpoint|serving\.lock)|appdata/log/LogStream\.json(\.lock)?"
     r"|datavar/(data|\d\d \d\d \d\d(-\d+)?)/(gwb\d{19}\.json|StatDesc\.json|LogStream\.json)"
+    r"|datavar/(\.strain\.idx|\d\d \d\d \d\d(-\d+)?/(strain\.idx|coverage\.json))(\.next)?"
     r"|datavar/\.spool/[0-9a-f]{16}\.(log|closed|\d+)"
 )
 EVENT = b'{"specversion":"1.0","id":"%d","source":"/f","type":"eu.intertwin.datastore.%s","data":%s}'

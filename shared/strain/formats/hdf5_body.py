@@ -1,9 +1,13 @@
-"""HDF5 as a body: written whole by the process that has h5py, then read."""
+"""HDF5 as a body: written by the process that has h5py, then read. The same series are the same bytes."""
 
 from __future__ import annotations
 
+import functools
+import os
+import weakref
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import BinaryIO
 
 from shared.strain.formats.body import little_endian
 from shared.strain.formats.hdf5_request import Channel, Layout, Piece
@@ -15,29 +19,39 @@ _process = Hdf5Process()
 
 
 class Hdf5Body:
-    """The file of some series. Its size is known when it has been written, so it cannot be read in part."""
-
-    size: int | None = None
+    """The file of some series, written when its size or its bytes are needed; nothing of it stays behind."""
 
     def __init__(self, layout: Layout, series: Sequence[Series]) -> None:
         self._layout = layout
         self._series = series
+
+    @property
+    def size(self) -> int | None:
+        """Length in bytes. Errors as `read`."""
+        return os.fstat(self._file.fileno()).st_size
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Body`.
 
         Raises:
             NotAcceptable, BadRequest, Busy, StorageFailed: as `Hdf5Process.write`.
+            NotFrozen, SegmentDamaged: as `Series.blocks`.
         """
-        assert start == 0
-        assert stop is None
+        stop = os.fstat(self._file.fileno()).st_size if stop is None else stop
+        while start < stop:
+            chunk = os.pread(self._file.fileno(), min(_CHUNK, stop - start), start)
+            start += len(chunk)
+            yield chunk
+
+    @functools.cached_property
+    def _file(self) -> BinaryIO:
         first, last = self._series[0], self._series[-1]
         channels, samples = self._described()
         path = _process.write(self._layout, (first.t0, last.t0 + last.n / last.rate), channels, samples)
-        with path.open("rb") as file:
-            path.unlink()
-            while chunk := file.read(_CHUNK):
-                yield chunk
+        file = path.open("rb")
+        weakref.finalize(self, file.close)
+        path.unlink()
+        return file
 
     def _described(self) -> tuple[list[Channel], Iterator[bytes]]:
         """The channels, and the samples of their pieces. GWOSC's layout marks what is missing by itself."""

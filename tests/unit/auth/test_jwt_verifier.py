@@ -25,6 +25,7 @@ from shared.auth.jwt_verifier import scopes_in
         ("read write operate", {"read", "write", "operate"}),
         ("service writer.commit relay", set()),
         ("gwdatafind.read dqsegdb.read", {"read"}),
+        ("arrakis.read arrakis.create", {"read"}),
         ("gwdatafind.read:/virgo", {"read"}),
         ("dqsegdb.create gwdatafind.read:/elsewhere", set()),
         (["read"], set()),
