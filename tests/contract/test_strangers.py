@@ -38,7 +38,9 @@ def held(store: Store, route: str, declared: int, sent: int, count: int) -> Iter
         for _ in range(count):
             s = socket.create_connection(("127.0.0.1", process_of(store, route).port), timeout=20)
             connections.append(stack.enter_context(s))
-            s.sendall(f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Length: {declared}\r\n\r\n".encode() + b" " * sent)
+            s.sendall(
+                f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {declared}\r\n\r\n".encode() + b" " * sent
+            )
         yield connections
 
 
