@@ -79,6 +79,49 @@ def test_head(store, whole):
     assert store.request("GET", "/stat").status == 200
 
 
+@pytest.mark.parametrize("what", ["requests", "body"])
+def test_a_head_that_begins_behind_other_requests(store, what):
+    """More bytes than a head may have arrive together, but its own are few."""
+    probe = b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = segment(900)
+    post = b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    before = probe * 100 if what == "requests" else post
+    assert len(before) > 4000
+    with socket.create_connection(("127.0.0.1", store.ingest.port), timeout=20) as s:
+        s.sendall(before + probe[:20])
+        answer = s.recv(1 << 20)  # before the rest is sent
+        s.sendall(probe[20:-2] + b"Connection: close\r\n\r\n")
+        while more := s.recv(1 << 20):
+            answer += more
+    expected = [b"200"] * 101 if what == "requests" else [b"201", b"200"]
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]] == expected
+
+
+def test_a_long_head_that_begins_behind_another_request(store):
+    probe = b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", store.ingest.port), timeout=20) as s:
+        s.sendall(probe + b"\r\n" + probe + b"X: " + b"x" * 3000)
+        answer = s.recv(1 << 20)
+        with contextlib.suppress(ConnectionError):
+            s.sendall(b"x" * 2000 + b"\r\n\r\n")
+            while more := s.recv(1 << 20):
+                answer += more
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"431"]
+
+
+def test_what_a_connection_refuses_itself_is_logged(new_store):
+    store = new_store("embedded", REQUEST_TIMEOUT="0.5", MAX_HEADER="4000")
+    raw(store.writer, b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+    raw(store.writer, b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5000 + b"\r\n\r\n")
+    raw(store.writer, b"GET /stat HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5000)
+    raw(store.writer, b"nonsense\r\n\r\n")
+    refused = [line for line in store.writer.text().splitlines() if "refused" in line]
+    for status, code, count in ((408, "ERRSLOW", 1), (431, "ERRHEADER", 2), (400, "ERRFMT", 1)):
+        lines = [line for line in refused if f": {status} " in line]
+        assert len(lines) == count, refused
+        assert all(code in line and "127.0.0.1" in line for line in lines)
+
+
 def test_a_body_that_trickles(store):
     """Each byte comes in time, the whole does not."""
     for route in ("/sendF", "/upddsc"):
