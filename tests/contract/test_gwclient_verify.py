@@ -123,3 +123,21 @@ def test_a_batch_that_is_archived_meanwhile_is_not_called_altered(gwclient):  # 
 def test_a_log_that_cannot_be_compared_is_refused(gwclient, entries):  # noqa: F811
     with serving({}, entries, [""]) as url:
         assert gwclient("verify", "--url", url).returncode == 5
+
+
+def test_a_batch_that_is_archived_meanwhile_is_found_in_its_archive(new_store):
+    """`/segment` takes the number of a batch, whether it is open or archived."""
+    from gwclient.store import Store
+    from gwclient.verification import Problem, verify
+
+    store = new_store("embedded")
+    names = [store.stored(segment(n)) for n in range(1, 6)]
+    client = Store(store.url("/sendF"))
+    entries = list(client.log())
+    batch = client.batch
+    store.cleanall()
+    display = type("Silent", (), {"advance": lambda self: None, "message": lambda self, text: None})()
+    assert verify(client, entries, batch, display) == []
+    (archive,) = store.archives()
+    (archive / names[2]).unlink()
+    assert verify(client, entries, batch, display) == [Problem(names[2], "missing")]
