@@ -140,6 +140,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.app_state = {AUTHENTICATED: self._authenticated}  # in the scope of each request
             self.strangers[self] = None
             self._make_room()
+        # Those that came before are served, however many come.
+        self._beyond = len(self.connections) > self.limits.connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -206,8 +208,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._offered = self.parser.should_upgrade()
         if self._offered:
             return
-        most = self.limits.connections
-        if len(self.connections) > most or len(self.tasks) > most:
+        if self._beyond and len(self.connections) > self.limits.connections:
             app, self.app = self.app, self._refuse_for_others
             super().on_headers_complete()
             self.app = app
