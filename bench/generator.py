@@ -89,7 +89,9 @@ def _slow(url: str, connections: int, seconds: float, payload: bytes, says: str)
     parts = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url)
     assert parts, url
     host, port, path = parts.groups()
-    head = f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = (
+        f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+    )
     request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     times: list[float] = []
     bad = 0

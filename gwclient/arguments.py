@@ -109,6 +109,7 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     get = command("get", "download segments or products to files")
     get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `files` and `products` print it")
     get.add_argument("--to", default=".", metavar="FOLDER", help="folder for the files, or - for standard output (.)")
+    command("verify", "compare the stored segments with the log: names, sizes, checksums", "table json name")
     freeze = command("freeze", "close the batch to new segments", "json table")
     freeze.add_argument("--user", default=_user(), help="recorded with the batch (%(default)s)")
     freeze.add_argument("--label", default="gwclient", help="text recorded with the batch as `token` (%(default)s)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gwclient.arguments import parse, parser
-from gwclient.errors import ClientError, NoData
+from gwclient.errors import ClientError, NoData, WrongState
 from gwclient.output import print_rows
 
 if TYPE_CHECKING:
@@ -204,6 +204,27 @@ def _get(options: argparse.Namespace) -> None:
         _say(f"{path}: {len(content)} bytes")
 
 
+def _verify(options: argparse.Namespace) -> None:
+    from gwclient.progress import progress
+    from gwclient.verification import check_entries, verify
+
+    store = _store(options)
+    entries = list(store.log())
+    batch = f"batch {store.batch}" if store.batch else "the batch"
+    check_entries(entries, _say)
+    with progress(batch, 0, len(entries)) as display:
+        problems = verify(store, entries, store.batch, display)
+    print_rows([{"name": problem.name, "problem": problem.reason} for problem in problems], options.output)
+    if problems:
+        sys.stdout.flush()
+        verified = store.batch
+        next(store.log(), None)
+        if store.batch != verified:
+            raise WrongState(f"{batch} was archived meanwhile; `make verify` compares what lies in archives")
+        raise ClientError(f"{batch}: {len(problems)} of {len(entries)} segments are missing or altered")
+    _say(f"{batch}: all {len(entries)} segments are as they were stored")
+
+
 def _freeze(options: argparse.Namespace) -> None:
     print_rows([_store(options).freeze(options.user, options.label, options.policy)], options.output)
 
@@ -251,6 +272,7 @@ _COMMANDS = {
     "archives": _archives,
     "products": _products,
     "get": _get,
+    "verify": _verify,
     "freeze": _freeze,
     "clean": _clean,
     "watch": _watch,

@@ -30,14 +30,15 @@ _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
 _TIMEOUT = 60.0  # seconds without a byte of a response
 _ARCHIVES = ("/archives",)
 _PRODUCTS = ("/products",)
-_SEGMENT = ("/segment",)
+SEGMENT = "/segment"
 _READINESS = ("/health/readiness",)
 _PAGE = 10_000  # names or log entries in one request
 _STREAM = ("/streamdata", "/sendF", "/stream")
-_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_SEGMENT)
+_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, SEGMENT)
 _ROUTES = {*_READ, *_FREEZE, *_TRAIN, *_CLEAN, *_STREAM}
 _SEGMENT_NAME = re.compile(r"gwb\d+\.json")
 _MANIFEST = "manifest.json"
+_BATCH = "datastore-batch"  # header
 
 
 def base_of(url: str) -> str:
@@ -58,14 +59,20 @@ def base_of(url: str) -> str:
 class Store:
     """A store over HTTP.
 
+    Attributes:
+        base: its URL without a route.
+        batch: number of the batch that the last page of names or log entries belongs to; empty where the service does
+            not say it.
+
     Every method raises:
         Unreachable: the store does not answer, or cannot serve at the moment.
         Refused: the store refuses the request, or does not have the route.
     """
 
     def __init__(self, url: str) -> None:
-        self._base = base_of(url)
-        self._http = HttpClient(self._base, connections=1, timeout=_TIMEOUT)
+        self.base = base_of(url)
+        self.batch = ""
+        self._http = HttpClient(self.base, connections=1, timeout=_TIMEOUT)
 
     def stat(self) -> Row:
         """`{"n_itm", "buff_size", "dstatus", "user"}`, as far as the service has them."""
@@ -130,7 +137,7 @@ class Store:
             Unreachable: what arrived is not what the manifest lists; another attempt may succeed.
         """
         if _SEGMENT_NAME.fullmatch(name):
-            return self._request("GET", _SEGMENT, query={"name": name}).body
+            return self._request("GET", (SEGMENT,), query={"name": name}).body
         if name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
             raise Refused(f"{name!r} is no name of a segment or product; `files` and `products` print them")
         content = self._product(name)
@@ -145,7 +152,7 @@ class Store:
         """`{"url", "status", "ms"}` of a store that is ready."""
         began = time.monotonic()
         self._request("GET", _READINESS)
-        return {"url": self._base, "status": "ready", "ms": round((time.monotonic() - began) * 1000, 1)}
+        return {"url": self.base, "status": "ready", "ms": round((time.monotonic() - began) * 1000, 1)}
 
     def _product(self, name: str) -> bytes:
         return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name)}",)).body
@@ -153,7 +160,11 @@ class Store:
     def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]]) -> Iterator[T]:
         query = {"limit": str(_PAGE)}
         while True:
-            page = items(_content(self._request("GET", routes, query=query)))
+            response = self._request("GET", routes, query=query)
+            page = items(_content(response))
+            self.batch = response.headers.get(_BATCH, "")
+            if self.batch:  # then the store refuses the next page, if it would be another batch's
+                query["batch"] = self.batch
             yield from page
             # A service without pages sends everything at once.
             if len(page) != _PAGE:
@@ -176,15 +187,15 @@ class Store:
                 return response
             if response.status != 404:
                 kind = Unreachable if response.status >= 500 or response.status == 429 else Refused
-                raise kind(f"{self._base}{route}: {response.explain()}")
+                raise kind(f"{self.base}{route}: {response.explain()}")
             reasons.append(f"{route} ({response.explain()})")
-        raise Refused(f"{self._base} does not serve {', '.join(reasons)}")
+        raise Refused(f"{self.base} does not serve {', '.join(reasons)}")
 
     def _send(self, method: str, route: str, body: object, query: dict[str, str] | None) -> HttpResponse:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         try:
-            return asyncio.run(self._http.request(method, self._base + route, content, headers=headers, query=query))
+            return asyncio.run(self._http.request(method, self.base + route, content, headers=headers, query=query))
         except NoResponse as error:
             raise Unreachable(str(error)) from None
 
@@ -200,6 +211,12 @@ def _or_none(read: Callable[[], T]) -> T | None:
 def _content(response: HttpResponse) -> object:
     content = response.json() if response.body else []
     return response.text if content is None else content
+
+
+def code_of(response: HttpResponse) -> str:
+    """The code of the error that a response carries; empty if there is none."""
+    content = response.json()
+    return str(content.get("code", "")) if isinstance(content, dict) else ""
 
 
 def _list(content: dict[str, object], key: str) -> list[Row]:

@@ -19,6 +19,8 @@ DatastoreError
 │   ├── NotAcceptable   the answer cannot be had in this format here
 │   ├── Unauthenticated no valid credentials
 │   ├── Forbidden       valid credentials without the scope
+│   ├── CrossSite       sent by a web page of another site
+│   ├── ForeignHost     sent to a name that is not the store's
 │   ├── TooSlow         the request did not arrive in time
 │   └── HeaderTooLarge
 └── Unavailable         the same request may succeed later: clients retry
@@ -163,6 +165,18 @@ class NotAcceptable(Rejected):
     """The answer cannot be had in the format that was asked for; the text says what there is, or what to install."""
 
     code = "ERRACCEPT"
+
+
+class CrossSite(Rejected):
+    """A web page of another site sends the request."""
+
+    code = "ERRORIGIN"
+
+
+class ForeignHost(Rejected):
+    """The request is meant for a name that this store does not have."""
+
+    code = "ERRHOST"
 
 
 class TooSlow(Rejected):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functions_framework.aio
+
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web.wsgi import wsgi_target
+from shared.web.asgi import asgi_target
 
 
 def routes(reader: BatchReader) -> web.Routes:
@@ -34,4 +36,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-files = wsgi_target("files", build)
+files = functions_framework.aio.http(asgi_target("files", build))

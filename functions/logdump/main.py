@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import functions_framework.aio
+
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web.wsgi import wsgi_target
+from shared.web.asgi import asgi_target
 
 
 def routes(reader: BatchReader) -> web.Routes:
@@ -27,4 +29,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-logdump = wsgi_target("logdump", build)
+logdump = functions_framework.aio.http(asgi_target("logdump", build))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functions_framework.aio
+
 from shared import config, web
 from shared.storage.reader import BatchReader
-from shared.web.wsgi import wsgi_target
+from shared.web.asgi import asgi_target
 
 
 def routes(reader: BatchReader) -> web.Routes:
@@ -21,4 +23,4 @@ def build() -> web.App:
     return web.App(routes(reader), reader.check)
 
 
-stats = wsgi_target("stats", build)
+stats = functions_framework.aio.http(asgi_target("stats", build))

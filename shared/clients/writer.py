@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -42,12 +43,15 @@ class RemoteWriter:
 
     A request is sent again while the writer is away or busy, for `timeout` seconds; the writer recognises it. Without
     a verdict by then the error is OutcomeUnknown. Any other error is the writer's own: nothing was decided.
+
+    Freezes and cleanalls are sent one after another, because the queue before the writer is short.
     """
 
     def __init__(self, url: str, timeout: float, token: ServiceToken | None = None) -> None:
         self._url = url
         self._timeout = timeout
         self._token = token or ServiceToken("")
+        self._turn = threading.Lock()
 
     @classmethod
     def from_config(cls, config: StoreConfig) -> RemoteWriter:
@@ -63,7 +67,8 @@ class RemoteWriter:
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
         """As `WriterAPI.commit`."""
         ids = [f"{r.spool}-{r.offset}" for r in requests]
-        body = self._send(*events.encode_batch(events.COMMIT, _SOURCE, ids, requests))
+        headers, body = events.encode_batch(events.COMMIT, _SOURCE, ids, requests)
+        body = self._send(headers, body, time.monotonic() + self._timeout)
         try:
             results = _results.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -84,14 +89,20 @@ class RemoteWriter:
         # Without a key the request is new. All our tries carry the same event id, so that it takes effect once.
         id = uuid.uuid4().hex
         key = origin.key or RequestKey(_SOURCE, id)
-        body = self._send(*events.encode(type, _SOURCE, id, {**data, "by": origin.by, "key": list(key)}))
+        headers, body = events.encode(type, _SOURCE, id, {**data, "by": origin.by, "key": list(key)})
+        deadline = time.monotonic() + self._timeout
+        if not self._turn.acquire(timeout=self._timeout):
+            raise Busy("Other freezes or cleanalls are under way; send it again.")
+        try:
+            body = self._send(headers, body, deadline)
+        finally:
+            self._turn.release()
         try:
             return _committed.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise OutcomeUnknown("The writer's answer cannot be read; send the request again with its key.") from None
 
-    def _send(self, headers: Mapping[str, str], body: bytes) -> bytes:
-        deadline = time.monotonic() + self._timeout
+    def _send(self, headers: Mapping[str, str], body: bytes, deadline: float) -> bytes:
         pause = _MIN_PAUSE
         unanswered = False
         while True:

@@ -4,7 +4,7 @@ from shared.config.auth import AuthConfig, AuthMode, Issuer, auth_from_env
 from shared.config.env import ConfigError, child_environment
 from shared.config.limits import Limits, limits_from_env, writer_limits
 from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
-from shared.config.store import StoreConfig, policy_from_env, store_from_env
+from shared.config.store import StoreConfig, host_from_env, policy_from_env, store_from_env
 from shared.config.strain import StrainConfig, strain_from_env
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "auth_from_env",
     "child_environment",
     "glitchflow_from_env",
+    "host_from_env",
     "limits_from_env",
     "logic_from_env",
     "policy_from_env",

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.config.env import ABSOLUTE_PATH, SWITCH, TEXT, ConfigError, Environment, read, setting, words
+from shared.config.env import ABSOLUTE_PATH, HOSTS, SWITCH, TEXT, ConfigError, Environment, read, setting, words
 
 AuthMode = Literal["on", "off", "exposed"]
 
@@ -42,11 +42,19 @@ class AuthConfig:
     events: Issuer | None = None
     event_subjects: tuple[str, ...] = ()
     public_read: bool = setting("AUTH_PUBLIC_READ", False, SWITCH, "reading needs no credentials")
+    hosts: str = setting(
+        "ALLOWED_HOSTS", "", HOSTS, "without authentication: further names of the store, separated by commas"
+    )
 
     @property
     def enabled(self) -> bool:
         """Whether requests need credentials."""
         return bool(self.tokens or self.users or self.events)
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """ALLOWED_HOSTS: names in lower case, each with or without a port."""
+        return words(self.hosts.lower())
 
     def mode(self, host: str) -> AuthMode:
         """The mode of a store that listens at `host`: "exposed" if other machines reach it without credentials."""

@@ -126,6 +126,12 @@ def _url_or_path(text: str) -> str:
     return text if text.startswith("/") else _url(text)
 
 
+def _hosts(text: str) -> str:
+    if any(mark in host for host in words(text) for mark in "/@*? "):
+        raise ValueError
+    return text
+
+
 def _endpoint(text: str) -> str:
     if not text.isprintable() or " " in text:
         raise ValueError
@@ -166,6 +172,7 @@ SWITCH = Kind(_switch, "true or false")
 ADDRESS = Kind(_address, "host:port or :port")
 FILE_NAME = Kind(_file_name, "a file name")
 URL = Kind(_url, "an http:// or https:// URL")
+HOSTS = Kind(_hosts, "host or host:port, several separated by commas")
 URL_OR_PATH = Kind(_url_or_path, "an http:// or https:// URL, or a path")
 ENDPOINT = Kind(_endpoint, "a path without spaces, or an http:// or https:// URL")
 ABSOLUTE_PATH = Kind(_absolute_path, "a path that begins with / and goes nowhere else")

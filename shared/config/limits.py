@@ -11,6 +11,7 @@ SHUTDOWN_GRACE = 20  # seconds for requests under way when the process is told t
 KEEP_ALIVE = 75  # seconds after which a server closes an unused connection
 CLIENT_IDLE_TIMEOUT = 30  # below KEEP_ALIVE, so that a server never closes a connection a client is about to reuse
 CONTROL_BODY = 16 << 10  # bytes of a body that carries no segment, or comes without credentials
+CONTROL_TIMEOUT = 5.0  # seconds in which a request to a function with threads must arrive: it is short, and holds one
 STARTUP_FAILED = 500  # the readiness probe's status where the function could not be built: a configuration error
 
 
@@ -25,6 +26,11 @@ class Limits:
     connections: int = setting("MAX_CONNECTIONS", 1024, COUNT, "connections of a process")
     page: int = setting("MAX_PAGE", 100_000, COUNT, "names or log entries in one page")
     span: int = setting("MAX_SPAN", 1 << 24, COUNT, "samples of one channel in one answer of /strain")
+
+    @property
+    def control_timeout(self) -> float:
+        """For a request to arrive at a function with threads, or its response to leave, seconds."""
+        return min(self.request_timeout, CONTROL_TIMEOUT)
 
 
 def limits_from_env(env: Environment = os.environ) -> Limits:

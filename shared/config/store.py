@@ -94,7 +94,7 @@ def store_from_env(env: Environment = os.environ) -> StoreConfig:
     def folder(name: str, default: str) -> str:
         return os.path.abspath(env.get(name) or os.path.join(root, default))
 
-    host, port = value_of(env, "SERVURL", (StoreConfig.host, StoreConfig.port), ADDRESS)
+    host, port = _address(env)
     volume = folder("DTVOLROOT", "datavar")
     # DATANM repeats DATAROOT in the original's environment; either names the folder.
     data = os.path.abspath(env.get("DATAROOT") or env.get("DATANM") or os.path.join(volume, "data"))
@@ -112,6 +112,15 @@ def store_from_env(env: Environment = os.environ) -> StoreConfig:
         data_root=data,
         volume_root=volume,
     )
+
+
+def host_from_env(env: Environment = os.environ) -> str:
+    """The host at which this process listens. Errors as `store_from_env`."""
+    return _address(env)[0]
+
+
+def _address(env: Environment) -> tuple[str, int]:
+    return value_of(env, "SERVURL", (StoreConfig.host, StoreConfig.port), ADDRESS)
 
 
 def policy_from_env(env: Environment = os.environ) -> FreezePolicy:

@@ -6,6 +6,8 @@ graceful shutdown, a warm start, quiet logs, and asynchronous functions without 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -24,6 +26,7 @@ from shared.serve.descriptors import connections_within
 log = logging.getLogger(__name__)
 
 STORING = ("datastore", "writer")  # targets that make the store's folders
+_M_MMAP_THRESHOLD = -3  # malloc.h
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             "Set AUTH_TOKENS or AUTH_ISSUER to switch it on, or SERVURL to 127.0.0.1.",
             settings.host,
         )
+    _return_memory()
     limits = replace(limits, connections=connections_within(limits.connections))
     app = functions_framework.create_app(target, str(source), "http")
     # The server ends on a signal and raises it again. Exiting then runs the handlers that close the store.
@@ -76,8 +80,17 @@ def main(arguments: Sequence[str] = ()) -> int:
             if target == "datastore":
                 print(command_line.banner(settings, access), flush=True)
 
-        uvicorn_server.serve(ASGI_APPS[target], listener, limits, started)
+        uvicorn_server.serve(ASGI_APPS[target], listener, limits, trust.enabled, started)
     return 0
+
+
+def _return_memory() -> None:
+    """Have the C library return the memory of long bodies to the system when they are freed.
+
+    By itself glibc keeps blocks of up to 32 MB, once one of that size has been freed.
+    """
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _targets() -> list[str]:

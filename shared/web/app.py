@@ -15,11 +15,12 @@ from typing import Any, TypeVar, cast
 
 from shared import auth, metrics
 from shared.auth.guard import requirement_of
-from shared.config import AuthConfig, Limits, auth_from_env, limits_from_env
+from shared.config import AuthConfig, Limits, auth_from_env, host_from_env, limits_from_env
 from shared.config.limits import CONTROL_BODY
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
 from shared.web.admission import BodyBudget
 from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
+from shared.web.same_origin import SameOrigin
 
 H = TypeVar("H", bound=Callable[..., object])
 PROBES = ("/health/liveness", "/health/readiness")
@@ -45,6 +46,8 @@ class App:
         self.limits = limits or limits_from_env()
         trust = trust or auth_from_env()
         self.guard = auth.Guard(trust) if trust.enabled else None
+        # No page can send a bearer token by itself, so this is for stores without authentication.
+        self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env())
         self.body_budget = BodyBudget(self.limits.total_bodies, self.limits.total_bodies // 2)
         self._check = check
         self._routes: dict[str, dict[str, Handler]] = {}

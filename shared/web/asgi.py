@@ -18,6 +18,12 @@ from shared.web.exchange import Exchange
 from shared.web.messages import REPEATED, Response
 from shared.web.refusals import REFUSALS
 
+AUTHENTICATED = "authenticated"
+"""In the `state` of a scope, where a server wants to know: to be called when the connection has shown credentials."""
+
+ANSWERED = "datastore.answered"
+"""In a scope: the server has answered the request in the function's place, and logged that."""
+
 _SHORT = 4  # digits of a length that is not worth a check before the body arrives
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
@@ -50,13 +56,15 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
             exchange = Exchange(app(), scope["method"], scope["path"], headers, query)
             if exchange.takes_body:
                 exchange.accept_body(await _read_body(headers, receive, exchange))
+            if exchange.request.principal is not None and (report := scope.get("state", {}).get(AUTHENTICATED)):
+                report()
             response = await run(exchange.handler, exchange.request)
         except Exception as error:
             response = error_response(error)
         finally:
             if exchange is not None:
                 exchange.finish()
-        if response.status >= 400:
+        if response.status >= 400 and ANSWERED not in scope:
             address = (scope.get("client") or ("?",))[0]
             REFUSALS.note(scope["method"], scope["path"], address, exchange.request if exchange else None, response)
         await _respond(response, scope, receive, send)

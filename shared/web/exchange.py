@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from shared.config.limits import CONTROL_BODY
 from shared.errors import BodyTooLarge
-from shared.web.app import App
+from shared.web.app import PROBES, App
 from shared.web.messages import Handler, Request
 
 
@@ -22,7 +22,8 @@ class Exchange:
     Header names are in lower case.
 
     Raises, when made:
-        NoSuchRoute, WrongMethod, BadRequest, Unauthenticated, Forbidden, SigningKeysUnavailable: not admitted.
+        NoSuchRoute, WrongMethod, BadRequest, Unauthenticated, Forbidden, SigningKeysUnavailable,
+        CrossSite, ForeignHost: not admitted.
     """
 
     __slots__ = ("_app", "_known", "_reserved", "handler", "max_body", "request", "takes_body")
@@ -35,6 +36,8 @@ class Exchange:
     def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
         self._app = app
         self._reserved = 0
+        if app.same_origin is not None and path not in PROBES:
+            app.same_origin.check(method, headers)
         self.handler = handler = app.handler(method, path)
         self.request = request = Request(method, path, headers, b"", query)
         self.max_body = app.max_body(handler)

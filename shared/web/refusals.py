@@ -1,4 +1,4 @@
-"""The log of refused requests: 401 and 403 of every route, other refusals of requests that would write."""
+"""The log of refused requests: those that may not be sent at all, and refusals of requests that would write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PERIOD = 60.0  # seconds
 MAX_SAME = 5  # lines in a period about the same client and status
 MAX_LINES = 100  # lines in a period
 _MAX_CLIENTS = 1024
+_ALWAYS = (401, 403, 421)  # whoever sends it, and whatever it asks for
 _MAX_TEXT = 300  # characters of path and reason
 
 
@@ -38,7 +39,7 @@ class RefusalLog:
         `address` is that of the other end of the connection, behind a gateway the gateway's. `request` is None if it
         was not admitted.
         """
-        if response.status < 400 or (method in ("GET", "HEAD") and response.status not in (401, 403)):
+        if response.status < 400 or (method in ("GET", "HEAD") and response.status not in _ALWAYS):
             return
         caller = request.caller if request is not None else ""
         key = (caller or address, response.status)

@@ -57,7 +57,7 @@ def _read_body(request: flask.Request, exchange: Exchange, limits: Limits) -> by
         body += chunk
         exchange.reserve(len(body))
     if len(body) < (request.content_length or 0):  # the client closed the connection, or the server after a timeout
-        if time.monotonic() - began < limits.request_timeout / 2:
+        if time.monotonic() - began < limits.control_timeout / 2:
             raise BadRequest("the client closed the connection before the end of the body")
-        raise TooSlow(f"the request must arrive within {limits.request_timeout:g} s")
+        raise TooSlow(f"the request must arrive within {limits.control_timeout:g} s")
     return body

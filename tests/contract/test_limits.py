@@ -65,16 +65,61 @@ def test_pages(store):
 @pytest.mark.parametrize("whole", [True, False])
 def test_head(store, whole):
     end = b"\r\n\r\n" if whole else b""
-    answer = raw(store.ingest, b"GET /health/liveness HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 5000 + end)
+    answer = raw(store.ingest, b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5000 + end)
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"ERRHEADER" in answer
     many = b"".join(b"X-%d: 1\r\n" % i for i in range(1000))
-    assert raw(store.ingest, b"GET /health/liveness HTTP/1.1\r\nHost: x\r\n" + many + end).startswith(b"HTTP/1.1 431 ")
+    assert raw(store.ingest, b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n" + many + end).startswith(
+        b"HTTP/1.1 431 "
+    )
     if store.topology == "split" and whole:
         for head in (b"X: " + b"x" * 5000, many):
-            answer = raw(store.processes["stats"], b"GET /stat HTTP/1.1\r\nHost: x\r\n" + head + end)
+            answer = raw(store.processes["stats"], b"GET /stat HTTP/1.1\r\nHost: localhost\r\n" + head + end)
             assert answer.split()[1] in (b"400", b"431")
     assert store.request("GET", "/stat").status == 200
+
+
+@pytest.mark.parametrize("what", ["requests", "body"])
+def test_a_head_that_begins_behind_other_requests(store, what):
+    """More bytes than a head may have arrive together, but its own are few."""
+    probe = b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = segment(900)
+    post = b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    before = probe * 100 if what == "requests" else post
+    assert len(before) > 4000
+    with socket.create_connection(("127.0.0.1", store.ingest.port), timeout=20) as s:
+        s.sendall(before + probe[:20])
+        answer = s.recv(1 << 20)  # before the rest is sent
+        s.sendall(probe[20:-2] + b"Connection: close\r\n\r\n")
+        while more := s.recv(1 << 20):
+            answer += more
+    expected = [b"200"] * 101 if what == "requests" else [b"201", b"200"]
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]] == expected
+
+
+def test_a_long_head_that_begins_behind_another_request(store):
+    probe = b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", store.ingest.port), timeout=20) as s:
+        s.sendall(probe + b"\r\n" + probe + b"X: " + b"x" * 3000)
+        answer = s.recv(1 << 20)
+        with contextlib.suppress(ConnectionError):
+            s.sendall(b"x" * 2000 + b"\r\n\r\n")
+            while more := s.recv(1 << 20):
+                answer += more
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"431"]
+
+
+def test_what_a_connection_refuses_itself_is_logged(new_store):
+    store = new_store("embedded", REQUEST_TIMEOUT="0.5", MAX_HEADER="4000")
+    raw(store.writer, b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+    raw(store.writer, b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5000 + b"\r\n\r\n")
+    raw(store.writer, b"GET /stat HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5000)
+    raw(store.writer, b"nonsense\r\n\r\n")
+    refused = [line for line in store.writer.text().splitlines() if "refused" in line]
+    for status, code, count in ((408, "ERRSLOW", 1), (431, "ERRHEADER", 2), (400, "ERRFMT", 1)):
+        lines = [line for line in refused if f": {status} " in line]
+        assert len(lines) == count, refused
+        assert all(code in line and "127.0.0.1" in line for line in lines)
 
 
 def test_a_body_that_trickles(store):
@@ -83,7 +128,7 @@ def test_a_body_that_trickles(store):
         name = "datastore" if store.topology == "embedded" else {"/sendF": "ingest", "/upddsc": "freeze"}[route]
         answer = b""
         with socket.create_connection(("127.0.0.1", store.processes[name].port), timeout=0.2) as s:
-            s.sendall(f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+            s.sendall(f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
             deadline = time.monotonic() + 20
             while not answer:
                 assert time.monotonic() < deadline
@@ -97,7 +142,7 @@ def test_a_body_that_trickles(store):
         assert b"ERRSLOW" in answer
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /stat HT", b"GET /stat HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("begun", [b"", b"GET /stat HT", b"GET /stat HTTP/1.1\r\nHost: localhost\r\n"])
 def test_a_head_that_never_ends(store, begun):
     answer = raw(store.ingest, begun)  # returns, since the connection is closed
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -110,7 +155,7 @@ def test_slow_clients_do_not_keep_others_out(store):
     try:
         for _ in range(40):
             s = socket.create_connection(("127.0.0.1", store.processes[name].port))
-            s.sendall(b"POST /upddsc HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+            s.sendall(b"POST /upddsc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
             slow.append(s)
         url = store.processes[name].url + "/health/liveness"
         assert http.request("GET", url, timeout=20).status == 200
@@ -126,7 +171,7 @@ def test_bodies_together(store):
     while answer is None or answer.status != 503:
         assert time.monotonic() < deadline
         with socket.create_connection(("127.0.0.1", store.ingest.port)) as s:
-            s.sendall(b"POST /sendF HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n[" + b" " * 99_000)
+            s.sendall(b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n[" + b" " * 99_000)
             time.sleep(0.05)
             answer = store.send(segment(900))
     assert answer.json()["code"] == "BUSY"
@@ -140,12 +185,15 @@ def test_connections(new_store, tmp_path):
     store = new_store("embedded", MAX_CONNECTIONS="5")
     held = [socket.create_connection(("127.0.0.1", store.ingest.port)) for _ in range(8)]
     try:
-        assert raw(store.ingest, b"GET /stat HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").split()[1] == b"503"
+        assert (
+            raw(store.ingest, b"GET /stat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").split()[1]
+            == b"503"
+        )
     finally:
         for s in held:
             s.close()
     deadline = time.monotonic() + 20
-    while b" 200 " not in raw(store.ingest, b"GET /stat HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):
+    while b" 200 " not in raw(store.ingest, b"GET /stat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
         assert time.monotonic() < deadline
 
 
@@ -242,7 +290,7 @@ def test_views_are_not_written_through_a_link(new_store, tmp_path):
 
 def test_a_connection_that_is_closed_before_it_is_answered_leaves_no_traceback(new_store):
     store = new_store("embedded")
-    request = b"GET /stat HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /stat HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for more in (
         b"",
         request,

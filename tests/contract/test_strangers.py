@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
+import urllib3
 
 from tests.contract.test_access_table import SECRETS, bearer, secured
 from tests.support.builders import segment
+from tests.support.checks import wait_for
 from tests.support.servers import FUNCTION_OF, Process, Store
 
 # A route that reads credentials from the body, and one at the same function for those who have credentials.
@@ -38,7 +41,9 @@ def held(store: Store, route: str, declared: int, sent: int, count: int) -> Iter
         for _ in range(count):
             s = socket.create_connection(("127.0.0.1", process_of(store, route).port), timeout=20)
             connections.append(stack.enter_context(s))
-            s.sendall(f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Length: {declared}\r\n\r\n".encode() + b" " * sent)
+            s.sendall(
+                f"POST {route} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {declared}\r\n\r\n".encode() + b" " * sent
+            )
         yield connections
 
 
@@ -84,3 +89,73 @@ def test_a_body_that_carries_no_segment_is_short(store, route, chunked):
         body = b" " * length
         answer = store.request("POST", route, iter([body]) if chunked else body, headers)
         assert (answer.status == 413) == refused, answer.data
+
+
+# -- threads --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /upd", b"POST /upddsc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_slow_requests_do_not_delay_a_freeze(store, sent):
+    """It is answered while all of them are still open: none was closed to make room for it."""
+    with contextlib.ExitStack() as stack:
+        slow = []
+        for _ in range(40):
+            s = socket.create_connection(("127.0.0.1", process_of(store, "/upddsc").port), timeout=20)
+            slow.append(stack.enter_context(s))
+            s.sendall(sent)
+        body = json.dumps({"user": "u", "token": "t", "dstatus": "OPERATIONAL"})
+        assert store.request("POST", "/upddsc", body, bearer(SECRETS["operate"])).status == 201
+        assert not select.select(slow, [], [], 0)[0]
+
+
+# -- connections ----------------------------------------------------------------------------------------------------
+
+
+def open_connections(process: Process, count: int, stack: contextlib.ExitStack) -> list[socket.socket]:
+    return [stack.enter_context(socket.create_connection(("127.0.0.1", process.port), 20)) for _ in range(count)]
+
+
+def closed(connections: list[socket.socket]) -> int:
+    return len(select.select(connections, [], [], 0)[0])
+
+
+@pytest.mark.parametrize("route", ["/sendF", "/stat"])
+def test_strangers_do_not_keep_those_with_credentials_out(new_store, topology, tmp_path, route):
+    store = new_store(topology, MAX_CONNECTIONS="64", **secured(tmp_path / "etc"))
+    process = process_of(store, route)
+    method, body, scope = ("POST", segment(), "write") if route == "/sendF" else ("GET", None, "read")
+    with contextlib.ExitStack() as stack:
+
+        def new_client() -> urllib3.HTTPConnectionPool:
+            pool = urllib3.HTTPConnectionPool("127.0.0.1", process.port, retries=False, timeout=20)
+            return stack.enter_context(contextlib.closing(pool))
+
+        def status(client: urllib3.HTTPConnectionPool) -> int:
+            return client.request(method, route, body=body, headers=bearer(SECRETS[scope])).status
+
+        first = new_client()
+        assert status(first) in (200, 201)
+        strangers = open_connections(process, 300, stack)
+        wait_for(lambda: closed(strangers) >= 300 - 32)
+        known = [first]
+        for _ in range(20):
+            known.append(new_client())
+            assert status(known[-1]) in (200, 201)
+        # Those that were let in stay, over the same connections, however many strangers come.
+        strangers += open_connections(process, 300, stack)
+        wait_for(lambda: closed(strangers) >= 600 - 32)
+        for client in known:
+            assert status(client) in (200, 201)
+            assert client.num_connections == 1
+        # They may have all of the room. Whoever comes then is refused.
+        for _ in range(64 - len(known)):
+            known.append(new_client())
+            assert status(known[-1]) in (200, 201), (len(known), closed(strangers))
+        wait_for(lambda: closed(strangers) == 600)
+        answer = store.request(method, route, body, bearer(SECRETS[scope]))
+        assert (answer.status, answer.json()["code"], answer.headers["Retry-After"]) == (503, "BUSY", "1")
+        for client in known:
+            assert status(client) in (200, 201)
+            assert client.num_connections == 1

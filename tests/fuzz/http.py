@@ -85,7 +85,7 @@ class Requests:
         if dice.random() < 0.3:
             path += dice.choice([b"?limit=", b"?after=", b"?name=", b"?", b"/", b"/../", b"%00", b"//"])
             path += dice.choice(VALUES).replace(b" ", b"")
-        lines = [b"%s %s HTTP/1.1" % (method, path), b"Host: fuzz"]
+        lines = [b"%s %s HTTP/1.1" % (method, path), b"Host: localhost"]
         for _ in range(dice.randint(0, 3)):
             name = dice.choice([
                 b"Idempotency-Key", b"Content-Type", b"ce-specversion", b"ce-id", b"ce-source", b"ce-type", b"ce-time",

@@ -83,7 +83,7 @@ def test_i5_a_body_over_the_limit_is_413_also_when_its_length_is_not_told(topolo
 def test_i5_a_client_that_breaks_off_leaves_nothing(store):
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", store.ingest.port)) as s:
-            s.sendall(b"POST /sendF HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + segment(9))
+            s.sendall(b"POST /sendF HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + segment(9))
     time.sleep(0.2)
     assert store.check_exact()["n_itm"] == 0
 

@@ -202,12 +202,11 @@ def test_all_who_ask_the_writer_find_room_in_the_queue_before_it():
     services = manifests.functions("prod")
     limit = services["writer"]["spec"]["template"]["spec"]["containerConcurrency"]
     at_once = 1  # the ping
-    for name, service in services.items():
+    for service in services.values():
         if "WRITER_URL" in env(service):
             template = service["spec"]["template"]
             pods = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
-            # An ingest asks for one group at a time, the others with each request.
-            at_once += pods * (1 if name == "ingest" else template["spec"]["containerConcurrency"])
+            at_once += pods  # one group at a time, one freeze or cleanall at a time, however many requests they take
     assert at_once <= limit + 10 * limit
 
 

@@ -31,7 +31,7 @@ async def _connection(url: str, bodies, results: list[Sent], retry: bool, stop: 
             try:
                 if reader is None or writer is None:
                     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                head = f"POST {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n"
                 head += f"Idempotency-Key: {key}\r\n\r\n" if key else "\r\n"
                 writer.write(head.encode() + body)
                 status, answer = await _read(reader)
