@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import functions_framework.aio
 
@@ -65,13 +66,20 @@ def build() -> web.App:
     products = RemoteProducts(endpoints.products, endpoints.timeout, endpoints.service_token)
 
     def product(request: web.Request) -> web.Response:
+        if re.fullmatch(r"/archives/[^/]+/products/?", request.path):
+            return web.json(products.list(request.path.split("/")[2]))
         media, content = products.read(request.path)
         checksum = hashlib.sha256(content).hexdigest()  # preproc's own ETag
         return web.serve(request, web.Content(media, checksum, lambda: len(content), lambda a, b: iter([content[a:b]])))
 
     mode = config.auth_from_env().mode(config.store_from_env().host)
     status = StatusDocument(logic, products.list, mode)
-    return web.App({**routes(logic, status), ("GET", "/products/*"): product}, lambda: None)
+    of_preproc: web.Routes = {
+        ("GET", "/products"): lambda request: web.json(products.list()),
+        ("GET", "/products/*"): product,
+        ("GET", "/archives/*"): product,
+    }
+    return web.App({**routes(logic, status), **of_preproc}, lambda: None)
 
 
 logic = functions_framework.aio.http(asgi_target("logic", build))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from shared.config import AuthMode
 from shared.domain import segment
-from shared.domain.messages import Product
+from shared.domain.messages import ArchiveSummary, ProductList
 from shared.errors import DatastoreError
 from shared.logic.log_follower import LoggedSegment
 from shared.logic.service import DatastoreLogic
+
+T = TypeVar("T")
 
 _MAX_AGE = 0.5  # seconds for which a document is served, however many clients read it
 _LOG_LINES = 12
@@ -39,12 +42,12 @@ class StatusDocument:
 
     Args:
         logic: the Datastore Logic that it describes.
-        products: returns the products of preproc.
+        products: returns the products of preproc, and how far they have come.
         mode: of authentication; the page warns, or requests a token.
     """
 
     def __init__(
-        self, logic: DatastoreLogic, products: Callable[[], Sequence[Product]] = tuple, mode: AuthMode = "off"
+        self, logic: DatastoreLogic, products: Callable[[], ProductList] = ProductList, mode: AuthMode = "off"
     ) -> None:
         self._logic = logic
         self._products = products
@@ -74,6 +77,8 @@ class StatusDocument:
         recent = follower.recent()
         rates = follower.rates()
         longest = follower.livetime.longest_span
+        products: ProductList = _optional(self._products, ProductList())
+        pictures = [product for product in products.products if product.name.endswith(".png")]
         return {
             "auth": self._mode,
             "state": description.status,
@@ -89,9 +94,12 @@ class StatusDocument:
             "rate": {"segments": sum(n for n, _ in rates[-10:]) / 10, "bytes": sum(b for _, b in rates[-10:]) / 10},
             "rates": [n for n, _ in rates],
             "log": recent[: -_LOG_LINES - 1 : -1],
-            "archives": _optional(buffer.archives, []),
+            "archives": _optional(buffer.archives, list[ArchiveSummary]()),
             "strain": _optional(lambda: self._plot(_newest_contiguous(recent)), None),
-            "spectrogram": _optional(self._spectrogram, None),
+            "spectrogram": pictures[0] if pictures else None,
+            "pictures": pictures,
+            "products": {"batch": products.batch, "verdict": products.verdict, "files": len(products.products)},
+            "preproc": products.preproc,
         }
 
     def _plot(self, entries: Sequence[LoggedSegment]) -> StrainPlot | None:
@@ -117,9 +125,6 @@ class StatusDocument:
         """Number and value of the samples that a plot of this segment alone needs; the others are not kept."""
         h = segment.samples(self._logic.buffer.segment(entry.name))
         return [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
-
-    def _spectrogram(self) -> Product | None:
-        return next((product for product in self._products() if product.name.endswith(".png")), None)
 
 
 def decimate_min_max(h: Sequence[float], points: int) -> list[int]:
@@ -149,7 +154,7 @@ def _newest_contiguous(recent: Sequence[LoggedSegment]) -> list[LoggedSegment]:
     return contiguous[::-1]
 
 
-def _optional(query: Callable[[], object], default: object) -> object:
+def _optional(query: Callable[[], T], default: T) -> T:
     """The query's result, or the default if the store cannot answer."""
     try:
         return query()

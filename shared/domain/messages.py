@@ -107,14 +107,51 @@ class NameList(msgspec.Struct):
     names: list[str] | None = field(name="nmlist", default=None)
 
 
-class Product(msgspec.Struct):
-    """An entry of /products: a file that preproc made, and its URL."""
+class LoudestPixel(msgspec.Struct):
+    """The loudest pixel of a spectrogram: GPS seconds, Hz, normalised energy."""
+
+    gps: float
+    frequency: float
+    energy: float
+
+
+class Product(msgspec.Struct, omit_defaults=True):
+    """An entry of /products: a file that preproc made, and its URL; of a spectrogram also what it shows.
+
+    `span` is in GPS seconds, [begin, end).
+    """
 
     name: str
     url: str
+    detector: str = ""
+    channel: str = ""
+    span: tuple[float, float] | None = None
+    loudest: LoudestPixel | None = None
+
+
+class PreprocState(msgspec.Struct):
+    """How far the products of the open batch have come.
+
+    Attributes:
+        state: "waiting", "running", a verdict ("done", "failed", "too short", "no signal", "empty"), "off" or
+            "not installed".
+        since: UTC, ISO 8601; empty where nothing has begun.
+        done: pieces of strain that are dealt with.
+        of: pieces of strain in the batch; 0 while that is not known.
+        reason: for a state other than "running" and "done".
+    """
+
+    state: str
+    since: str = ""
+    done: int = 0
+    of: int = 0
+    reason: str = ""
 
 
 class ProductList(msgspec.Struct):
-    """Answer of /products."""
+    """Answer of /products: the batch that the products are of, the verdict on it, and the state of the open batch's."""
 
-    products: list[Product]
+    products: list[Product] = []
+    batch: int | None = None
+    verdict: str = "none"
+    preproc: PreprocState | None = None
