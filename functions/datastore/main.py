@@ -56,6 +56,9 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
 
     reader = BatchReader(writer.config, lambda: writer.state().segments)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
+    links = {"documentation": "docs", "products": "products"}
+    name = writer.config.name
+    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready)
     ingest = ingest_function.routes(committer)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
@@ -69,7 +72,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         **cleanall,
         **preprocessing,
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
-        **logic_function.routes(logic, StatusDocument(logic, products, mode)),
+        **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,

@@ -45,8 +45,14 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
         except FlushFailed as error:
             return plain_text_error(error)
 
+    @auth.requires(auth.ANY_PRINCIPAL)
+    def whoami(request: web.Request) -> web.Response:
+        scopes = (auth.READ, auth.WRITE, auth.OPERATE) if request.principal is None else request.principal.scopes
+        return web.json({"name": request.caller, "scopes": sorted(scopes)})
+
     return {
         **pages.routes(),
+        ("GET", "/whoami"): whoami,
         ("GET", "/status.json"): lambda request: web.json(status.get()),
         ("GET", "/bufstat"): lambda request: web.json(logic.stat()),
         ("GET", "/dsdesc"): lambda request: web.json(logic.dstat()),
@@ -72,11 +78,18 @@ def build() -> web.App:
         checksum = hashlib.sha256(content).hexdigest()  # preproc's own ETag
         return web.serve(request, web.Content(media, checksum, lambda: len(content), lambda a, b: iter([content[a:b]])))
 
-    mode = config.auth_from_env().mode(config.store_from_env().host)
-    status = StatusDocument(logic, products.list, mode)
+    def archives(request: web.Request) -> web.Response:
+        after, limit, _ = web.pagination(request)
+        return web.json(buffer.archives(after, limit))
+
+    settings = config.store_from_env()
+    mode = config.auth_from_env().mode(settings.host)
+    links = {"products": "products"} if endpoints.products else {}
+    status = StatusDocument(logic, products.list, mode, name=settings.name, links=links)
     of_preproc: web.Routes = {
         ("GET", "/products"): lambda request: web.json(products.list()),
         ("GET", "/products/*"): product,
+        ("GET", "/archives"): archives,
         ("GET", "/archives/*"): product,
     }
     return web.App({**routes(logic, status), **of_preproc}, lambda: None)

@@ -14,7 +14,6 @@ from shared.config import ServiceEndpoints
 from shared.domain.commit import Committed
 from shared.domain.messages import (
     ArchiveList,
-    ArchiveSummary,
     Counts,
     Description,
     ErrorBody,
@@ -222,9 +221,9 @@ class RemoteBuffer(_RemoteBatch):
         except UpstreamFailed as error:
             raise NoSuchFile(str(error)) from error
 
-    def archives(self) -> list[ArchiveSummary]:
+    def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
         """As `DataBuffer.archives`."""
-        return _decode(self._client.get("ENDP_ARCHIVES"), ArchiveList).archives
+        return _decode(self._client.get("ENDP_ARCHIVES", after=after, limit=limit), ArchiveList)
 
     def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """As `DataBuffer.freeze`. The original's answer does not name batch and state: there the batch is frozen."""
