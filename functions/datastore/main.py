@@ -56,7 +56,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
 
     reader = BatchReader(writer.config, lambda: writer.state().segments)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
-    links = {"documentation": "docs", "products": "products"}
+    links = {"documentation": "docs", "products": "products", "metrics": "metrics"}
     name = writer.config.name
     status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready)
     ingest = ingest_function.routes(committer)

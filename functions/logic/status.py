@@ -65,7 +65,7 @@ class StatusDocument:
         self._logic = logic
         self._products = products
         self._mode = mode
-        self._about = {"name": name, "version": program_version(), "links": {"metrics": "metrics", **(links or {})}}
+        self._about = {"name": name, "version": program_version(), "links": links or {}}
         self._check = check
         self._happenings = Happenings()
         self._lock = threading.Lock()

@@ -55,6 +55,15 @@ def routes(preproc: PreprocRunner) -> web.Routes:
             return web.json(products.listing(folder, f"/archives/{quote(name)}/products/"))
         return served(request, folder, below[1])
 
+    @web.no_body
+    async def make_archived(request: web.Request) -> web.Response:
+        _, _, name, *below = request.path.split("/", 4)
+        if below != ["preproc"]:
+            raise NoSuchRoute("POST /archives/<name>/preproc makes the products of an archive")
+        await asyncio.wrap_future(preproc.request_archived(name))
+        folder = await asyncio.to_thread(products.archived, preproc.layout, name)
+        return web.json(products.listing(folder, f"/archives/{quote(name)}/products/"), 201)
+
     def served(request: web.Request, folder: str, name: str) -> web.Response:
         found = products.read(folder, name)
         return web.serve(request, web.Content(found.media, found.sha256, lambda: found.size, found.read))
@@ -67,6 +76,7 @@ def routes(preproc: PreprocRunner) -> web.Routes:
         ("GET", "/products"): listing,
         ("GET", "/products/*"): product,
         ("GET", "/archives/*"): archived,
+        ("POST", "/archives/*"): make_archived,
     }
 
 

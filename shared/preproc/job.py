@@ -1,4 +1,4 @@
-"""The preproc job, `python -m shared.preproc.job`: makes the products of the frozen batch, and ends.
+"""The preproc job, `python -m shared.preproc.job [archive]`: makes the products of the frozen batch, or of an archive.
 
 It prints nothing when the products are in place, and otherwise one line of JSON with the error's code and text.
 """
@@ -38,29 +38,39 @@ log = logging.getLogger(__name__)
 MAX_SPECTROGRAMS = 128  # spectrograms of one batch: bounds the run time of a fragmented batch
 
 
-def make(settings: StoreConfig) -> None:
+def make(settings: StoreConfig, archive: str = "") -> None:
     """Make the products of the frozen batch and put them in place; nothing is done if they are there already.
 
+    Args:
+        settings: of the store.
+        archive: the archive whose products are to be made instead.
+
     Raises:
+        NoSuchRoute: there is no such archive.
         NotFrozen: there is no frozen batch, or it was archived or opened meanwhile.
         Busy: another process makes them.
         Recovering, JournalDamaged, StorageFailed: the batch cannot be read or the products not be written.
     """
     layout = Layout(settings)
+    place = products.archived(layout, archive) if archive else layout.products
     with products.making(layout):
-        frozen = frozen_batch.read(layout)
-        if products.manifest_for(layout, frozen.state.batch, frozen.state.segments) is None:
+        frozen = frozen_batch.read(layout, archive)
+        if products.final_manifest(place, frozen.state.batch, frozen.state.segments) is None:
+            write_progress(layout, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
             folder = products.staging_folder(layout)
             with storage_errors("writing the products"):
-                _fill(layout, frozen, folder)
-            products.publish(layout, frozen, folder)
+                _fill(layout, frozen, folder, layout.archive(archive) if archive else layout.data)
+            if archive:
+                products.publish_archived(layout, archive, folder)
+            else:
+                products.publish(layout, frozen, folder)
 
 
-def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None:
+def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str, data: str) -> None:
     from shared.preproc import spectrogram  # gwpy takes seconds to import: only where there is something to do
 
     found, unusable = joining.streams(frozen.segments)
-    work = _SpectrogramBatch(layout, folder, _progress(frozen, found))
+    work = _SpectrogramBatch(layout, data, folder, _progress(frozen, found))
     streams = [_report(stream, _spectrograms(work, stream)) for stream in found]
     manifest = Manifest(
         batch=frozen.state.batch,
@@ -106,9 +116,9 @@ def _spectrograms(work: _SpectrogramBatch, stream: ChannelStrain) -> list[list[d
 class _SpectrogramBatch:
     """Makes spectrograms one by one, and keeps their verdicts."""
 
-    def __init__(self, layout: Layout, folder: str, progress: Progress) -> None:
+    def __init__(self, layout: Layout, data: str, folder: str, progress: Progress) -> None:
         self._layout = layout
-        self._data = layout.data
+        self._data = data
         self._folder = folder
         self._progress = progress
         write_progress(layout, progress)
@@ -226,7 +236,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     began = time.monotonic()
     try:
-        make(config.store_from_env())
+        make(config.store_from_env(), *sys.argv[1:2])
     except DatastoreError as error:
         return _failed(error.code, str(error))
     except Exception as error:

@@ -125,12 +125,12 @@ def manifest(folder: str) -> Manifest | None:
         return None
 
 
-def manifest_for(layout: Layout, number: int, n_itm: int) -> Manifest | None:
-    """The manifest, if the products in place are those of batch `number` with `n_itm` segments.
+def final_manifest(folder: str, number: int, n_itm: int) -> Manifest | None:
+    """The manifest, if the products in a folder are those of batch `number` with `n_itm` segments.
 
     One that only says why the job failed does not count: whoever asks has the products made again.
     """
-    found = manifest(layout.products)
+    found = manifest(folder)
     same = found is not None and (found.batch, found.n_itm, found.reason) == (number, n_itm, "")
     return found if same else None
 
@@ -202,6 +202,27 @@ def publish(layout: Layout, made_of: FrozenBatch, folder: str) -> None:
     failpoint("preproc.written")
     _place(layout, made_of, folder)
     failpoint("preproc.placed")
+
+
+def publish_archived(layout: Layout, archive: str, folder: str) -> None:
+    """Put the products in `folder` into an archive, durably and in one rename.
+
+    No lock of the writer is needed: cleanall has moved a batch's products before its archive is listed.
+
+    Raises:
+        StorageFailed: the products are not in place; making them again may succeed.
+    """
+    sync_filesystem(layout.root)
+    fs, place = PosixFileSystem(), os.path.join(layout.archive(archive), PRODUCTS)
+    try:
+        with storage_errors("putting the products into the archive"):
+            if os.path.isdir(place):  # a manifest that says why the job failed
+                fs.mv(place, layout.products_replaced)
+            fs.mv(folder, place)
+            fsync_directory(layout.archive(archive))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(layout.products_replaced, ignore_errors=True)
 
 
 def _place(layout: Layout, made_of: FrozenBatch, folder: str) -> None:

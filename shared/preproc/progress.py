@@ -40,10 +40,10 @@ def running(layout: Layout) -> bool:
     return is_locked(layout.products_lock)
 
 
-def read(layout: Layout, batch: int) -> Progress | None:
-    """The progress of the job that works on this batch; None where none runs, or it has only begun."""
+def read(layout: Layout) -> Progress | None:
+    """The progress of the job that runs; None where none does, or it has only begun."""
     try:
         found = msgspec.json.decode(PosixFileSystem().cat_file(layout.products_progress), type=Progress)
     except (OSError, msgspec.DecodeError):
         return None
-    return found if found.batch == batch and running(layout) else None
+    return found if running(layout) else None

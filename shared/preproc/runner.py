@@ -94,9 +94,16 @@ class PreprocRunner:
         Raises:
             Busy: too many requests are waiting already.
         """
+        return self._enqueue(lambda: self._answer(batch))
+
+    def request_archived(self, archive: str) -> Future[Manifest]:
+        """Have the products of an archive made; errors as `request`, and NoSuchRoute if there is no such archive."""
+        return self._enqueue(lambda: self._make_archived(archive))
+
+    def _enqueue(self, work: Callable[[], object]) -> Future[Any]:
         if not self._slots.acquire(blocking=False):
             raise Busy(f"{_MAX_WAITING} requests are waiting for preproc already.")
-        future = self._submit(lambda: self._answer(batch))
+        future = self._submit(work)
         future.add_done_callback(lambda _: self._slots.release())
         return future
 
@@ -106,9 +113,8 @@ class PreprocRunner:
             now = products.batch_status(self.layout)
         except DatastoreError as error:
             return PreprocState("waiting", reason=str(error))
-        if progress.running(self.layout):
-            at = progress.read(self.layout, now.batch)
-            return PreprocState("running", at.since, at.done, at.of) if at else PreprocState("running")
+        if (at := progress.read(self.layout)) is not None and at.batch == now.batch:  # else it is an archive's
+            return PreprocState("running", at.since, at.done, at.of)
         made = products.manifest(self.layout.products)
         if made is not None and (made.batch, made.n_itm) == (now.batch, now.n_itm):
             pieces = len(made.files) // 2
@@ -184,10 +190,9 @@ class PreprocRunner:
     def _make(self, now: products.BatchStatus) -> Manifest:
         if not now.frozen:
             raise NotFrozen("The batch is not frozen.")
-        if (made := products.manifest_for(self.layout, now.batch, now.n_itm)) is not None:
+        if (made := products.final_manifest(self.layout.products, now.batch, now.n_itm)) is not None:
             return made
-        if not self.present():
-            raise PreprocUnavailable(_NOT_INSTALLED)
+        self._require_present()
         number = self._attempts.number + 1 if self._attempts.batch == now else 1
         try:
             self._run()
@@ -198,7 +203,7 @@ class PreprocRunner:
                 raise
             log.error("preproc of batch %d, attempt %d: %s", now.batch, number, error)
             self._attempts = _Attempts(now, number, str(error), utc_now())
-            if (made := products.manifest_for(self.layout, now.batch, now.n_itm)) is not None:
+            if (made := products.final_manifest(self.layout.products, now.batch, now.n_itm)) is not None:
                 return made
             if number < _ATTEMPTS:
                 raise
@@ -207,11 +212,26 @@ class PreprocRunner:
             raise NotFrozen("The batch was archived just after its products were made.")
         return made
 
-    def _run(self) -> None:
+    def _make_archived(self, archive: str) -> Manifest:
+        folder = products.archived(self.layout, archive)
+        made = products.manifest(folder)
+        if made is None or made.reason:
+            self._require_present()
+            self._run(archive)
+            made = products.manifest(folder)
+        if made is None:
+            raise Busy(f"{archive!r} was taken away meanwhile.")
+        return made
+
+    def _require_present(self) -> None:
+        if not self.present():
+            raise PreprocUnavailable(_NOT_INSTALLED)
+
+    def _run(self, *arguments: str) -> None:
         root = Path(__file__).resolve().parents[2]
         # One thread: ingest and the writer share these cores.
         env = child_environment(str(root), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-        command = [sys.executable, "-m", "shared.preproc.job"]
+        command = [sys.executable, "-m", "shared.preproc.job", *arguments]
         # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
         with subprocess.Popen(  # noqa: S603
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
@@ -239,7 +259,7 @@ class PreprocRunner:
             now = products.batch_status(self.layout)
             if not now.frozen:
                 return
-            made = products.manifest_for(self.layout, now.batch, now.n_itm)
+            made = products.final_manifest(self.layout.products, now.batch, now.n_itm)
             if made is None and self._attempts.batch == now and self._attempts.number >= _ATTEMPTS:
                 return
             try:

@@ -22,7 +22,7 @@ from shared.volume.layout import Layout
 from shared.volume.posix import open_beneath, open_plain
 
 MINUTE = 60  # seconds of arrivals that are kept of an archive
-_BUDGET = 32 << 20  # bytes of journals that one list of archives reads
+_BUDGET = 16 << 20  # bytes of journals that one list of archives reads
 _TAIL, _MAX_TAIL = 1 << 14, 1 << 20  # bytes at a journal's end that are searched for a freeze
 _MAX_KNOWN = 4096  # archives
 _MAX_CHANNELS = 256  # names that are kept of an archive

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_name_version_links_events_and_older_archives(new_store, open_page):
     assert page.title() == "0 % · Virgo O5 <b>"
     assert page.inner_text("#version") == store.request("GET", "/status.json").json()["version"]
     assert page.locator("#links a").evaluate_all("all => all.map(a => a.getAttribute('href'))") == [
-        "metrics", "docs", "products",
+        "docs", "products", "metrics",
     ]  # fmt: skip
     wait_to_contain(page, "#events", "1 request refused: not readable (ERRFMT)")
     wait_to_contain(page, "#events", "Batch 22 archived as")
@@ -439,6 +440,15 @@ def test_cleaning_waits_for_the_spectrograms_and_the_archive_shows_them(new_stor
     page.wait_for_function("[...document.querySelectorAll('#pictures img')].every((image) => image.naturalWidth > 0)")
     page.click("#back")
     assert page.locator("#pictures li").count() == 0
+
+    [archive] = store.archives()
+    shutil.rmtree(archive / "products")
+    wait_for(page, "#archives button", "Make")
+    page.click("#archives button")
+    while not stopped_child(store.writer):
+        page.wait_for_timeout(50)
+    os.kill(stopped_child(store.writer), signal.SIGCONT)
+    wait_for(page, "#archives button", "Show (done)")
 
 
 def test_pictures_are_shown_when_there_are_some(new_store, open_page):

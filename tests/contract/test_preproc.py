@@ -67,6 +67,9 @@ class Bench:
     def post(self):
         return http.request("POST", self.process.url + "/preproc")
 
+    def post_to(self, path):
+        return http.request("POST", self.process.url + path)
+
     def get(self, path):
         return http.request("GET", self.process.url + path)
 
@@ -288,6 +291,18 @@ def test_a_batch_that_was_archived_with_its_products_still_shows_them(topology, 
     assert (listing["batch"], listing["verdict"]) == (1, "done")
     assert {product["name"]: bench.get(product["url"]).data for product in listing["products"]} == made
     assert listing["products"][1]["channel"] == "V1:h"
+    before = (archive / "products").stat().st_ino
+    assert bench.post_to(f"/archives/{quote(archive.name)}/preproc").json() == listing  # nothing is made twice
+    assert (archive / "products").stat().st_ino == before
+    shutil.rmtree(archive / "products")
+    answer = bench.post_to(f"/archives/{quote(archive.name)}/preproc")
+    assert (answer.status, answer.json()["verdict"]) == (201, "done")
+    assert {p["name"]: p.get("loudest") for p in answer.json()["products"]} == {
+        p["name"]: p.get("loudest") for p in listing["products"]
+    }
+    assert bench.get(answer.json()["products"][1]["url"]).data.startswith(b"\x89PNG")
+    assert bench.post_to("/archives/none/preproc").status == 404
+    assert not bench.folder.exists()
     bench.store.cleanall()
     empty = next(folder for folder in bench.store.archives() if folder != archive)
     assert bench.get(f"/archives/{quote(empty.name)}/products").json()["verdict"] == "none"

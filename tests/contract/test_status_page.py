@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -118,6 +119,17 @@ def test_the_spectrogram_comes_through_logic_where_it_is_another_s(tmp_path):
             picture = http.request("GET", base + shown["url"])
             assert (picture.headers["Content-Type"], picture.data) == ("image/png", PNG)
             assert http.request("GET", base + "/products/H2.png").status == 404
+            assert http.request("GET", base + "/products").json()["verdict"] == "done"
+            store.cleanall()
+            [archive] = http.request("GET", base + "/archives").json()["archives"]
+            assert (archive["verdict"], archive["products"]) == ("done", 1)
+            below = f"{base}/archives/{quote(archive['name'])}/products"
+            [picture, _] = http.request("GET", below).json()["products"]
+            assert http.request("GET", base + picture["url"]).data == PNG
+            for path in ("/H2.png", "/../LogStream.json"):
+                assert http.request("GET", below + path).status == 404
+            assert http.request("GET", base + "/archives/%2e%2e/products").status == 404
+            assert http.request("GET", base + "/archives/none/products").status == 404
         finally:
             preproc.stop()
         assert status(store)["state"] == "OPERATIONAL"  # without preproc the page is shown without its picture

@@ -1,5 +1,5 @@
 // The table of archives: the newest come with every document, older ones on request.
-import { credentials } from "./access.js";
+import { ask, credentials } from "./access.js";
 import { $, bytes, number, operator, rows, span, utc } from "./format.js";
 import { showArchive } from "./pictures.js";
 import { ofRefusal } from "./words.js";
@@ -20,6 +20,8 @@ function channels(a) {
 }
 
 function products(a) {
+  const missing = !a.verdict || (a.verdict === "failed" && !a.products);
+  if (missing && a.n_itm && mayMake) return maker(a);
   if (!a.verdict) return "none";
   if (!a.products) return a.verdict;
   const button = document.createElement("button");
@@ -38,6 +40,32 @@ function products(a) {
   return button;
 }
 
+// A button that has the spectrograms of an archive made, which takes a while.
+function maker(a) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = a.verdict ? `Make again (${a.verdict})` : "Make";
+  button.setAttribute("aria-label", `Make the spectrograms of batch ${a.batch}`);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    button.textContent = "Being made…";
+    try {
+      const reply = await fetch(`archives/${encodeURIComponent(a.name)}/preproc`, { method: "POST", headers: credentials() });
+      if (reply.ok) return;
+      const text = reply.status === 405 || reply.status === 404
+        ? "It cannot be requested at this address: POST /archives/…/preproc to the function preproc."
+        : ofRefusal(reply.status, await reply.text());
+      await ask({ title: "Not made", text });
+    } catch (error) {
+      await ask({ title: "Not known", text: `No answer came: ${error.message}. The spectrograms may be made all the same.` });
+    }
+    button.disabled = false;
+    button.textContent = "Make";
+  });
+  return button;
+}
+
+let mayMake = false;
 let drawn = "";
 
 function draw() {
@@ -55,7 +83,9 @@ function draw() {
   $("older").hidden = !next;
 }
 
-export function showArchives(s) {
+export function showArchives(s, may) {
+  if (mayMake !== may) drawn = "";
+  mayMake = may;
   newest = s.archives;
   if (!older.length) next = s.next;
   draw();

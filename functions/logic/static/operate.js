@@ -12,6 +12,9 @@ const batch = (s) => (s.batch ? `batch ${s.batch}` : "the batch");
 const pending = (p) => Boolean(p && (p.state === "running" || (p.state === "waiting" && p.reason !== "the batch is not frozen")));
 const may = (s, scope) => s.auth === "off" || (s.auth === "on" && (!hasToken() || me.scopes.includes(scope)));
 
+// Whether the buttons of operators are shown, and gwpy is there for their spectrograms.
+export const mayMake = (s) => may(s, "operate") && Boolean(s.preproc) && s.preproc.state !== "not installed";
+
 // What these credentials may do, asked once for each token.
 export async function learnWho() {
   me = { name: "", scopes: [] };

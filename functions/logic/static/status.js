@@ -3,7 +3,7 @@
 import { ask, credentials, forget, hasToken } from "./access.js";
 import { showArchives } from "./archives.js";
 import { $, bytes, count, number, operator, rows, seconds, utc } from "./format.js";
-import { learnWho, showOperations } from "./operate.js";
+import { learnWho, mayMake, showOperations } from "./operate.js";
 import { showPictures } from "./pictures.js";
 import { showRates, showStrain } from "./plots.js";
 import { ofAnswer, ofEvent } from "./words.js";
@@ -90,7 +90,7 @@ function show(s) {
   showStrain(s.strain);
   showRates(s.rates);
   rows($("events"), s.events, (e) => [utc(e.time), ofEvent(e)]);
-  showArchives(s);
+  showArchives(s, mayMake(s));
   rows($("log"), s.log, (e) => [
     utc(e.time), e.name, e.detector || "–", e.channel || "–", e.t0 == null ? "–" : e.t0.toFixed(4), number(e.n || 0), bytes(e.size),
   ], 4);
