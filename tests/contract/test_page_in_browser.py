@@ -437,7 +437,8 @@ def test_cleaning_waits_for_the_spectrograms_and_the_archive_shows_them(new_stor
     assert [caption.splitlines()[0] for caption in captions] == ["H1:a", "V1:b"]
     assert all("GPS 1000.1250 " in caption and "1000.8750 (0.75" in caption for caption in captions)
     assert all("loudest: " in caption and " Hz at GPS 1000." in caption for caption in captions)
-    page.wait_for_function("[...document.querySelectorAll('#pictures img')].every((image) => image.naturalWidth > 0)")
+    while not all(page.locator("#pictures img").evaluate_all("all => all.map((image) => image.naturalWidth)")):
+        page.wait_for_timeout(50)
     page.click("#back")
     assert page.locator("#pictures li").count() == 0
 
