@@ -7,8 +7,8 @@ BIN    := $(VENV)/bin
 export CLIENT_VENVS ?= build/venvs
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run demo token verify check format test test-unit coverage crash client-venvs fuzz fuzz-http lock audit sbom \
-  test-knative deploy e2e bench clean help
+.PHONY: run demo token verify check format test screenshots test-unit coverage crash client-venvs fuzz fuzz-http lock audit \
+  sbom test-knative deploy e2e bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
@@ -43,6 +43,10 @@ PYTEST := -m pytest -n $(or $(JOBS),4) --dist loadgroup
 # must be installed.
 test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser) ## all tests but those that need a cluster, or TESTS=
 	$(BIN)/python $(PYTEST) $(TESTS)
+
+# Chromium must be installed. With a store of its own, in a temporary folder.
+screenshots: $(VENV)/.browser $(VENV)/.extras ## pictures of the status page, for docs/screenshots
+	$(BIN)/python -m tests.support.screenshots docs/screenshots
 
 test-unit: $(VENV)/.dev ## the pure tests, in seconds: no process, no sleep
 	$(BIN)/python -m pytest -q tests/unit

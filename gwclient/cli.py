@@ -179,7 +179,13 @@ def _read_channels(options: argparse.Namespace) -> list[Channel]:
 
 
 def _archives(options: argparse.Namespace) -> None:
-    print_rows(_store(options).archives(), options.output)
+    _print_archives(_store(options).archives(), options.output)
+
+
+def _print_archives(archives: list[Row], form: str) -> None:
+    if form == "table":  # what is known of every archive; JSON has the rest
+        archives = [{key: row.get(key) for key in ("name", "batch", "time", "n_itm", "buff_size")} for row in archives]
+    print_rows(archives, form)
 
 
 def _products(options: argparse.Namespace) -> None:
@@ -230,7 +236,7 @@ def _freeze(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    print_rows(_store(options).clean(), options.output)
+    _print_archives(_store(options).clean(), options.output)
 
 
 def _watch(options: argparse.Namespace) -> None:

@@ -20,7 +20,8 @@ def print_rows(rows: Iterable[Row], form: str) -> None:
 def _print_table(rows: list[Row]) -> None:
     if not rows:
         return
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    nested = {key for row in rows for key, value in row.items() if isinstance(value, list | dict)}  # which JSON shows
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in nested]
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     numeric = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]

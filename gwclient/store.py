@@ -103,7 +103,7 @@ class Store:
         """Archive the batch and open the next one.
 
         Returns:
-            The archive as `{"name", "n_itm", "buff_size"}`; several, if others cleaned at the same time. Where the
+            The archive, as `archives` gives it; several, if others cleaned at the same time. Where the
             service does not list archives the name is None, and the counts, if it has them, are those of just before.
         """
         counts, known = _or_none(self._counts) or {}, _or_none(self.archives)
@@ -111,14 +111,15 @@ class Store:
         if content.get("resp") == "FS ERR":
             raise Unreachable(str(content.get("body")))
         archives = None if known is None else _or_none(self.archives)
-        added = [archive for archive in archives or [] if archive not in (known or [])]
+        before = {archive.get("name") for archive in known or []}
+        added = [archive for archive in archives or [] if archive.get("name") not in before]
         return added or [{"name": None, **counts}]
 
     def _counts(self) -> Row:
         return self._object("GET", _STAT)
 
     def archives(self) -> list[Row]:
-        """The newest archives, newest first, each as `{"name", "n_itm", "buff_size"}`."""
+        """The newest archives, newest first, each as `{"name", "n_itm", "buff_size", …}`."""
         return _list(self._object("GET", _ARCHIVES), "archives")
 
     def products(self) -> tuple[str, list[Row]]:

@@ -37,6 +37,12 @@ def expose_state(state: Callable[[], State]) -> None:
     _FROZEN.set_function(lambda: state().status == FROZEN)
 
 
+def refusals() -> dict[str, int]:
+    """Requests answered with an error since this process began, by code."""
+    [family] = REFUSALS.collect()
+    return {s.labels["code"]: int(s.value) for s in family.samples if s.name.endswith("_total")}
+
+
 def text() -> bytes:
     """All metrics, as a scrape reads them."""
     return generate_latest(REGISTRY)

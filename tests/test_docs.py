@@ -156,6 +156,13 @@ def test_from_the_readme_to_the_sync_of_a_payload_each_file_is_named_in_the_one_
     assert "os.fdatasync(" in (ROOT / chain[-1]).read_text()
 
 
+def test_screenshots_are_there_in_every_width_and_theme_and_small() -> None:
+    pictures = {path.name: path.stat().st_size for path in (ROOT / "docs" / "screenshots").iterdir()}
+    views = itertools.product((1440, 768, 390), ("light", "dark"))
+    assert {f"page-{width}-{scheme}.png" for width, scheme in views} <= pictures.keys()
+    assert sum(pictures.values()) < 1_500_000
+
+
 # -- environment variables ------------------------------------------------------------------------------------------
 
 

@@ -23,12 +23,11 @@ from functions.preproc import main as preproc_function
 from functions.strain import main as strain_function
 from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
-from shared.domain.messages import Product, ProductList
+from shared.domain.messages import ProductList
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
 from shared.logic.in_process import InProcessBuffer
 from shared.logic.service import DatastoreLogic
-from shared.preproc.products import listing
 from shared.preproc.runner import PreprocRunner
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
@@ -52,11 +51,14 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
     async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)
 
-    def products() -> list[Product]:
-        return msgspec.convert(listing(writer.layout), ProductList).products
+    def products() -> ProductList:
+        return msgspec.convert(preproc_function.listing_of(preproc), ProductList)
 
     reader = BatchReader(writer.config, lambda: writer.state().segments)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
+    links = {"documentation": "docs", "products": "products", "metrics": "metrics"}
+    name = writer.config.name
+    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready)
     ingest = ingest_function.routes(committer)
     freeze = freeze_function.routes(writer)
     cleanall = cleanall_function.routes(writer)
@@ -70,7 +72,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
         **cleanall,
         **preprocessing,
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
-        **logic_function.routes(logic, StatusDocument(logic, products, mode)),
+        **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,

@@ -20,7 +20,8 @@ def routes(reader: BatchReader) -> web.Routes:
         return web.Response(reader.segment(request.query.get("name", ""), request.query.get("batch", "")))
 
     def archives(request: web.Request) -> web.Response:
-        return web.json({"archives": reader.archives()})
+        after, limit, _ = web.pagination(request)
+        return web.json(reader.archives(after, limit))
 
     return {
         ("GET", "/"): dump,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import functions_framework.aio
 
@@ -44,8 +45,14 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
         except FlushFailed as error:
             return plain_text_error(error)
 
+    @auth.requires(auth.ANY_PRINCIPAL)
+    def whoami(request: web.Request) -> web.Response:
+        scopes = (auth.READ, auth.WRITE, auth.OPERATE) if request.principal is None else request.principal.scopes
+        return web.json({"name": request.caller, "scopes": sorted(scopes)})
+
     return {
         **pages.routes(),
+        ("GET", "/whoami"): whoami,
         ("GET", "/status.json"): lambda request: web.json(status.get()),
         ("GET", "/bufstat"): lambda request: web.json(logic.stat()),
         ("GET", "/dsdesc"): lambda request: web.json(logic.dstat()),
@@ -65,13 +72,27 @@ def build() -> web.App:
     products = RemoteProducts(endpoints.products, endpoints.timeout, endpoints.service_token)
 
     def product(request: web.Request) -> web.Response:
+        if re.fullmatch(r"/archives/[^/]+/products/?", request.path):
+            return web.json(products.list(request.path.split("/")[2]))
         media, content = products.read(request.path)
         checksum = hashlib.sha256(content).hexdigest()  # preproc's own ETag
         return web.serve(request, web.Content(media, checksum, lambda: len(content), lambda a, b: iter([content[a:b]])))
 
-    mode = config.auth_from_env().mode(config.store_from_env().host)
-    status = StatusDocument(logic, products.list, mode)
-    return web.App({**routes(logic, status), ("GET", "/products/*"): product}, lambda: None)
+    def archives(request: web.Request) -> web.Response:
+        after, limit, _ = web.pagination(request)
+        return web.json(buffer.archives(after, limit))
+
+    settings = config.store_from_env()
+    mode = config.auth_from_env().mode(settings.host)
+    links = {"products": "products"} if endpoints.products else {}
+    status = StatusDocument(logic, products.list, mode, name=settings.name, links=links)
+    of_preproc: web.Routes = {
+        ("GET", "/products"): lambda request: web.json(products.list()),
+        ("GET", "/products/*"): product,
+        ("GET", "/archives"): archives,
+        ("GET", "/archives/*"): product,
+    }
+    return web.App({**routes(logic, status), **of_preproc}, lambda: None)
 
 
 logic = functions_framework.aio.http(asgi_target("logic", build))

@@ -8,7 +8,8 @@ from shared import web
 from shared.web.static_files import serve_file
 
 _STATIC = files("functions.logic") / "static"
-_ASSETS = ("status.css", "status.js", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg")
+_SCRIPTS = ("status", "access", "archives", "format", "operate", "pictures", "plots", "words")
+_ASSETS = ("status.css", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg", *(f"{name}.js" for name in _SCRIPTS))
 
 
 def routes() -> web.Routes:

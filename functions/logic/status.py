@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from functions.logic.happenings import Happenings
 from shared.config import AuthMode
+from shared.config.version import program_version
 from shared.domain import segment
-from shared.domain.messages import Product
+from shared.domain.messages import ArchiveList, ErrorBody, ProductList
+from shared.domain.state import FROZEN
 from shared.errors import DatastoreError
 from shared.logic.log_follower import LoggedSegment
 from shared.logic.service import DatastoreLogic
+
+T = TypeVar("T")
 
 _MAX_AGE = 0.5  # seconds for which a document is served, however many clients read it
 _LOG_LINES = 12
@@ -39,16 +45,29 @@ class StatusDocument:
 
     Args:
         logic: the Datastore Logic that it describes.
-        products: returns the products of preproc.
+        products: returns the products of preproc, and how far they have come.
         mode: of authentication; the page warns, or requests a token.
+        name: of the store, STORE_NAME.
+        links: text and URL of further pages that are served at the same address.
+        check: raises what keeps the store from taking segments, as its readiness probe does.
     """
 
     def __init__(
-        self, logic: DatastoreLogic, products: Callable[[], Sequence[Product]] = tuple, mode: AuthMode = "off"
+        self,
+        logic: DatastoreLogic,
+        products: Callable[[], ProductList] = ProductList,
+        mode: AuthMode = "off",
+        *,
+        name: str = "",
+        links: Mapping[str, str] | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self._logic = logic
         self._products = products
         self._mode = mode
+        self._about = {"name": name, "version": program_version(), "links": links or {}}
+        self._check = check
+        self._happenings = Happenings()
         self._lock = threading.Lock()
         self._document: dict[str, object] = {}
         self._valid_until = 0.0
@@ -70,13 +89,22 @@ class StatusDocument:
         policy, buffer = self._logic.policy, self._logic.buffer
         description = buffer.dstat()
         counts = buffer.stat()
+        batches = _optional(buffer.archives, ArchiveList([]))  # before the log: what is archived in between counts once
         follower = self._logic.follower.update(_LOG_PAGE)
         recent = follower.recent()
-        rates = follower.rates()
+        arrived = [second for archive in batches.archives for second in archive.arrived]
+        rates = follower.rates(arrived if batches.open else None)
         longest = follower.livetime.longest_span
+        products: ProductList = _optional(self._products, ProductList())
+        pictures = [product for product in products.products if product.name.endswith(".png")]
         return {
+            **self._about,
             "auth": self._mode,
             "state": description.status,
+            "problem": self._problem(),
+            "batch": batches.open.batch if batches.open else None,
+            "opened": batches.open.opened if batches.open else None,
+            "frozen": batches.open.frozen if batches.open and description.status == FROZEN else None,
             "user": description.user,
             "n_itm": counts.segments,
             "buff_size": counts.bytes,
@@ -86,13 +114,28 @@ class StatusDocument:
             "fill": policy.progress(counts.bytes, longest),
             "seconds": follower.livetime.total,
             "longest": longest,
+            "channels": follower.livetime.channels,
+            "reading": [follower.count, counts.segments] if follower.count < counts.segments else None,
             "rate": {"segments": sum(n for n, _ in rates[-10:]) / 10, "bytes": sum(b for _, b in rates[-10:]) / 10},
             "rates": [n for n, _ in rates],
             "log": recent[: -_LOG_LINES - 1 : -1],
-            "archives": _optional(buffer.archives, []),
+            "archives": batches.archives,
+            "next": batches.next,
+            "events": self._happenings.newest(batches, products.preproc),
             "strain": _optional(lambda: self._plot(_newest_contiguous(recent)), None),
-            "spectrogram": _optional(self._spectrogram, None),
+            "spectrogram": pictures[0] if pictures else None,
+            "pictures": pictures,
+            "products": {"batch": products.batch, "verdict": products.verdict, "files": len(products.products)},
+            "preproc": products.preproc,
         }
+
+    def _problem(self) -> ErrorBody | None:
+        """What keeps the store from taking segments though it answers, such as a full disk."""
+        try:
+            self._check()
+        except DatastoreError as error:
+            return ErrorBody(error.code, str(error))
+        return None
 
     def _plot(self, entries: Sequence[LoggedSegment]) -> StrainPlot | None:
         if not entries:
@@ -117,9 +160,6 @@ class StatusDocument:
         """Number and value of the samples that a plot of this segment alone needs; the others are not kept."""
         h = segment.samples(self._logic.buffer.segment(entry.name))
         return [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
-
-    def _spectrogram(self) -> Product | None:
-        return next((product for product in self._products() if product.name.endswith(".png")), None)
 
 
 def decimate_min_max(h: Sequence[float], points: int) -> list[int]:
@@ -149,7 +189,7 @@ def _newest_contiguous(recent: Sequence[LoggedSegment]) -> list[LoggedSegment]:
     return contiguous[::-1]
 
 
-def _optional(query: Callable[[], object], default: object) -> object:
+def _optional(query: Callable[[], T], default: T) -> T:
     """The query's result, or the default if the store cannot answer."""
     try:
         return query()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import quote
 
 import functions_framework.aio
 import msgspec
 
 from shared import auth, config, events, web
 from shared.clients.event_sink import EventSink
+from shared.errors import NoSuchRoute
 from shared.preproc import products
 from shared.preproc.runner import PreprocRunner
 from shared.web.asgi import asgi_target
@@ -36,13 +38,34 @@ def routes(preproc: PreprocRunner) -> web.Routes:
     @web.no_body
     async def make(request: web.Request) -> web.Response:
         await asyncio.wrap_future(preproc.request())
-        return web.json(products.listing(preproc.layout), 201)
+        return web.json(listing_of(preproc), 201)
 
     def listing(request: web.Request) -> web.Response:
-        return web.json(products.listing(preproc.layout))
+        return web.json(listing_of(preproc))
 
     def product(request: web.Request) -> web.Response:
-        found = products.read(preproc.layout, request.path.removeprefix("/products/"))
+        return served(request, preproc.layout.products, request.path.removeprefix("/products/"))
+
+    def archived(request: web.Request) -> web.Response:
+        _, _, name, *below = request.path.split("/", 4)
+        if below[:1] != ["products"]:
+            raise NoSuchRoute("of an archive, /archives/<name>/products and the files below are served")
+        folder = products.archived(preproc.layout, name)
+        if len(below) == 1:
+            return web.json(products.listing(folder, f"/archives/{quote(name)}/products/"))
+        return served(request, folder, below[1])
+
+    @web.no_body
+    async def make_archived(request: web.Request) -> web.Response:
+        _, _, name, *below = request.path.split("/", 4)
+        if below != ["preproc"]:
+            raise NoSuchRoute("POST /archives/<name>/preproc makes the products of an archive")
+        await asyncio.wrap_future(preproc.request_archived(name))
+        folder = await asyncio.to_thread(products.archived, preproc.layout, name)
+        return web.json(products.listing(folder, f"/archives/{quote(name)}/products/"), 201)
+
+    def served(request: web.Request, folder: str, name: str) -> web.Response:
+        found = products.read(folder, name)
         return web.serve(request, web.Content(found.media, found.sha256, lambda: found.size, found.read))
 
     # Anyone may report that a batch is frozen, because the work is done once, and only if that is true.
@@ -52,7 +75,14 @@ def routes(preproc: PreprocRunner) -> web.Routes:
         ("POST", "/preproc"): make,
         ("GET", "/products"): listing,
         ("GET", "/products/*"): product,
+        ("GET", "/archives/*"): archived,
+        ("POST", "/archives/*"): make_archived,
     }
+
+
+def listing_of(preproc: PreprocRunner) -> dict[str, object]:
+    """The document of GET /products: the products in place, and how far those of the open batch have come."""
+    return {**products.listing(preproc.layout.products), "preproc": preproc.status()}
 
 
 def build() -> web.App:

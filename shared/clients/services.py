@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, unquote, urlencode, urljoin
 
 import msgspec
 
@@ -14,12 +14,10 @@ from shared.config import ServiceEndpoints
 from shared.domain.commit import Committed
 from shared.domain.messages import (
     ArchiveList,
-    ArchiveSummary,
     Counts,
     Description,
     ErrorBody,
     NameList,
-    Product,
     ProductList,
 )
 from shared.domain.request_key import ANONYMOUS, Origin
@@ -48,31 +46,45 @@ class _Decided(msgspec.Struct):
 
 
 class RemoteProducts:
-    """The products of preproc, as its list at `url` (GET /products) names them; none without a URL."""
+    """The products of preproc, as its lists name them: at `url` (GET /products) and of archives; none without a URL."""
 
     def __init__(self, url: str, timeout: float, service_token: str = "") -> None:
         self._url = url
         self._timeout = timeout
         self._token = ServiceToken(service_token)
 
-    def list(self) -> list[Product]:
-        """The products. Raises UpstreamFailed."""
-        return _decode(self._get(self._url).body, ProductList).products if self._url else []
+    def list(self, archive: str = "") -> ProductList:
+        """The products of the open batch, or of an archive.
+
+        Raises:
+            NoSuchRoute: there is no such archive.
+            UpstreamFailed: preproc does not answer.
+        """
+        if not self._url:
+            return ProductList()
+        if archive in (".", ".."):
+            raise NoSuchRoute(f"there is no archive {archive!r}")
+        url = urljoin(self._url, f"/archives/{quote(archive, safe='')}/products") if archive else self._url
+        return _decode(self._get(url).body, ProductList)
 
     def read(self, path: str) -> tuple[str, bytes]:
         """Media type and content of the product at this path of the same host.
 
         Raises:
-            NoSuchFile: the list has no such product; only listed paths are requested.
+            NoSuchRoute: the list has no such product; only listed paths are requested.
             UpstreamFailed: preproc does not answer.
         """
-        if not any(product.url == path for product in self.list()):
-            raise NoSuchFile(f"there is no product at {path}")
-        response = self._get(urljoin(self._url, path))
+        archive = path.split("/")[2] if path.startswith("/archives/") else ""
+        url = next((product.url for product in self.list(archive).products if unquote(product.url) == path), None)
+        if url is None:
+            raise NoSuchRoute(f"there is no product at {path}")
+        response = self._get(urljoin(self._url, url))
         return response.headers.get("content-type", "application/octet-stream"), response.body
 
     def _get(self, url: str) -> http.HttpResponse:
         response = http.request("GET", url, self._token.headers(), None, self._timeout)
+        if response.status == 404 and url != self._url:
+            raise NoSuchRoute("there are no such products; GET /archives lists the archives")
         if response.status != 200:
             raise UpstreamFailed(f"{url} answers {response.status}")
         return response
@@ -209,9 +221,9 @@ class RemoteBuffer(_RemoteBatch):
         except UpstreamFailed as error:
             raise NoSuchFile(str(error)) from error
 
-    def archives(self) -> list[ArchiveSummary]:
+    def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
         """As `DataBuffer.archives`."""
-        return _decode(self._client.get("ENDP_ARCHIVES"), ArchiveList).archives
+        return _decode(self._client.get("ENDP_ARCHIVES", after=after, limit=limit), ArchiveList)
 
     def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """As `DataBuffer.freeze`. The original's answer does not name batch and state: there the batch is frozen."""

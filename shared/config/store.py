@@ -46,6 +46,7 @@ class StoreConfig:
     log_root: str
     data_root: str
     volume_root: str
+    name: str = setting("STORE_NAME", "", TEXT, "name of the store, in the header and title of its page")
     stat_name: str = setting("ADMFNM", "StatDesc.json", FILE_NAME, "file name of the published counts")
     dstat_name: str = setting("DSST", "Dsstat.json", FILE_NAME, "file name of the published state")
     log_name: str = setting("LOGSTREAM", "LogStream.json", FILE_NAME, "file name of the journal")

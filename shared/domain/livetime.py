@@ -36,6 +36,11 @@ class Livetime:
         self.total = 0.0
         self.longest_span = 0.0
 
+    @property
+    def channels(self) -> int:
+        """How many channels there are, whatever their sampling rates."""
+        return len({stream[:2] for stream in self._streams})
+
     def spans(self) -> list[Span]:
         """All spans, ascending within a stream."""
         return [

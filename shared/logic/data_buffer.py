@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from shared.domain.commit import Committed
-from shared.domain.messages import ArchiveSummary, Counts, Description
+from shared.domain.messages import ArchiveList, Counts, Description
 from shared.domain.request_key import ANONYMOUS, Origin
 
 
@@ -36,8 +36,8 @@ class DataBuffer(_Batch, Protocol):
     def segment(self, name: str) -> bytes:
         """A stored segment, as it was received."""
 
-    def archives(self) -> list[ArchiveSummary]:
-        """The newest archives, newest first."""
+    def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
+        """A page of the archives, newest first: those behind `after`, `limit` at most; and the open batch."""
 
     def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """Freeze the batch; return its counts and state. A repetition changes nothing."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from shared.domain.commit import Committed
-from shared.domain.messages import ArchiveSummary, Counts, Description, as_json_text, cleaned_answer, stored_answer
+from shared.domain.messages import Counts, Description, as_json_text, cleaned_answer, stored_answer
 from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
@@ -22,7 +20,7 @@ class InProcessBuffer:
         self.names = reader.names
         self.log = reader.log
         self.segment = reader.segment
-        self._archives = reader.archives
+        self.archives = reader.archives
 
     def stat(self) -> Counts:
         """As `DataBuffer.stat`."""
@@ -32,10 +30,6 @@ class InProcessBuffer:
         """As `DataBuffer.dstat`."""
         state = self._writer.state()
         return Description(state.status, state.user, state.token)
-
-    def archives(self) -> list[ArchiveSummary]:
-        """As `DataBuffer.archives`."""
-        return msgspec.convert(self._archives(), list[ArchiveSummary])
 
     async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
         """As `DataBuffer.send`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import field
@@ -47,8 +48,8 @@ class LogFollower:
     def __init__(self, buffer: DataBuffer) -> None:
         self._buffer = buffer
         self._lock = threading.Lock()
-        self._rates: deque[list[int]] = deque()  # [second, segments, bytes], ascending, over all batches
-        self._newest = 0  # file number of the newest entry in there
+        self._before: list[list[int]] = []  # rates of earlier batches, as far as they were read
+        self._rates: deque[list[int]] = deque()  # [second, segments, bytes], ascending, of the open batch
         self._reset()
 
     def update(self, max_entries: int | None = None) -> LogFollower:
@@ -67,12 +68,23 @@ class LogFollower:
                 self._reset()  # the batch was archived, and its successor is already longer
             raise Recovering("The batch is being archived; send it again.")
 
-    def rates(self, now: float | None = None) -> list[tuple[int, int]]:
-        """Segments and bytes that arrived in each of the last 60 whole seconds, oldest first."""
+    def rates(
+        self, archived: Iterable[tuple[int, int, int]] | None = None, now: float | None = None
+    ) -> list[tuple[int, int]]:
+        """Segments and bytes that arrived in each of the last 60 whole seconds, oldest first.
+
+        Args:
+            archived: second, segments and bytes of what arrived in batches that are archived. Without it those count
+                that were read before they were archived.
+            now: Unix time, by default the clock's.
+        """
         current = int(time.time() if now is None else now)
+        sums: dict[int, tuple[int, int]] = {}
         with self._lock:
-            known = {second: (segments, size) for second, segments, size in self._rates}
-        return [known.get(second, (0, 0)) for second in range(current - _HISTORY, current)]
+            for second, segments, size in (*(self._before if archived is None else archived), *self._rates):
+                before = sums.get(second, (0, 0))
+                sums[second] = before[0] + segments, before[1] + size
+        return [sums.get(second, (0, 0)) for second in range(current - _HISTORY, current)]
 
     def recent(self) -> list[LoggedSegment]:
         """The newest entries, up to 64, oldest first."""
@@ -80,6 +92,9 @@ class LogFollower:
             return list(self._recent)
 
     def _reset(self) -> None:
+        oldest = time.time() - _HISTORY - 1
+        self._before = [rate for rate in (*self._before, *self._rates) if rate[0] > oldest]
+        self._rates.clear()
         self.count = 0
         self.livetime = Livetime()
         self._recent: deque[LoggedSegment] = deque(maxlen=_RECENT)
@@ -106,10 +121,7 @@ class LogFollower:
         self._recent.append(entry)
         if entry.t0 is not None and entry.dt and entry.samples:
             self.livetime.add(entry.detector, entry.channel, entry.t0, entry.dt, entry.samples)
-        if (number := file_number(entry.name)) <= self._newest:
-            return
-        self._newest = number
-        second = number // 1_000_000_000  # names are the time of arrival, in nanoseconds
+        second = file_number(entry.name) // 1_000_000_000  # names are the time of arrival, in nanoseconds
         if not self._rates or self._rates[-1][0] < second:
             self._rates.append([second, 0, 0])
             while self._rates[0][0] < second - _HISTORY:

@@ -1,4 +1,4 @@
-"""The preproc job, `python -m shared.preproc.job`: makes the products of the frozen batch, and ends.
+"""The preproc job, `python -m shared.preproc.job [archive]`: makes the products of the frozen batch, or of an archive.
 
 It prints nothing when the products are in place, and otherwise one line of JSON with the error's code and text.
 """
@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from array import array
+from collections.abc import Iterator
 
 import msgspec
 
@@ -23,46 +24,53 @@ from shared.errors import DatastoreError
 from shared.failpoints import failpoint
 from shared.preproc import products
 from shared.preproc.products import File, Manifest
+from shared.preproc.progress import Progress
+from shared.preproc.progress import write as write_progress
 from shared.storage import frozen_batch
 from shared.strain import joining
 from shared.strain.constant_runs import between, constant_runs
 from shared.strain.joining import ChannelStrain, ContiguousStrain
 from shared.volume.layout import Layout
-from shared.volume.posix import PosixFileSystem, file_lock, storage_errors
+from shared.volume.posix import PosixFileSystem, storage_errors
 
 log = logging.getLogger(__name__)
 
 MAX_SPECTROGRAMS = 128  # spectrograms of one batch: bounds the run time of a fragmented batch
 
 
-def make(settings: StoreConfig) -> None:
+def make(settings: StoreConfig, archive: str = "") -> None:
     """Make the products of the frozen batch and put them in place; nothing is done if they are there already.
 
+    Args:
+        settings: of the store.
+        archive: the archive whose products are to be made instead.
+
     Raises:
+        NoSuchRoute: there is no such archive.
         NotFrozen: there is no frozen batch, or it was archived or opened meanwhile.
         Busy: another process makes them.
         Recovering, JournalDamaged, StorageFailed: the batch cannot be read or the products not be written.
     """
     layout = Layout(settings)
-    with storage_errors("opening the lock of preproc"):
-        fd = os.open(layout.products_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-    try:
-        with file_lock(fd, timeout=5.0):
-            frozen = frozen_batch.read(layout)
-            if products.manifest_for(layout, frozen.state.batch, frozen.state.segments) is None:
-                folder = products.staging_folder(layout)
-                with storage_errors("writing the products"):
-                    _fill(layout, frozen, folder)
+    place = products.archived(layout, archive) if archive else layout.products
+    with products.making(layout):
+        frozen = frozen_batch.read(layout, archive)
+        if products.final_manifest(place, frozen.state.batch, frozen.state.segments) is None:
+            write_progress(layout, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
+            folder = products.staging_folder(layout)
+            with storage_errors("writing the products"):
+                _fill(layout, frozen, folder, layout.archive(archive) if archive else layout.data)
+            if archive:
+                products.publish_archived(layout, archive, folder)
+            else:
                 products.publish(layout, frozen, folder)
-    finally:
-        os.close(fd)
 
 
-def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None:
+def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str, data: str) -> None:
     from shared.preproc import spectrogram  # gwpy takes seconds to import: only where there is something to do
 
     found, unusable = joining.streams(frozen.segments)
-    work = _SpectrogramBatch(layout, folder)
+    work = _SpectrogramBatch(layout, data, folder, _progress(frozen, found))
     streams = [_report(stream, _spectrograms(work, stream)) for stream in found]
     manifest = Manifest(
         batch=frozen.state.batch,
@@ -85,6 +93,17 @@ def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str) -> None
     PosixFileSystem().pipe_file(os.path.join(folder, products.MANIFEST), products.encode(manifest))
 
 
+def _progress(frozen: frozen_batch.FrozenBatch, found: list[ChannelStrain]) -> Progress:
+    pieces = sum(1 for stream in found for stretch in stream.stretches for _ in _pieces(stream, stretch))
+    return Progress(frozen.state.batch, frozen.state.segments, utc_now(), of=pieces)
+
+
+def _pieces(stream: ChannelStrain, stretch: ContiguousStrain) -> Iterator[ContiguousStrain]:
+    from shared.preproc import spectrogram
+
+    return joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP)
+
+
 def _spectrograms(work: _SpectrogramBatch, stream: ChannelStrain) -> list[list[dict[str, object]]]:
     try:
         return [work.do(stream, stretch) for stretch in stream.stretches]
@@ -97,9 +116,12 @@ def _spectrograms(work: _SpectrogramBatch, stream: ChannelStrain) -> list[list[d
 class _SpectrogramBatch:
     """Makes spectrograms one by one, and keeps their verdicts."""
 
-    def __init__(self, layout: Layout, folder: str) -> None:
-        self._data = layout.data
+    def __init__(self, layout: Layout, data: str, folder: str, progress: Progress) -> None:
+        self._layout = layout
+        self._data = data
         self._folder = folder
+        self._progress = progress
+        write_progress(layout, progress)
         self._verdicts: set[str] = set()
         self.files: list[File] = []
 
@@ -113,22 +135,26 @@ class _SpectrogramBatch:
 
         Runs of equal samples are left out, because whitening would turn their ends into glitches.
         """
-        from shared.preproc import spectrogram
-
         reports = []
-        for piece in joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP):
-            if (refusal := self._refusal(stream, piece)) is not None:
-                reports.append(refusal)
-                continue
-            samples = joining.samples(self._data, piece)
-            runs = constant_runs(samples, stream.rate)
-            for first, n in runs:
-                run: dict[str, object] = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
-                reports.append(self._report(run, "no signal", f"{n} equal samples"))
-            for first, n in between(runs, len(samples)):
-                part = joining.part_of(stream, piece, first, n)
-                refusal = self._refusal(stream, part) if runs else None
-                reports.append(refusal or self._one(stream, part, samples[first : first + n]))
+        for piece in _pieces(stream, stretch):
+            reports += self._of_piece(stream, piece)
+            self._progress.done += 1
+            write_progress(self._layout, self._progress)
+        return reports
+
+    def _of_piece(self, stream: ChannelStrain, piece: ContiguousStrain) -> list[dict[str, object]]:
+        if (refusal := self._refusal(stream, piece)) is not None:
+            return [refusal]
+        reports = []
+        samples = joining.samples(self._data, piece)
+        runs = constant_runs(samples, stream.rate)
+        for first, n in runs:
+            run: dict[str, object] = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
+            reports.append(self._report(run, "no signal", f"{n} equal samples"))
+        for first, n in between(runs, len(samples)):
+            part = joining.part_of(stream, piece, first, n)
+            refusal = self._refusal(stream, part) if runs else None
+            reports.append(refusal or self._one(stream, part, samples[first : first + n]))
         return reports
 
     def fail(self, error: Exception) -> dict[str, object]:
@@ -210,12 +236,19 @@ def main() -> int:
     warnings.simplefilter("ignore")
     began = time.monotonic()
     try:
-        make(config.store_from_env())
+        make(config.store_from_env(), *sys.argv[1:2])
     except DatastoreError as error:
-        print(msgspec.json.encode({"code": error.code, "body": str(error)}).decode(), flush=True)
-        return 1
+        return _failed(error.code, str(error))
+    except Exception as error:
+        log.exception("preproc failed")
+        return _failed(DatastoreError.code, f"{type(error).__name__}: {error}")
     log.info("products in place after %.1f s", time.monotonic() - began)
     return 0
+
+
+def _failed(code: str, reason: str) -> int:
+    print(msgspec.json.encode({"code": code, "body": reason}).decode(), flush=True)
+    return 1
 
 
 if __name__ == "__main__":

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from shared.config.store import PRODUCTS
+from shared.domain.messages import LoudestPixel
+from shared.domain.records import utc_now
 from shared.domain.state import FROZEN
-from shared.errors import NoSuchRoute
+from shared.errors import NoSuchRoute, NotFrozen
 from shared.failpoints import failpoint
 from shared.storage import frozen_batch
+from shared.storage.archive import newest_archives
 from shared.storage.frozen_batch import FrozenBatch
 from shared.volume import counters
 from shared.volume.layout import Layout
-from shared.volume.posix import PosixFileSystem, fsync_directory, open_beneath, storage_errors, sync_filesystem
+from shared.volume.posix import (
+    PosixFileSystem,
+    file_lock,
+    fsync_directory,
+    open_beneath,
+    storage_errors,
+    sync_filesystem,
+)
 from shared.volume.views import Views
 
 MANIFEST = "manifest.json"
@@ -38,7 +51,8 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     Attributes:
         batch: the batch's number; with `n_itm` it identifies the content.
-        verdict: "done", or why there is no spectrogram at all: "empty", "too short", "failed".
+        verdict: "done", or why there is no spectrogram at all: "empty", "too short", "no signal", "failed".
+        reason: why the job itself failed, after its last attempt; empty where it has looked at every channel.
         streams: for each detector, channel and rate: its spans, gaps, dropped overlaps, and products.
         unusable: files without usable times.
         parameters: those common to all spectrograms.
@@ -54,6 +68,29 @@ class Manifest(msgspec.Struct, kw_only=True):
     unusable: list[str]
     parameters: dict[str, object]
     versions: dict[str, str]
+    reason: str = ""
+
+    @property
+    def description(self) -> str:
+        """The reason for a verdict other than "done", from the job or from the first piece of strain with one."""
+        reports = (r for stream in self.streams for r in msgspec.convert(stream, _Stream).spectrograms if r.reason)
+        return self.reason or next((report.reason for report in reports), "")
+
+
+class _Report(msgspec.Struct):
+    """The part of a report on one piece of strain that lists show."""
+
+    verdict: str = ""
+    reason: str = ""
+    folder: str = ""
+    span: tuple[float, float] | None = None
+    loudest: LoudestPixel | None = None
+
+
+class _Stream(msgspec.Struct):
+    detector: str = ""
+    channel: str = ""
+    spectrograms: list[_Report] = []
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -79,22 +116,66 @@ def batch_status(layout: Layout) -> BatchStatus:
     return BatchStatus(counted.batch, counted.segments, Views(layout).dstat()["dstatus"] == FROZEN)
 
 
-def manifest(layout: Layout) -> Manifest | None:
-    """The manifest of the products in place; None where there are none."""
+def manifest(folder: str) -> Manifest | None:
+    """The manifest of the products in a folder; None where there are none."""
     try:
-        with open(open_beneath(layout.products, MANIFEST), "rb") as file:
+        with open(open_beneath(folder, MANIFEST), "rb") as file:
             return msgspec.json.decode(file.read(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
 
 
-def manifest_for(layout: Layout, number: int, n_itm: int) -> Manifest | None:
-    """The manifest, if the products in place are those of batch `number` with `n_itm` segments."""
-    found = manifest(layout)
-    return found if found is not None and (found.batch, found.n_itm) == (number, n_itm) else None
+def final_manifest(folder: str, number: int, n_itm: int) -> Manifest | None:
+    """The manifest, if the products in a folder are those of batch `number` with `n_itm` segments.
+
+    One that only says why the job failed does not count: whoever asks has the products made again.
+    """
+    found = manifest(folder)
+    same = found is not None and (found.batch, found.n_itm, found.reason) == (number, n_itm, "")
+    return found if same else None
 
 
 # -- making ---------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def making(layout: Layout) -> Iterator[None]:
+    """Hold the lock of preproc: on a volume one process at a time makes products.
+
+    Raises:
+        Busy: another process makes them.
+        StorageFailed: there can be no lock.
+    """
+    with storage_errors("opening the lock of preproc"):
+        fd = os.open(layout.products_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        with file_lock(fd, timeout=5.0):
+            yield
+    finally:
+        os.close(fd)
+
+
+def publish_failure(layout: Layout, failed: BatchStatus, reason: str) -> Manifest:
+    """Put a manifest in place that says why the job failed, so that nobody waits for its products.
+
+    Raises:
+        NotFrozen: the batch was archived or opened again.
+        DatastoreError: it could not be put in place.
+    """
+    with making(layout):
+        frozen = frozen_batch.read(layout)
+        if (frozen.state.batch, frozen.state.segments) != (failed.batch, failed.n_itm):
+            raise NotFrozen("The batch was archived or has grown meanwhile.")
+        said = Manifest(
+            batch=failed.batch, n_itm=failed.n_itm, buff_size=frozen.state.bytes, verdict="failed", time=utc_now(),
+            files=[], streams=[], unusable=[], parameters={}, versions={}, reason=reason,
+        )  # fmt: skip
+        folder = staging_folder(layout)
+        with storage_errors("writing the manifest"):
+            PosixFileSystem().pipe_file(os.path.join(folder, MANIFEST), encode(said))
+        sync_filesystem(layout.root)
+        _place(layout, frozen, folder)
+    return said
 
 
 def staging_folder(layout: Layout) -> str:
@@ -117,9 +198,35 @@ def publish(layout: Layout, made_of: FrozenBatch, folder: str) -> None:
         NotFrozen: the batch was archived or opened again; the products are dropped.
         Busy, StorageFailed: the products are not in place; making them again may succeed.
     """
-    fs = PosixFileSystem()
     sync_filesystem(layout.root)
     failpoint("preproc.written")
+    _place(layout, made_of, folder)
+    failpoint("preproc.placed")
+
+
+def publish_archived(layout: Layout, archive: str, folder: str) -> None:
+    """Put the products in `folder` into an archive, durably and in one rename.
+
+    No lock of the writer is needed: cleanall has moved a batch's products before its archive is listed.
+
+    Raises:
+        StorageFailed: the products are not in place; making them again may succeed.
+    """
+    sync_filesystem(layout.root)
+    fs, place = PosixFileSystem(), os.path.join(layout.archive(archive), PRODUCTS)
+    try:
+        with storage_errors("putting the products into the archive"):
+            if os.path.isdir(place):  # a manifest that says why the job failed
+                fs.mv(place, layout.products_replaced)
+            fs.mv(folder, place)
+            fsync_directory(layout.archive(archive))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(layout.products_replaced, ignore_errors=True)
+
+
+def _place(layout: Layout, made_of: FrozenBatch, folder: str) -> None:
+    fs = PosixFileSystem()
     try:
         with frozen_batch.hold_unchanged(layout, made_of), storage_errors("putting the products in place"):
             if os.path.isdir(layout.products):  # of this batch, before it was opened again and grew
@@ -129,20 +236,49 @@ def publish(layout: Layout, made_of: FrozenBatch, folder: str) -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(layout.products_replaced, ignore_errors=True)
-    failpoint("preproc.placed")
 
 
 # -- showing --------------------------------------------------------------------------------------------------
 
 
-def listing(layout: Layout) -> dict[str, object]:
-    """The document of GET /products; names sort by detector and time, the manifest comes last."""
-    found = manifest(layout)
+def archived(layout: Layout, name: str) -> str:
+    """The folder of the products of an archive, which may not exist. Only names of archives reach the file system.
+
+    Raises:
+        NoSuchRoute: there is no archive of that name.
+        StorageFailed: the archives cannot be listed.
+    """
+    if not any(name == found for found, _ in newest_archives(layout, sys.maxsize)):
+        raise NoSuchRoute(f"there is no archive {name!r}; GET /archives lists them")
+    return os.path.join(layout.archive(name), PRODUCTS)
+
+
+def listing(folder: str, at: str = "/products/") -> dict[str, object]:
+    """The document of GET /products; names sort by detector and time, the manifest comes last.
+
+    Args:
+        folder: `products/` of the open batch or of an archive.
+        at: the URL below which its files are served.
+    """
+    found = manifest(folder)
     if found is None:
         return {"batch": None, "verdict": "none", "products": []}
+    shown = dict(_pictured(found))
     items = [(file.name, file.size) for file in found.files] + [(MANIFEST, len(encode(found)))]
-    products = [{"name": name, "size": size, "url": f"/products/{name}"} for name, size in items]
+    products = [
+        {"name": name, "size": size, "url": f"{at}{name}", **shown.get(os.path.dirname(name), {})}
+        for name, size in items
+    ]
     return {"batch": found.batch, "verdict": found.verdict, "products": products}
+
+
+def _pictured(made: Manifest) -> Iterator[tuple[str, dict[str, object]]]:
+    """For each spectrogram's folder: channel, span and loudest pixel."""
+    for stream in msgspec.convert(made.streams, list[_Stream]):
+        for report in stream.spectrograms:
+            if report.folder:
+                about = {"detector": stream.detector, "channel": stream.channel, "span": report.span}
+                yield report.folder, {**about, "loudest": report.loudest}
 
 
 class ProductContent:
@@ -168,18 +304,18 @@ class ProductContent:
                 yield chunk
 
 
-def read(layout: Layout, name: str) -> ProductContent:
+def read(folder: str, name: str) -> ProductContent:
     """A product; only names in the manifest reach the file system.
 
     Raises:
         NoSuchRoute: there is no product of that name.
     """
-    found = manifest(layout)
+    found = manifest(folder)
     checksums = {file.name: file.sha256 for file in found.files} if found else {}
     if found is None or name not in {MANIFEST, *checksums}:
         raise NoSuchRoute(f"there is no product {name!r}")
     try:
-        file = open(open_beneath(layout.products, name), "rb")
+        file = open(open_beneath(folder, name), "rb")
     except OSError:  # archived at this moment
         raise NoSuchRoute(f"there is no product {name!r} any more") from None
     checksum = hashlib.sha256(encode(found)).hexdigest() if name == MANIFEST else checksums[name]

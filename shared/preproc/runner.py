@@ -17,15 +17,16 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from shared import events
 from shared.config import StoreConfig, child_environment
-from shared.domain.messages import ErrorBody
+from shared.domain.messages import ErrorBody, PreprocState
+from shared.domain.records import utc_now
 from shared.errors import Busy, DatastoreError, NotFrozen, PreprocUnavailable, Recovering, retryable_error_from_code
-from shared.preproc import products
+from shared.preproc import products, progress
 from shared.preproc.products import Manifest
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, storage_errors
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # at one batch without a request; a request is always another attempt
 _MAX_WAITING = 16  # requests
-
+_NOT_INSTALLED = "gwpy is not installed here: run `make .venv/.extras`, or use the image with preproc"
 
 Publish = Callable[[str, str, Mapping[str, object]], object]
 
@@ -42,6 +43,15 @@ Publish = Callable[[str, str, Mapping[str, object]], object]
 class _Announced(msgspec.Struct):
     batch: int
     n_itm: int
+
+
+class _Attempts(NamedTuple):
+    """The attempts at one batch: their number, and how the last one failed."""
+
+    batch: products.BatchStatus
+    number: int = 0
+    failed: str = ""
+    time: str = ""
 
 
 class PreprocRunner:
@@ -63,7 +73,7 @@ class PreprocRunner:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._polling: Future[Any] | None = None
-        self._tried: dict[tuple[int, int], int] = {}
+        self._attempts = _Attempts(products.BatchStatus(-1, -1, frozen=False))
         atexit.register(self.stop)
 
     @staticmethod
@@ -84,11 +94,40 @@ class PreprocRunner:
         Raises:
             Busy: too many requests are waiting already.
         """
+        return self._enqueue(lambda: self._answer(batch))
+
+    def request_archived(self, archive: str) -> Future[Manifest]:
+        """Have the products of an archive made; errors as `request`, and NoSuchRoute if there is no such archive."""
+        return self._enqueue(lambda: self._make_archived(archive))
+
+    def _enqueue(self, work: Callable[[], object]) -> Future[Any]:
         if not self._slots.acquire(blocking=False):
             raise Busy(f"{_MAX_WAITING} requests are waiting for preproc already.")
-        future = self._submit(lambda: self._answer(batch))
+        future = self._submit(work)
         future.add_done_callback(lambda _: self._slots.release())
         return future
+
+    def status(self) -> PreprocState:
+        """How far the products of the open batch have come."""
+        try:
+            now = products.batch_status(self.layout)
+        except DatastoreError as error:
+            return PreprocState("waiting", reason=str(error))
+        if (at := progress.read(self.layout)) is not None and at.batch == now.batch:  # else it is an archive's
+            return PreprocState("running", at.since, at.done, at.of)
+        made = products.manifest(self.layout.products)
+        if made is not None and (made.batch, made.n_itm) == (now.batch, now.n_itm):
+            pieces = len(made.files) // 2
+            return PreprocState(made.verdict, made.time, pieces, pieces, made.description)
+        if not self.present():
+            return PreprocState("not installed", reason=_NOT_INSTALLED)
+        tries = self._attempts
+        if tries.batch == now and tries.failed:
+            left = f"attempt {tries.number} of {_ATTEMPTS} failed: " if tries.number < _ATTEMPTS else ""
+            return PreprocState("waiting" if left else "failed", tries.time, reason=left + tries.failed)
+        if not self.config.preproc_auto:
+            return PreprocState("off", reason="PREPROC is off: POST /preproc makes the products")
+        return PreprocState("waiting", reason="" if now.frozen else "the batch is not frozen")
 
     def poll(self) -> None:
         """Start whatever is due: products to make or to announce. Does not block; a task of `Maintenance`."""
@@ -151,21 +190,48 @@ class PreprocRunner:
     def _make(self, now: products.BatchStatus) -> Manifest:
         if not now.frozen:
             raise NotFrozen("The batch is not frozen.")
-        if (made := products.manifest_for(self.layout, now.batch, now.n_itm)) is None:
+        if (made := products.final_manifest(self.layout.products, now.batch, now.n_itm)) is not None:
+            return made
+        self._require_present()
+        number = self._attempts.number + 1 if self._attempts.batch == now else 1
+        try:
             self._run()
-            if (made := products.manifest(self.layout)) is None:
-                raise NotFrozen("The batch was archived just after its products were made.")
+        except NotFrozen:
+            raise
+        except DatastoreError as error:
+            if self._stopping or progress.running(self.layout):  # of another process: nothing has failed
+                raise
+            log.error("preproc of batch %d, attempt %d: %s", now.batch, number, error)
+            self._attempts = _Attempts(now, number, str(error), utc_now())
+            if (made := products.final_manifest(self.layout.products, now.batch, now.n_itm)) is not None:
+                return made
+            if number < _ATTEMPTS:
+                raise
+            return products.publish_failure(self.layout, now, str(error))
+        if (made := products.manifest(self.layout.products)) is None:
+            raise NotFrozen("The batch was archived just after its products were made.")
         return made
 
-    def _run(self) -> None:
+    def _make_archived(self, archive: str) -> Manifest:
+        folder = products.archived(self.layout, archive)
+        made = products.manifest(folder)
+        if made is None or made.reason:
+            self._require_present()
+            self._run(archive)
+            made = products.manifest(folder)
+        if made is None:
+            raise Busy(f"{archive!r} was taken away meanwhile.")
+        return made
+
+    def _require_present(self) -> None:
         if not self.present():
-            raise PreprocUnavailable(
-                "gwpy is not installed here: run `make .venv/.extras`, or use the image with preproc"
-            )
+            raise PreprocUnavailable(_NOT_INSTALLED)
+
+    def _run(self, *arguments: str) -> None:
         root = Path(__file__).resolve().parents[2]
         # One thread: ingest and the writer share these cores.
         env = child_environment(str(root), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-        command = [sys.executable, "-m", "shared.preproc.job"]
+        command = [sys.executable, "-m", "shared.preproc.job", *arguments]
         # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
         with subprocess.Popen(  # noqa: S603
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
@@ -193,20 +259,16 @@ class PreprocRunner:
             now = products.batch_status(self.layout)
             if not now.frozen:
                 return
-            key = now.batch, now.n_itm
+            made = products.final_manifest(self.layout.products, now.batch, now.n_itm)
+            if made is None and self._attempts.batch == now and self._attempts.number >= _ATTEMPTS:
+                return
             try:
-                if (made := products.manifest_for(self.layout, *key)) is None:
-                    attempts = self._tried.get(key, 0)
-                    if attempts >= _ATTEMPTS:
-                        return
-                    self._tried = {key: attempts + 1}
-                    made = self._make(now)
-                self._announce(made)
+                self._announce(made or self._make(now))
             except NotFrozen:
                 raise
             except DatastoreError as error:
                 if not self._stopping:
-                    log.error("preproc of batch %d: %s", now.batch, error)
+                    log.warning("preproc of batch %d is tried again: %s", now.batch, type(error).__name__)
             except Exception:
                 log.exception("preproc of batch %d failed", now.batch)
 

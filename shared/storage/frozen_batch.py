@@ -26,15 +26,15 @@ class FrozenBatch(NamedTuple):
     end: int
 
 
-def read(layout: Layout) -> FrozenBatch:
-    """Read the frozen batch.
+def read(layout: Layout, archive: str = "") -> FrozenBatch:
+    """Read the frozen batch; or an archive, which never changes, whether it was frozen or not.
 
     Raises:
         NotFrozen: the batch takes segments, or is being archived.
         Recovering, JournalDamaged, StorageFailed: it cannot be read.
     """
     state, segments, end = State(), [], 0
-    for entry in _entries(layout, 0):
+    for entry in _entries(layout.archived_journal(archive) if archive else layout.journal, 0):
         record = entry.record
         state, end = apply(state, record), entry.end
         if record.kind == WRITE:
@@ -42,7 +42,8 @@ def read(layout: Layout) -> FrozenBatch:
             segments.append(
                 StoredSegment(record.name, record.detector, record.channel, t0, dt, record.samples, record.crc32)
             )
-    _require_frozen(state)
+    if not archive:
+        _require_frozen(state)
     return FrozenBatch(state, segments, end)
 
 
@@ -66,10 +67,10 @@ def hold_unchanged(layout: Layout, batch: FrozenBatch, timeout: float = 10.0) ->
     try:
         with file_lock(fd, timeout):
             state = batch.state
-            first = next(_entries(layout, 0), None)
+            first = next(_entries(layout.journal, 0), None)
             if first is None or first.record.batch != state.batch:
                 raise NotFrozen("The batch has been archived meanwhile.")
-            for entry in _entries(layout, batch.end):
+            for entry in _entries(layout.journal, batch.end):
                 state = apply(state, entry.record)
             _require_frozen(state)
             if state.segments != batch.state.segments:
@@ -86,13 +87,13 @@ def _require_frozen(state: State) -> None:
         raise NotFrozen("The batch is not frozen.")
 
 
-def _entries(layout: Layout, start: int) -> Iterator[JournalEntry]:
+def _entries(path: str, start: int) -> Iterator[JournalEntry]:
     """The journal's records from `start` on, without a group that is being appended at this moment."""
     try:
-        file = open(layout.journal, "rb", buffering=0)
+        file = open(path, "rb", buffering=0)
     except FileNotFoundError:
         raise Recovering("The store has no journal yet.") from None
     except OSError as error:
-        raise StorageFailed(f"{layout.journal}: {error.strerror}") from error
+        raise StorageFailed(f"{path}: {error.strerror}") from error
     with file, contextlib.suppress(journal.TornTail):
         yield from journal.scan(file, start)

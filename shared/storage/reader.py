@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
+import msgspec
+
 from shared.config import StoreConfig
+from shared.domain.messages import ArchiveList, ArchiveSummary
 from shared.domain.records import Record, file_name, file_number
 from shared.errors import (
     BadRequest,
@@ -20,9 +24,10 @@ from shared.errors import (
     SegmentDamaged,
     StorageFailed,
 )
-from shared.storage import journal, verification
+from shared.storage import history, journal, verification
 from shared.storage.archive import newest_archives
 from shared.storage.batches import OPEN_BATCH, Batches, identity
+from shared.storage.history import ArchiveHistory
 from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
@@ -31,6 +36,7 @@ from shared.volume.posix import open_beneath, same_file
 from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
+_ARCHIVES = 20  # in a page without `limit`
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 _ALL = 1 << 62
 
@@ -76,6 +82,7 @@ class BatchReader:
         self._views = Views(layout)
         self._count = count
         self.batches = Batches(self._layout)
+        self._history = ArchiveHistory(layout)
 
     def check(self) -> None:
         """Raise Recovering or StorageFailed unless the store has published its state."""
@@ -151,9 +158,28 @@ class BatchReader:
         page = self.archived_page(archive, before, 1) if archive else self.page(before, 1)
         return next((record for _, record in page.entries if record.name == name), None)
 
-    def archives(self, limit: int = 20) -> list[dict[str, object]]:
-        """The newest archives, newest first: `{"name", "n_itm", "buff_size"}` each."""
-        return [{"name": name, **_counts(path)} for name, path in newest_archives(self._layout, limit)]
+    def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
+        """A page of the archives, newest first, and the open batch.
+
+        Args:
+            after: begin behind this archive.
+            limit: how many, 20 by default.
+
+        Raises:
+            BadRequest: `after` is no archive.
+            StorageFailed: the volume cannot be listed.
+        """
+        found = newest_archives(self._layout, sys.maxsize)
+        names = [name for name, _ in found]
+        if after and after not in names:
+            raise BadRequest(f"`after` must be the name of an archive: there is no {after!r}")
+        first = names.index(after) + 1 if after else 0
+        page = found[first : first + (limit or _ARCHIVES)]
+        rest = len(found) > first + len(page)
+        archives = [msgspec.convert({"name": name, **_counts(path)}, ArchiveSummary) for name, path in page]
+        return ArchiveList(
+            self._history.describe(archives), page[-1][0] if page and rest else "", history.open_batch(self._layout)
+        )
 
     def page(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Page:
         """The batch's segments in order of arrival; see `log` for the arguments and errors."""

@@ -19,6 +19,7 @@ class Layout:
         spool: folder of the payload log: spool files, and staged payloads not yet renamed into `data`.
         products: what preproc made of the frozen batch.
         strain_index: where the strain of the open batch lies in time, so that it need not be read from the journal.
+        products_progress: how far the job that makes them has come; not durable.
         counters: segments and bytes of the batch, for readers that must be exact.
         stat_view, dstat_view: the published counts and state, for people and scripts.
         checkpoint: the journal replayed up to an offset.
@@ -39,6 +40,7 @@ class Layout:
         self.products = os.path.join(config.volume_root, PRODUCTS)
         self.products_lock = os.path.join(config.volume_root, ".products.lock")
         self.products_staging = os.path.join(config.volume_root, ".products.next")
+        self.products_progress = os.path.join(config.volume_root, ".products.progress")
         self.products_replaced = os.path.join(config.volume_root, ".products.old")
         self.strain_index = os.path.join(config.volume_root, ".strain.idx")
         self.counters = os.path.join(config.adm_root, "tally")

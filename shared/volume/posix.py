@@ -194,6 +194,21 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def is_locked(path: str) -> bool:
+    """Whether the flock on the file at `path` is held; False where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextlib.contextmanager
 def file_lock(fd: int, timeout: float) -> Iterator[None]:
     """Hold the exclusive flock on `fd`: between processes, and between pods where the file system carries it.

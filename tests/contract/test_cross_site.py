@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.contract.test_status_page import browser  # noqa: F401 - a fixture
+from tests.contract.test_page_in_browser import browser  # noqa: F401 - a fixture
 from tests.support.builders import segment
 from tests.support.servers import Process, http
 

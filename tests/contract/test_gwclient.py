@@ -543,7 +543,7 @@ def test_clean_prints_the_archive_and_its_counts(store, gwclient):
     assert row.split()[-2:] == ["1", str(len(body))]
     assert row.startswith(folder)
     listed = [json.loads(line) for line in gwclient("archives", *url, "-o", "json").stdout.splitlines()]
-    assert listed[0] == {"name": folder, "n_itm": 1, "buff_size": len(body)}
+    assert {"name": folder, "n_itm": 1, "buff_size": len(body)}.items() <= listed[0].items()
     assert gwclient("archives", *url, "-o", "name").stdout.splitlines() == [row["name"] for row in listed]
     assert json.loads(gwclient("clean", *url, "-o", "json").stdout)["n_itm"] == 0
 

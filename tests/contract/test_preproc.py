@@ -15,6 +15,8 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import pytest
 
@@ -65,11 +67,21 @@ class Bench:
     def post(self):
         return http.request("POST", self.process.url + "/preproc")
 
+    def post_to(self, path):
+        return http.request("POST", self.process.url + path)
+
     def get(self, path):
         return http.request("GET", self.process.url + path)
 
     def listing(self):
         return self.get("/products").json()
+
+    def products(self):
+        """The list of products without the state, which goes on."""
+        return {key: value for key, value in self.listing().items() if key != "preproc"}
+
+    def state(self):
+        return self.listing()["preproc"]
 
     def manifest(self):
         return self.get("/products/manifest.json").json()
@@ -217,6 +229,89 @@ def test_gaps_and_overlaps_are_found_and_reported(embedded):
     assert manifest["verdict"] == "done"
 
 
+# -- the state ------------------------------------------------------------------------------------------------
+
+
+@needs_preproc
+def test_the_state_goes_from_waiting_to_the_verdict(topology, new_store):
+    bench = Bench(new_store(topology, PREPROC="auto", FAILPOINTS="preproc.half=stop@2"))
+    bench.stream(noise(4200), 1000, 4096, detector="H1")
+    bench.stream(noise(4200), 1000, 4096, detector="L1")
+    assert bench.state() == {"state": "waiting", "since": "", "done": 0, "of": 0, "reason": "the batch is not frozen"}
+    bench.store.freeze()
+    threads = [Thread(target=bench.tell, args=(1,))] if topology == "split" else []
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: stopped_child(bench.process))
+    state = bench.state()
+    assert (state["state"], state["done"], state["of"]) == ("running", 1, 2)
+    assert state["since"].endswith("Z")
+    os.kill(stopped_child(bench.process), signal.SIGCONT)
+    wait_for(lambda: bench.state()["state"] == "done")
+    for thread in threads:
+        thread.join()
+    pictures = [product for product in bench.listing()["products"] if product["name"].endswith(".png")]
+    assert [picture["detector"] for picture in pictures] == ["H1", "L1"]
+    for picture in pictures:
+        begin, end = picture["span"]
+        assert 1000 < begin < picture["loudest"]["gps"] < end < 1000 + 4200 / 4096
+        assert 20 <= picture["loudest"]["frequency"] <= 500
+
+
+@needs_preproc
+def test_a_job_that_fails_leaves_its_reason_and_is_tried_again_on_request(topology, new_store):
+    """Whatever fails in the job: here it has no folder for its products, and then has one."""
+    bench = Bench(new_store(topology))
+    bench.stream(noise(4200), 1000, 4096)
+    bench.store.freeze()
+    assert bench.state()["state"] == "off"
+    in_the_way = bench.store.root / "datavar" / ".products.next"
+    in_the_way.write_text("a file where a folder belongs")
+    for attempt in (1, 2, 3):
+        answer = bench.post()
+        assert (answer.status, answer.json()["code"]) == (507, "ERRIO")
+        assert bench.state()["reason"].startswith(f"attempt {attempt} of 3 failed: " if attempt < 3 else "preparing")
+    assert bench.state()["state"] == "failed"
+    in_the_way.unlink()
+    assert bench.post().json()["verdict"] == "done"
+    assert bench.state()["state"] == "done"
+
+
+@needs_preproc
+def test_a_batch_that_was_archived_with_its_products_still_shows_them(topology, new_store):
+    bench = Bench(new_store(topology))
+    bench.stream(noise(4200), 1000, 4096, channel="V1:h")
+    bench.store.freeze()
+    assert bench.post().status == 201
+    made = {product["name"]: bench.get(product["url"]).data for product in bench.listing()["products"]}
+    bench.store.cleanall()
+    assert bench.state()["reason"] == "PREPROC is off: POST /preproc makes the products"
+    (archive,) = bench.store.archives()
+    listing = bench.get(f"/archives/{quote(archive.name)}/products").json()
+    assert (listing["batch"], listing["verdict"]) == (1, "done")
+    assert {product["name"]: bench.get(product["url"]).data for product in listing["products"]} == made
+    assert listing["products"][1]["channel"] == "V1:h"
+    before = (archive / "products").stat().st_ino
+    assert bench.post_to(f"/archives/{quote(archive.name)}/preproc").json() == listing  # nothing is made twice
+    assert (archive / "products").stat().st_ino == before
+    shutil.rmtree(archive / "products")
+    answer = bench.post_to(f"/archives/{quote(archive.name)}/preproc")
+    assert (answer.status, answer.json()["verdict"]) == (201, "done")
+    assert {p["name"]: p.get("loudest") for p in answer.json()["products"]} == {
+        p["name"]: p.get("loudest") for p in listing["products"]
+    }
+    assert bench.get(answer.json()["products"][1]["url"]).data.startswith(b"\x89PNG")
+    assert bench.post_to("/archives/none/preproc").status == 404
+    assert not bench.folder.exists()
+    bench.store.cleanall()
+    empty = next(folder for folder in bench.store.archives() if folder != archive)
+    assert bench.get(f"/archives/{quote(empty.name)}/products").json()["verdict"] == "none"
+    name = quote(archive.name)
+    others = ["none/products", "%2e%2e/products", "data/products", f"{name}/data", name]
+    for path in [*others, f"{name}/products/../LogStream.json", f"{name}/products/x.png"]:
+        assert bench.get(f"/archives/{path}").status == 404, path
+
+
 # -- once, and for good ---------------------------------------------------------------------------------------
 
 
@@ -297,7 +392,7 @@ def test_an_open_batch_is_refused_and_a_past_one_ignored(topology, new_store):
     assert bench.tell(1).status == 204  # filed away
     later = bench.tell(3)  # frozen elsewhere, not seen here yet
     assert (later.status, later.json()["code"]) == (503, "RECOVERING")
-    assert bench.listing() == {"batch": None, "verdict": "none", "products": []}
+    assert bench.products() == {"batch": None, "verdict": "none", "products": []}
 
 
 def test_an_event_that_makes_no_sense_is_final(embedded):
@@ -376,9 +471,10 @@ def test_a_crash_leaves_no_half_product_and_the_next_start_makes_it(name, new_st
         wait_for(lambda: "preproc ended with -9" in store.writer.text())
         whole = name == "preproc.placed"
         if not whole:
-            wait_for(lambda: store.writer.text().count("preproc ended with -9") == 3)  # no more attempts than that
-            assert bench.listing() == {"batch": None, "verdict": "none", "products": []}
-            assert not bench.folder.exists()
+            wait_for(lambda: bench.listing()["verdict"] == "failed")
+            assert store.writer.text().count("preproc ended with -9") == 3  # no more attempts than that
+            assert "ended with -9" in bench.state()["reason"]
+            assert [path.name for path in bench.folder.iterdir()] == ["manifest.json"]
         store.writer.kill()
         store.writer.start("/health/readiness")
         wait_for(lambda: bench.listing()["verdict"] == "done")
@@ -394,10 +490,8 @@ def test_a_cleanall_while_preproc_works_leaves_its_products_nowhere(topology, ne
     bench.stream(noise(4200), 1000, 4096)
     store.freeze()
     if topology == "split":
-        import threading
-
         answers = []
-        asking = threading.Thread(target=lambda: answers.append(bench.tell(1)))
+        asking = Thread(target=lambda: answers.append(bench.tell(1)))
         asking.start()
     wait_for(lambda: stopped_child(bench.process))
     assert store.cleanall().status == 201

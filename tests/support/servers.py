@@ -35,7 +35,7 @@ FUNCTION_OF = {
     "/archives": "files",
     **dict.fromkeys(("/channels", "/coverage", "/strain", "/data"), "strain"),
     **dict.fromkeys(("/api/version", "/api/v1/gwf.json", "/api/v2/runs", "/dq"), "strain"),
-    **dict.fromkeys(("/", "/status.json", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
+    **dict.fromkeys(("/", "/status.json", "/whoami", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
     **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
     **dict.fromkeys(
         ("/stats", "/dumpbuf", "/desc", "/dspage", "/train", "/streamdata", "/cleanbuf", "/docs", "/openapi.json"),

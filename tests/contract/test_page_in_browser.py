@@ -1,0 +1,526 @@
+"""The status page in a real browser: what it says in each state, operating the store, its accessibility."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.builders import segment
+from tests.support.extras import needs_preproc
+from tests.support.load import post_all
+from tests.support.page import CHROMIUM, PNG, QUIET, put_product, strain
+from tests.support.servers import Process, Store
+
+SECRET = "a-token-that-is-long-enough"
+READERS = "another-token-long-enough"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A store for what is the same in both topologies: the page's own work."""
+    with Store("embedded", tmp_path_factory.mktemp("page"), forked=True, MAX_SIZE="3000") as store:
+        yield store
+
+
+@pytest.fixture
+def shared(alone) -> Store:
+    """The batch is empty and open."""
+    assert alone.cleanall().status == 201
+    return alone
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test BROWSER=1")
+    if not os.path.exists(CHROMIUM):
+        pytest.skip(f"no browser at {CHROMIUM}: install chromium, or set CHROMIUM")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """A function that opens a page and fails the test, at its end, for anything the console complained about."""
+    contexts, complaints = [], []
+
+    def open_(url, expected="never said", **options):
+        origin = url[: url.index("/", len("http://"))]
+
+        def on_console(said):
+            if said.type in ("error", "warning") and expected not in said.text:
+                complaints.append(said.text)
+
+        def on_request(request):
+            if not request.url.startswith((origin, "data:", "blob:")):
+                complaints.append(f"asked {request.url}")
+
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", on_console)
+        page.on("request", on_request)
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def look(page) -> None:
+    """Have the page look at the store now, as a tab does that is shown again."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def wait_for(page, element, text):
+    from playwright.sync_api import expect
+
+    _soon(page, expect(page.locator(element)).to_have_text, text)
+
+
+def wait_to_contain(page, element, text):
+    from playwright.sync_api import expect
+
+    _soon(page, expect(page.locator(element)).to_contain_text, text)
+
+
+def _soon(page, holds, text):
+    for _ in range(10):
+        look(page)
+        try:
+            holds(text, timeout=1000)
+        except AssertionError:
+            continue
+        return
+    holds(text, timeout=10_000)
+
+
+def serve(page, document=None, status=200, body="") -> None:
+    """Answer the page's requests for the document: what no store says at once."""
+    page.unroute_all()
+    body = body or (json.dumps(document) if document else "")
+    page.route("**/status.json", lambda route: route.fulfill(status=status, body=body) if body else route.abort())
+
+
+def background(page) -> tuple[int, ...]:
+    color = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    return tuple(map(int, color[4:-1].split(",")))
+
+
+def bar(page) -> float:
+    return page.evaluate("parseFloat(document.querySelector('#bar div').style.width)")
+
+
+def number_of(store: Store) -> int:
+    """The number of the open batch."""
+    return store.request("GET", "/archives").json()["open"]["batch"]
+
+
+def focused(page) -> str:
+    return page.evaluate("document.activeElement.id")
+
+
+# -- the batch -----------------------------------------------------------------------------------------------------
+
+
+def test_the_bar_moves_and_a_frozen_batch_is_not_an_alarm(services, open_page):
+    services.stored(strain(0, 16, channel="H1:GDS"))
+    page = open_page(services.url("/"))
+    wait_for(page, "#files", "1")
+    before = bar(page)
+    assert 0 < before < 100
+    assert page.inner_text("#state") == "OPERATIONAL"
+    services.stored(strain(1, 16, channel="H1:GDS"))
+    wait_for(page, "#files", "2")
+    assert before < bar(page) < 100
+    assert page.locator("#strain canvas").count() == 1
+    assert page.locator("#log").is_hidden()
+    page.click("#raw summary")
+    assert page.locator("#log tr").count() == 2
+    assert "H1:GDS" in page.inner_text("#log tr >> nth=0")
+
+    services.freeze("airflow", "t0k3n-never-shown")
+    services.freeze("late", "x")
+    wait_for(page, "#state", "FROZEN")
+    red, green, blue = background(page)
+    assert red <= max(green, blue)
+    assert "Frozen by airflow" in page.inner_text("#note")
+    assert page.inner_text("#user") == "airflow"
+    assert page.inner_text("#since").startswith("20")
+    assert "t0k3n" not in page.content()
+    services.cleanall()
+    wait_for(page, "#state", "OPERATIONAL")
+    assert page.locator("#archives tr").count() >= 1
+
+
+def test_plots_have_their_values_as_text_and_no_label_is_cut(shared, open_page):
+    shared.stored(strain(0, 300, channel="H1:GDS"))
+    shown = shared.request("GET", "/status.json").json()
+    shown["rates"] = [0] * 59 + [12_345_678]
+    page = open_page(shared.url("/"))
+    serve(page, shown)
+    wait_for(page, "#rates-about", "12,345,678 in the last minute, at most 12,345,678 in one second")
+    assert "12,345,678" in page.get_attribute("#rates", "aria-label")
+    page.click("#rates-values summary")
+    wait_for(page, "#rates-values tbody tr", "112,345,678")
+    cut = page.evaluate("""() => {
+        const { axes, ctx } = document.getElementById("rates").plot, axis = axes[1];
+        ctx.font = axis.font[0];
+        const widest = Math.max(...axis._values.map((label) => ctx.measureText(label).width / devicePixelRatio));
+        return widest + axis.ticks.size + axis.gap - axis._size;
+    }""")
+    assert cut <= 0
+
+
+def test_a_long_log_that_is_still_read_is_said(shared, open_page):
+    shown = shared.request("GET", "/status.json").json() | {"reading": [50_000, 120_000]}
+    page = open_page(shared.url("/"))
+    serve(page, shown)
+    wait_to_contain(page, "#reading", "Reading the log: 50,000 of 120,000 segments.")
+
+
+def test_name_version_links_events_and_older_archives(new_store, open_page):
+    store = new_store("embedded", STORE_NAME="Virgo O5 <b>")
+    for n in range(1, 23):
+        store.stored(segment(n))
+        store.cleanall()
+    store.send(b"not a segment")
+    page = open_page(store.url("/"))
+    wait_for(page, "#name", "Virgo O5 <b>")
+    assert page.title() == "0 % · Virgo O5 <b>"
+    assert page.inner_text("#version") == store.request("GET", "/status.json").json()["version"]
+    assert page.locator("#links a").evaluate_all("all => all.map(a => a.getAttribute('href'))") == [
+        "docs", "products", "metrics",
+    ]  # fmt: skip
+    wait_to_contain(page, "#events", "1 request refused: not readable (ERRFMT)")
+    wait_to_contain(page, "#events", "Batch 22 archived as")
+    assert page.locator("#archives tr").count() == 20
+    page.click("#older")
+    from playwright.sync_api import expect
+
+    expect(page.locator("#archives tr")).to_have_count(22)
+    assert page.locator("#older").is_hidden()
+    assert page.inner_text("#archives tr:last-child td >> nth=0") == "1"
+    assert "1126259446" in page.inner_text("#archives tr:last-child")
+
+
+# -- the state is the answer's --------------------------------------------------------------------------------------
+
+
+ANSWERS = [
+    (507, '{"code":"ERRIO","body":"datavar is full"}', "VOLUME REFUSES", "Make room"),
+    (503, '{"code":"RECOVERING","body":"The store is replaying its journal."}', "STARTING", "nothing to do"),
+    (503, '{"code":"DAMAGED","body":"damaged at byte 7"}', "DAMAGED", "call the operator"),
+    (502, '{"code":"UPSTREAM","body":"http://stats answers not"}', "SERVICE AWAY", "service behind"),
+    (403, '{"code":"ERRSCOPE","body":"ada needs the scope"}', "NOT ALLOWED", "scope `read`"),
+    (504, "<html>upstream timeout</html>", "ANSWERS 504", "a proxy"),
+]
+
+
+def test_each_answer_has_its_state_and_says_what_to_do(shared, open_page):
+    """The last known figures stay readable, and are marked as old."""
+    shared.stored(strain(0, 16))
+    page = open_page(shared.url("/"), expected="Failed to load resource")
+    wait_for(page, "#files", "1")
+    for status, body, state, advice in ANSWERS:
+        serve(page, status=status, body=body)
+        wait_for(page, "#state", state)
+        assert advice in page.inner_text("#note")
+        assert page.inner_text("#files") == "1"
+        assert "The figures below are old" in page.inner_text("#stale")
+        assert page.evaluate("getComputedStyle(document.querySelector('main')).opacity") == "1"
+    page.unroute_all()
+    wait_for(page, "#state", "OPERATIONAL")
+    assert page.locator("#stale").is_hidden()
+
+
+def test_a_damaged_store_is_not_unreachable(new_store, open_page):
+    store = new_store("embedded")
+    store.stored(segment())
+    store.stored(segment(4))
+    store.writer.stop()
+    lines = store.journal.read_bytes().splitlines(keepends=True)
+    store.journal.write_bytes(lines[0] + lines[1].replace(b'"n":3', b'"n":4') + lines[2])
+    (store.root / "appdata" / "adm" / "checkpoint").unlink(missing_ok=True)
+    store.writer.start("/health/liveness")
+    page = open_page(store.url("/"), expected="Failed to load resource")
+    wait_for(page, "#state", "DAMAGED")
+    assert "damaged at byte" in page.inner_text("#note")
+
+
+def test_a_store_that_is_away_is_shown_so_and_recovers(new_store, topology, open_page):
+    store = new_store(topology, upper=True)
+    store.stored(strain(0))
+    page = open_page(store.url("/"), expected="Failed to load resource")
+    wait_for(page, "#state", "OPERATIONAL")
+    away = store.processes["datastore" if topology == "embedded" else "stats"]
+    away.stop()
+    wait_for(page, "#state", "UNREACHABLE" if topology == "embedded" else "SERVICE AWAY")
+    assert page.inner_text("#files") == "1"
+    away.start("/health/readiness")
+    wait_for(page, "#state", "OPERATIONAL")
+
+
+# -- operating the store --------------------------------------------------------------------------------------------
+
+
+def test_without_authentication_the_page_freezes_and_cleans_and_says_which_batch(services, open_page):
+    services.stored(strain(0, 16))
+    number = number_of(services)
+    page = open_page(services.url("/"))
+    wait_for(page, "#files", "1")
+    page.click("#freeze")
+    assert focused(page) == "no"
+    assert page.inner_text("#ask-title") == f"Freeze batch {number}?"
+    assert "1 segment" in page.inner_text("#ask-list")
+    assert "not large enough" in page.inner_text("#ask-list")
+    page.click("#yes")
+    wait_to_contain(page, "#ask-text", "Waiting for more incoming data. The batch stays open.")
+    page.keyboard.press("Enter")
+    services.stored(strain(1))
+    wait_for(page, "#files", "2")
+    page.click("#freeze")
+    page.click("#yes")
+    wait_for(page, "#state", "FROZEN")
+    assert page.is_disabled("#freeze")
+    page.click("#clean")
+    assert focused(page) == "no"
+    assert page.inner_text("#ask-title") == f"Clean batch {number}?"
+    assert "2 segments" in page.inner_text("#ask-text")
+    page.keyboard.press("Enter")  # which is Cancel
+    assert services.stat()["n_itm"] == 2
+    page.click("#clean")
+    services.cleanall()  # by somebody else: this dialog is not about the batch that is open now
+    services.stored(segment(9))
+    page.click("#yes")
+    wait_to_contain(page, "#ask-text", f"Somebody has archived batch {number}")
+    page.keyboard.press("Enter")
+    assert services.stat()["n_itm"] == 1
+
+
+def with_tokens(folder: Path) -> dict[str, str]:
+    entries = [(SECRET, "ada", "read,write,operate"), (READERS, "rea", "read")]
+    lines = [f"sha256:{hashlib.sha256(secret.encode()).hexdigest()} {who} {may}\n" for secret, who, may in entries]
+    (folder / "tokens").write_text("".join(lines))
+    return {"AUTH_TOKENS": str(folder / "tokens"), "MAX_SIZE": "1"}
+
+
+def test_with_authentication_the_page_asks_for_a_token_and_operates_the_store(new_store, tmp_path, open_page):
+    store = new_store("embedded", **with_tokens(tmp_path))
+    store.stored(strain(0), {"Authorization": f"Bearer {SECRET}"})
+    page = open_page(store.url("/stat").removesuffix("stat"), "401")
+    page.wait_for_selector("#ask[open]")
+    page.fill("#token", "wrong")
+    page.click("#yes")
+    wait_to_contain(page, "#ask-text", "not known here")
+    page.fill("#token", READERS)
+    page.click("#yes")
+    wait_for(page, "#state", "OPERATIONAL")
+    wait_for(page, "#who", "rea may read")
+    assert page.is_hidden("#freeze")
+    assert page.is_hidden("#clean")
+    page.click("#forget")
+    page.wait_for_selector("#ask[open]")
+    page.fill("#token", SECRET)
+    page.click("#yes")
+    wait_for(page, "#who", "ada may operate, read, write")
+    assert page.is_hidden("#warning")
+    page.click("#freeze")
+    assert page.is_hidden("#token")
+    page.click("#no")
+    page.click("#freeze")
+    assert "no segment" in page.inner_text("#ask-text")
+    page.click("#yes")
+    wait_for(page, "#state", "FROZEN")
+    wait_for(page, "#user", "ada")
+    page.click("#clean")
+    page.click("#yes")
+    wait_for(page, "#state", "OPERATIONAL")
+    wait_for(page, "#files", "0")
+    assert SECRET not in page.content()
+    assert page.evaluate("localStorage.length") == 0
+    page.click("#forget")
+    page.wait_for_selector("#ask[open]")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_where_reading_is_public_a_token_is_asked_for_when_it_is_needed(new_store, tmp_path, open_page):
+    store = new_store("embedded", AUTH_PUBLIC_READ="true", **with_tokens(tmp_path))
+    store.stored(strain(0), {"Authorization": f"Bearer {SECRET}"})
+    page = open_page(store.url("/"), "Failed to load resource")
+    wait_for(page, "#files", "1")
+    for given, said in (("wrong", "not known here"), (READERS, "scope `operate`")):
+        page.click("#freeze")
+        page.fill("#token", given)
+        page.click("#yes")
+        wait_for(page, "#ask-title", "Not done")
+        assert said in page.inner_text("#ask-text")
+        page.keyboard.press("Enter")
+    wait_for(page, "#who", "rea may read")
+    assert page.is_hidden("#freeze")
+
+
+@pytest.fixture
+def exposed(tmp_path):
+    """A store that listens on every address of the machine, without authentication."""
+    process = Process("datastore", {"ROOT": str(tmp_path / "store"), "PREPROC": "off"})
+    process.start("/health/readiness", SERVURL=f":{process.port}")
+    yield process
+    process.stop()
+
+
+def test_a_store_open_to_others_is_warned_about(exposed, open_page):
+    page = open_page(exposed.url + "/")
+    page.wait_for_selector("#warning:not([hidden])")
+    assert page.is_hidden("#freeze")
+    assert page.is_hidden("#clean")
+
+
+# -- spectrograms ---------------------------------------------------------------------------------------------------
+
+
+def noise(store: Store, *channels: str) -> None:
+    import random
+
+    dice = random.Random(1)
+    bodies = []
+    for channel in channels:
+        for i in range(4):
+            h = [dice.gauss(0, 1e-21) for _ in range(1024)]
+            bodies.append(("", json.dumps({"h": h, "t": [1000 + i / 4, 1 / 4096], "channel": channel}).encode()))
+    with ThreadPoolExecutor(1) as apart:  # playwright has an event loop of its own in this thread
+        sent = apart.submit(post_all, store.url("/sendF"), bodies, 4).result()
+    assert {one.status for one in sent} == {201}
+
+
+def stopped_child(process) -> int:
+    for pid in process.children():
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            return pid
+    return 0
+
+
+@needs_preproc
+def test_cleaning_waits_for_the_spectrograms_and_the_archive_shows_them(new_store, open_page):
+    store = new_store("embedded", PREPROC="auto", FAILPOINTS="preproc.half=stop@2", MAX_SIZE="1")
+    noise(store, "H1:a", "V1:b")
+    page = open_page(store.url("/"), expected="404")  # pictures of a batch that is archived while they load
+    wait_for(page, "#preproc", "They are made when the batch is frozen.")
+    store.freeze("ada", "x")
+    wait_for(page, "#preproc", "Being made: 1 of 2 pieces of strain.")
+    while not stopped_child(store.writer):
+        page.wait_for_timeout(50)
+    page.click("#clean")
+    wait_to_contain(page, "#ask-list", "would be lost. Being made: 1 of 2 pieces of strain.")
+    page.click("#wait")
+    wait_to_contain(page, "#waiting", "Batch 1 is cleaned when its spectrograms are there")
+    assert store.dstat()["dstatus"] == "FROZEN"
+    os.kill(stopped_child(store.writer), signal.SIGCONT)
+    wait_for(page, "#done", "Done: batch 1 is archived with its spectrograms.")
+    wait_for(page, "#fill-title", "Batch 2")
+    page.click("#archives button")
+    wait_to_contain(page, "#of-archive", "Shown are those of batch 1")
+    captions = page.locator("#pictures li").all_inner_texts()
+    assert [caption.splitlines()[0] for caption in captions] == ["H1:a", "V1:b"]
+    assert all("GPS 1000.1250 " in caption and "1000.8750 (0.75" in caption for caption in captions)
+    assert all("loudest: " in caption and " Hz at GPS 1000." in caption for caption in captions)
+    while not all(page.locator("#pictures img").evaluate_all("all => all.map((image) => image.naturalWidth)")):
+        page.wait_for_timeout(50)
+    page.click("#back")
+    assert page.locator("#pictures li").count() == 0
+
+    [archive] = store.archives()
+    shutil.rmtree(archive / "products")
+    wait_for(page, "#archives button", "Make")
+    page.click("#archives button")
+    while not stopped_child(store.writer):
+        page.wait_for_timeout(50)
+    os.kill(stopped_child(store.writer), signal.SIGCONT)
+    wait_for(page, "#archives button", "Show (done)")
+
+
+def test_pictures_are_shown_when_there_are_some(new_store, open_page):
+    store = new_store("embedded")
+    page = open_page(store.url("/"))
+    wait_for(page, "#preproc", "Off: PREPROC is off, POST /preproc makes them.")
+    assert page.locator("#pictures li").count() == 0
+    put_product(store.root / "datavar" / "products", "H1.png", PNG)
+    page.wait_for_selector("#pictures img")
+    assert page.get_attribute("#pictures a", "href") == "/products/H1.png"
+
+
+# -- everybody -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_fits_a_phone_and_the_keyboard(shared, open_page):
+    for i in range(3):
+        shared.stored(strain(i))
+    page = open_page(shared.url("/"), viewport={"width": 390, "height": 844}, has_touch=True)
+    wait_for(page, "#files", "3")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label')"))
+    assert {"freeze", "clean", "bar", "Table of events", "Table of archives"} <= reached
+
+
+def test_axe_finds_nothing_in_any_state_and_theme(shared, open_page):
+    package = importlib.util.find_spec("axe_playwright_python")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("needs axe-core: make test BROWSER=1")
+    axe = (Path(package.submodule_search_locations[0]) / "axe.min.js").read_text()
+    shared.stored(strain(0, channel="H1:GDS"))
+    shared.cleanall()
+    shared.stored(strain(1, channel="H1:GDS"))
+    page = open_page(shared.url("/"), expected="Failed to load resource")
+    wait_for(page, "#files", "1")
+    for values in ("#strain-values", "#rates-values", "#raw"):
+        page.click(f"{values} > summary")
+    operational = shared.request("GET", "/status.json").json()
+    picture = {"name": "H1.png", "url": "/assets/icon.svg", "channel": "H1:GDS", "span": [1000.0, 1001.0]}
+    running = {"state": "running", "since": "2026-11-28T09:00:00Z", "done": 1, "of": 3, "reason": ""}
+    frozen = {**operational, "state": "FROZEN", "pictures": [picture], "preproc": running, "reading": [1, 2]}
+    states = {
+        "OPERATIONAL": (200, json.dumps(operational)), "FROZEN": (200, json.dumps(frozen)),
+        **{state: (status, body) for status, body, state, _ in (ANSWERS[0], ANSWERS[1], ANSWERS[4])},
+        "UNREACHABLE": (200, ""),
+    }  # fmt: skip
+
+    def check(what, *rules):
+        only = f", runOnly: {list(rules)}" if rules else ""
+        found = page.evaluate(f"axe.run({{resultTypes: ['violations']{only}}}).then((result) => result.violations)")
+        assert [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found] == [], what
+
+    page.evaluate(axe)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for state, (status, body) in states.items():
+            serve(page, status=status, body=body)
+            wait_for(page, "#state", state)
+            structure = scheme == "light" and state in ("OPERATIONAL", "FROZEN", "LOCKED")  # else colours differ alone
+            check(f"{state}, {scheme}", *([] if structure else ["color-contrast"]))
+            if state == "FROZEN":
+                page.click("#clean")
+                check(f"dialog, {scheme}", *([] if structure else ["color-contrast"]))
+                page.click("#no")
+
+
+def test_the_documentation_shows_every_route(shared, open_page):
+    page = open_page(shared.url("/docs"))
+    page.wait_for_selector(".opblock-summary-path")
+    shown = set(page.locator(".opblock-summary-path").evaluate_all("all => all.map(e => e.dataset.path)"))
+    assert {"/stats", "/dumpbuf", "/desc", "/dspage", "/train", "/streamdata", "/cleanbuf"} <= shown
