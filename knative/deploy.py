@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image", required=True, help="what the Dockerfile makes")
     parser.add_argument(
-        "--preproc-image", default="", help="what its target `preproc` makes; without it no preproc, no datasets, and no HDF5"
+        "--preproc-image",
+        default="",
+        help="what its target `preproc` makes; without it no preproc, no datasets, and no HDF5",
     )
     parser.add_argument("--namespace", default=NAMESPACE)
     parser.add_argument("--func", default=shutil.which("func") or shutil.which("kn-func") or "func")

@@ -28,12 +28,12 @@ class JobProcess:
     """Runs jobs of one kind.
 
     Args:
-        module: what is run.
+        module: what is run, `shared.<package>.job`; messages call it by its package.
         timeout: seconds that a job may take.
     """
 
     def __init__(self, module: str, timeout: float) -> None:
-        self._module = module
+        self._module, self._name = module, module.split(".")[-2]
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self.stopping = False
@@ -59,7 +59,7 @@ class JobProcess:
                 output, _ = process.communicate(timeout=self._timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise Busy(f"{self._module} took more than {self._timeout:g} s") from None
+                raise Busy(f"{self._name} took more than {self._timeout:g} s") from None
             finally:
                 self._process = None
         if process.returncode == 0:
@@ -67,7 +67,7 @@ class JobProcess:
         try:
             return msgspec.json.decode(output, type=ErrorBody)
         except msgspec.DecodeError:
-            raise Busy(f"{self._module} ended with {process.returncode}; its log says why") from None
+            raise Busy(f"{self._name} ended with {process.returncode}; its log says why") from None
 
     def kill(self) -> None:
         """End the job under way, if there is one."""

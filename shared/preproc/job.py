@@ -1,4 +1,4 @@
-"""The preproc job, `python -m shared.preproc.job [archive]`: makes the products of the frozen batch, or of an archive."""
+"""The preproc job, `python -m shared.preproc.job [archive]`: makes products of the frozen batch or an archive."""
 
 from __future__ import annotations
 

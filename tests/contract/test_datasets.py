@@ -1,4 +1,4 @@
-"""Training sets: cut from a frozen batch or an archive, whole or not at all, and read as the digital twin reads them."""
+"""Training sets: cut from a frozen batch or an archive, whole or not at all, read as the twin reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from shared import events
-from tests.support.builders import segment
 from tests.support.checks import wait_for
 from tests.support.event_sink import Sink
 from tests.support.extras import STRAIN, needs_preproc
@@ -133,7 +132,7 @@ def read_event(content: bytes):
 
 
 def auxiliary(strain):
-    """Ten made-up channels: delayed and filtered copies with noise of their own, half of them at a quarter of the rate."""
+    """Ten made-up channels: delayed and filtered copies with noise of their own, half of them at a quarter the rate."""
     import numpy
 
     source = numpy.random.default_rng(1)
@@ -330,7 +329,7 @@ def test_events_come_from_rules_and_incomplete_ones_are_never_silent(embedded):
     assert {event["name"]: event.get("without") for event in without["events"]}["112.0"] == {"V1:C": [[110.0, 111.0]]}
     assert set(read_event(embedded.file("without", "events/112.0.hdf5"))[1]) == {"V1:A", "V1:B"}
 
-    filled = embedded.make(name="filled", incomplete="nan", layout="stack", channels=["V1:C"], dtype="float32", **every)
+    embedded.make(name="filled", incomplete="nan", layout="stack", channels=["V1:C"], dtype="float32", **every)
     with open_hdf5(embedded.file("filled", "stack.hdf5")) as file:
         strain = file["strain"]
         assert (strain.shape, strain.dtype) == ((4, 1, 256), numpy.float32)
@@ -447,3 +446,86 @@ def test_a_set_is_made_of_every_frozen_batch(topology, new_store, tmp_path):
         wait_for(lambda: events.DATASET in [event["type"] for event in sink.events])
         (fact,) = [event for event in sink.events if event["type"] == events.DATASET]
         assert (fact["data"]["name"], fact["data"]["events"], fact["data"]["left_out"]) == ("auto-1", 4, 0)
+
+
+# -- the client -----------------------------------------------------------------------------------------------------
+
+
+def gwclient(*arguments):
+    from gwclient.cli import main
+
+    return main([str(argument) for argument in arguments])
+
+
+def test_the_client_has_a_set_made_and_downloads_it_across_interruptions(embedded, tmp_path, capsys, monkeypatch):
+    assert embedded.store.freeze().status == 201
+    url = f"{embedded.process.url}/datasets"
+    request, table = tmp_path / "request.json", tmp_path / "triggers.csv"
+    about = {"name": "train", "window": [-2, 2], "channels": ["V1:[AB]"], "layout": "stack", "events": TIMES}
+    request.write_text(json.dumps(about))
+    assert gwclient("dataset", "make", request, "--url", url, "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "train", "state": "done", "events": 2, "left_out": 1}
+    assert gwclient("dataset", "list", "--url", url, "-o", "name") == 0
+    assert capsys.readouterr().out == "train\n"
+
+    monkeypatch.setattr("gwclient.datasets.CHUNK", 10_000)
+    whole = embedded.file("train", "stack.hdf5")
+    sha256 = hashlib.sha256(whole).hexdigest()
+    part = tmp_path / "sets" / "train" / f".stack.hdf5.{sha256[:16]}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"\0" + whole[1:12_345])
+    get = ("dataset", "get", "train", "--url", url, "--to", tmp_path / "sets")
+    assert gwclient(*get) == 4
+    assert "checksum" in capsys.readouterr().err
+    assert not (part.parent / "stack.hdf5").exists()
+    part.write_bytes(whole[:12_345])
+    assert gwclient(*get) == 0
+    assert (part.parent / "stack.hdf5").read_bytes() == whole
+    assert sorted(path.name for path in part.parent.iterdir()) == ["manifest.json", "stack.hdf5"]
+    before = (part.parent / "stack.hdf5").stat()
+    assert gwclient(*get) == 0
+    assert (part.parent / "stack.hdf5").stat().st_mtime_ns == before.st_mtime_ns
+
+    table.write_text("a,b\n1,2\n")
+    request.write_text(json.dumps({**about, "name": "other"}))
+    assert gwclient("dataset", "make", request, "--table", table, "--table-format", "xml", "--url", url) == 5
+    assert "`events.table.format`" in capsys.readouterr().err
+    assert gwclient("dataset", "get", "none", "--url", url) == 5
+
+
+def batches(data, size):
+    """What torch's DataLoader does with a map-style dataset: indices in any order, items stacked by key."""
+    import numpy
+
+    order = list(range(len(data)))[::-1]
+    for first in range(0, len(order), size):
+        items = [data[index] for index in order[first : first + size]]
+        yield {key: numpy.stack([item[key] for item in items]) for key in items[0]}
+
+
+def test_a_set_is_read_in_batches_from_a_folder_and_from_a_url(embedded, tmp_path):
+    import pickle
+
+    import numpy
+
+    from gwclient.training import Dataset
+
+    assert embedded.store.freeze().status == 201
+    rows = numpy.array([ramp(20 * 256)[2 * 256 : 6 * 256], ramp(20 * 256)[6 * 256 : 10 * 256]])
+    embedded.make(channels=["V1:[AB]"], target="V1:B")
+    embedded.make(name="array", channels=["V1:[AB]"], target="V1:B", layout="stack")
+    assert gwclient("dataset", "get", "train", "--url", embedded.process.url, "--to", tmp_path) == 0
+    url = f"{embedded.process.url}/datasets/array"
+    for source in (tmp_path / "train", url):
+        data = pickle.loads(pickle.dumps(Dataset(source, cache=tmp_path / "cache")))
+        assert (len(data), data.gps, data.channels) == (2, TIMES[:2], ["V1:B", "V1:A"])
+        assert data.sample_rates == {"V1:B": 256, "V1:A": 256}
+        (batch,) = batches(data, 2)
+        assert batch["gps"].tolist() == TIMES[1::-1]
+        of_a = batch["strain"][:, 1] if "strain" in batch else batch["V1:A"]
+        assert numpy.array_equal(of_a, rows[::-1])
+        assert data[-1]["gps"] == TIMES[1]
+        with pytest.raises(IndexError):
+            data[2]
+    cached = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert cached == ["stack.hdf5"]

@@ -10,7 +10,8 @@ from pathlib import Path
 def check_archive(folder: Path) -> dict[str, bytes]:
     """I8: an archive holds exactly its batch, the batch's journal and its final counts; return the batch's files.
 
-    The batch's products and training sets lie beside them, if there were any, and the index of its strain, if it was asked for.
+    The batch's products and training sets lie beside them, if there were any, and the index of its strain, if it was
+    asked for.
     """
     stat = json.loads((folder / "StatDesc.json").read_text())
     records = [json.loads(line) for line in (folder / "LogStream.json").read_text().splitlines()]
