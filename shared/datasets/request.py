@@ -35,7 +35,7 @@ class Peaks(_Strict):
 
     Attributes:
         channel: its name.
-        threshold: least normalised energy, whose mean over noise is one.
+        threshold: least normalised energy, whose median is one.
         frange: lowest and highest frequency, Hz.
         min_separation: seconds; of peaks that are nearer to each other the loudest stays.
         q: quality factor.
@@ -186,7 +186,7 @@ def _check_rule(rule: Rule) -> None:
     if rule.peaks is not None:
         peaks = rule.peaks
         _require(peaks.channel != "", "`events.peaks.channel` must name a channel")
-        _require(peaks.threshold > 0, "`events.peaks.threshold` must be a positive energy; 1 is the mean of noise")
+        _require(peaks.threshold > 0, "`events.peaks.threshold` must be a positive energy; the median is 1")
         _require(peaks.min_separation >= 0, "`events.peaks.min_separation` must be seconds, 0 or more")
         _check_band("events.peaks", peaks.frange, peaks.q)
     if rule.table is not None:
