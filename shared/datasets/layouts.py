@@ -85,7 +85,7 @@ class EventFiles:
                 channel = self._channels[cut.channel]
                 data = numpy.frombuffer(cut.samples).astype(self._type, copy=False)
                 # Without times, so that the same samples give the same bytes.
-                dataset = group.create_dataset(channel.name.replace("/", "_"), data=data, track_times=False)
+                dataset = group.create_dataset(channel.name, data=data, track_times=False)
                 dataset.attrs["t0"] = cut.t0
                 dataset.attrs["sample_rate"] = channel.rate
         self._names.append(file_name)

@@ -61,7 +61,7 @@ def make(request: Request, source: Source, folder: str, max_samples: int, report
         buff_size=source.buff_size,
         channels=[
             {
-                "name": selection.name_of(track),
+                "name": channel.name,
                 "detector": track.key[0],
                 "rate": track.key[2],
                 "samples": channel.n,
@@ -97,7 +97,7 @@ class _Making:
     def __init__(self, request: Request, tracks: list[Track], folder: str, most: int) -> None:
         self._request, self._tracks = request, tracks
         self.channels = [
-            Channel(selection.name_of(track), track.key[2], max(1, round(request.duration * track.rate)))
+            Channel(selection.file_name(track), track.key[2], max(1, round(request.duration * track.rate)))
             for track in tracks
         ]
         self.writer = layouts.writer(folder, request, self.channels, most)

@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from shared.datasets.request import Request
+from shared.datasets.request import Request, is_name
 from shared.domain.messages import ErrorBody
 from shared.errors import Busy
 from shared.volume.layout import Layout
@@ -53,6 +53,8 @@ class Orders:
 
     def get(self, name: str) -> Order | None:
         """The order of this name, if there is one."""
+        if not is_name(name):
+            return None
         try:
             return msgspec.json.decode(PosixFileSystem().cat_file(self._path(name)), type=Order)
         except (OSError, msgspec.DecodeError):
@@ -89,6 +91,8 @@ class Orders:
 
     def forget(self, name: str) -> bool:
         """Remove an order; False if there is none."""
+        if not is_name(name):
+            return False
         try:
             os.unlink(self._path(name))
         except FileNotFoundError:

@@ -171,11 +171,16 @@ def check(request: Request) -> Request:
 
 def check_name(name: str) -> None:
     """Raise BadRequest unless `name` can be that of a set."""
-    if not _NAME.fullmatch(name) or name.endswith(".tar"):
+    if not is_name(name):
         raise BadRequest(
             "`name` must be 1 to 64 letters, digits, dots, dashes or underscores, begin with a letter or digit, "
             "and not end in .tar"
         )
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` can be that of a set, and so of a folder."""
+    return _NAME.fullmatch(name) is not None and not name.endswith(".tar")
 
 
 def _check_rule(rule: Rule) -> None:

@@ -45,6 +45,11 @@ def name_of(track: Track) -> str:
     return channel or detector or "strain"
 
 
+def file_name(track: Track) -> str:
+    """A channel's name in a file: HDF5 takes a slash for a group."""
+    return name_of(track).replace("/", "_")
+
+
 def select(batch: Indexed, request: Request, max_samples: int) -> list[Track]:
     """The channels of a set: the target first, the others by name.
 
@@ -74,6 +79,8 @@ def select(batch: Indexed, request: Request, max_samples: int) -> list[Track]:
     several = [track for same in by_name.values() if len(same) > 1 for track in same]
     if several:
         raise _ambiguous(f"{name_of(several[0])} has several streams: choose with `rate`", several)
+    if len({file_name(track) for track in found}) < len(found):
+        raise _ambiguous("names of channels differ in a slash only: choose with `channels`", found)
     _check_rates(found, request)
     longest = max(found, key=lambda track: track.rate)
     if request.duration * longest.rate > max_samples:

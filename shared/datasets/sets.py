@@ -11,9 +11,9 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from shared.datasets.request import Request, check_name
+from shared.datasets.request import Request, is_name
 from shared.datasets.tar import Tar
-from shared.errors import BadRequest, NoSuchRoute
+from shared.errors import NoSuchRoute
 from shared.storage.batches import Batches
 from shared.volume.layout import Layout
 from shared.volume.made_files import File, FileContent
@@ -107,10 +107,8 @@ class DatasetStore:
         Raises:
             NoSuchRoute: there is none.
         """
-        with contextlib.suppress(BadRequest):
-            check_name(name)
-            if (found := self.find(name)) is not None:
-                return found
+        if is_name(name) and (found := self.find(name)) is not None:
+            return found
         raise NoSuchRoute(f"there is no training set {name!r}; GET /datasets lists them")
 
     def all(self) -> Iterator[Summary]:
@@ -164,6 +162,7 @@ class DatasetStore:
             NoSuchRoute: there is no such set.
             StorageFailed: it cannot be removed.
         """
+        self.require(name)
         removed = os.path.join(self._layout.dataset_work, f"removed-{name}")
         with storage_errors(f"removing {name}"):
             shutil.rmtree(removed, ignore_errors=True)

@@ -78,10 +78,11 @@ class Maker:
         return self.store.root / "datavar" / "datasets"
 
 
-def send(store, samples, t0, rate, **about):
+def send(store, samples, t0, rate, seconds=1, **about):
+    size = seconds * rate
     bodies = [
-        ("", json.dumps({"h": samples[i : i + rate], "t": [t0 + i / rate, 1 / rate], **about}).encode())
-        for i in range(0, len(samples), rate)
+        ("", json.dumps({"h": samples[i : i + size], "t": [t0 + i / rate, 1 / rate], **about}).encode())
+        for i in range(0, len(samples), size)
     ]
     assert {sent.status for sent in post_all(store.url("/sendF"), bodies, 8)} == {201}
 
@@ -159,7 +160,7 @@ def test_from_a_stream_to_what_the_twin_trains_on(new_store, tmp_path):
             sent[f"{detector}1:GDS-CALIB_STRAIN"] = file["strain/Strain"][()], RATE
     sent |= auxiliary(sent[TARGET][0])
     for channel, (samples, rate) in sent.items():
-        send(maker.store, samples.tolist(), T0, rate, channel=channel)
+        send(maker.store, samples.tolist(), T0, rate, seconds=5, channel=channel)
     assert maker.store.freeze().status == 201
 
     rule = {"peaks": {"channel": TARGET, "threshold": 30, "min_separation": 8}}
@@ -277,7 +278,7 @@ def test_files_and_the_tar_are_read_in_parts(embedded):
             assert (part.status, part.data) == (206, content[first : last + 1])
         assert embedded.request("GET", path, If_None_Match=etag).status == 304
         assert embedded.request("GET", path, Range=f"bytes={len(content)}-").status == 416
-    for path in ("train/manifest.json.next", "train/events", "train.tar/x", "no.tar"):
+    for path in ("train/manifest.json.next", "train/events", "train.tar/x", "no.tar", "%00", "a%00/b"):
         assert embedded.request("GET", f"/datasets/{path}").status == 404
 
 
