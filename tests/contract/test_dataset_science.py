@@ -14,7 +14,7 @@ from shared.datasets.request import Peaks, Table, Transform
 from shared.errors import BadRequest
 from tests.support.extras import needs_preproc
 
-pytestmark = needs_preproc
+pytestmark = [needs_preproc, pytest.mark.xdist_group("gwpy")]  # imported once
 
 
 def qtransform():
