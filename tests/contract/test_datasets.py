@@ -397,8 +397,9 @@ def test_a_job_that_dies_leaves_nothing_half_visible_and_is_done_anew(place, new
     assert not [path.name for path in work.iterdir() if path.is_dir() and path.name != "orders"]
 
 
-def test_a_batch_that_is_archived_meanwhile_gets_its_set_in_the_archive(new_store):
-    maker = Maker(new_store("embedded", FAILPOINTS="dataset.half=stop"))
+@pytest.mark.parametrize("place", ["half", "written"])
+def test_a_batch_that_is_archived_meanwhile_gets_its_set_in_the_archive(place, new_store):
+    maker = Maker(new_store("embedded", FAILPOINTS=f"dataset.{place}=stop"))
     small_batch(maker.store)
     assert maker.store.freeze().status == 201
     assert maker.post(channels=["V1:A"]).status == 202
