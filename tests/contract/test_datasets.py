@@ -417,6 +417,24 @@ def test_a_batch_that_is_archived_meanwhile_gets_its_set_in_the_archive(place, n
     assert (archive / "datasets" / "train" / "manifest.json").exists()
 
 
+def test_a_batch_that_was_opened_again_and_grew_gets_its_set_anew(embedded):
+    assert embedded.store.freeze().status == 201
+    about = {"events": [104.0, 130.0], "channels": ["V1:A"]}
+    before = embedded.make(**about)
+    assert [event["name"] for event in before["left_out"]] == ["130.0"]
+    thaw = json.dumps({"user": "operator", "token": "secret", "dstatus": "OPERATIONAL"})
+    assert embedded.store.request("POST", "/upddsc", thaw).status == 201
+    assert embedded.post(**about).json()["code"] == "OPEN"
+    assert embedded.request("GET", "/datasets/train").json() == before
+    send(embedded.store, ramp(10 * 256), 125.0, 256, channel="V1:A")
+    assert embedded.store.freeze().status == 201
+    after = embedded.make(**about)
+    assert [event["name"] for event in after["events"]] == ["104.0", "130.0"]
+    assert after["n_itm"] == before["n_itm"] + 10
+    first = next(entry for entry in before["files"] if "104.0" in entry["name"])
+    assert first in after["files"]  # what was stored never changes
+
+
 def test_a_request_can_be_taken_back(new_store):
     maker = Maker(new_store("embedded", FAILPOINTS="dataset.half=stop"))
     small_batch(maker.store)
