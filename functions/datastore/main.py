@@ -59,26 +59,24 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
     reader, mode = datasets.reader, config.auth_from_env().mode(writer.config.host)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
     links = {"documentation": "docs", "products": "products", "metrics": "metrics"}
-    name = writer.config.name
-    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready)
-    ingest = ingest_function.routes(committer)
-    freeze = freeze_function.routes(writer)
-    cleanall = cleanall_function.routes(writer)
-    preprocessing = preproc_function.routes(preproc)
+    status = StatusDocument(logic, products, mode, name=writer.config.name, links=links, check=writer.check_ready)
+    with_events = (
+        ingest_function.routes(committer),
+        freeze_function.routes(writer),
+        cleanall_function.routes(writer),
+        preproc_function.routes(preproc),
+    )
     return {
         **files_function.routes(reader),
         **logdump_function.routes(reader),
         **datasets_function.routes(datasets),
-        **ingest,
-        **freeze,
-        **cleanall,
-        **preprocessing,
+        **{route: handler for routes in with_events for route, handler in routes.items()},
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
-        ("POST", "/"): web.dispatch_events(served["POST", "/"] for served in (ingest, freeze, cleanall, preprocessing)),
+        ("POST", "/"): web.dispatch_events(served["POST", "/"] for served in with_events),
     }
 
 
