@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gwclient.urls import normalize
 
@@ -53,6 +53,12 @@ examples:
   gwclient stream --file strain.csv --detector V1 --sample-rate 4096 --t0 1126259446
 
 """
+_DATASET_EXAMPLES = """\
+examples:
+  gwclient dataset make request.json --to sets/
+  gwclient dataset make request.json --table gravityspy.csv --no-wait
+
+"""
 
 
 def parse(arguments: list[str] | None, commands: Mapping[str, Command], env: Mapping[str, str]) -> argparse.Namespace:
@@ -73,9 +79,9 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gwclient {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", title="commands")
 
-    def command(name: str, help: str, forms: str = "", epilog: str = "") -> argparse.ArgumentParser:
+    def command(name: str, help: str, forms: str = "", epilog: str = "", of: Any = commands) -> argparse.ArgumentParser:
         """Add a command; `forms` are the forms of its output, the default first."""
-        added = commands.add_parser(
+        added = of.add_parser(
             name,
             help=help,
             description=f"{help[0].upper()}{help[1:]}.",
@@ -94,7 +100,7 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
             added.add_argument(
                 "-o", "--output", choices=sorted(choices), default=choices[0], help="form of the output (%(default)s)"
             )
-        return added
+        return cast(argparse.ArgumentParser, added)
 
     _add_stream(command("stream", "send strain: open data of an event, a file, or a sample", "", _STREAM_EXAMPLES), env)
     command("ping", "say whether the store is ready, and how fast it answers", "table json")
@@ -110,6 +116,7 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `files` and `products` print it")
     get.add_argument("--to", default=".", metavar="FOLDER", help="folder for the files, or - for standard output (.)")
     command("verify", "compare the stored segments with the log: names, sizes, checksums", "table json name")
+    _add_dataset(commands.add_parser("dataset", help="have training sets made, list and download them"), command)
     freeze = command("freeze", "close the batch to new segments", "json table")
     freeze.add_argument("--user", default=_user(), help="recorded with the batch (%(default)s)")
     freeze.add_argument("--label", default="gwclient", help="text recorded with the batch as `token` (%(default)s)")
@@ -181,6 +188,22 @@ def _add_stream(stream: argparse.ArgumentParser, env: Mapping[str, str]) -> None
     )
     _complete_files(state)
     resuming.add_argument("--restart", action="store_true", help="forget an interrupted stream and begin anew")
+
+
+def _add_dataset(dataset: argparse.ArgumentParser, command: Callable[..., argparse.ArgumentParser]) -> None:
+    actions = dataset.add_subparsers(required=True, metavar="ACTION", dest="action", title="actions")
+    make = command("make", "have a training set made, and wait for it", "table json", _DATASET_EXAMPLES, of=actions)
+    _complete_files(make.add_argument("request", type=Path, metavar="FILE", help="with the request, JSON"))
+    table = make.add_argument("--table", type=Path, metavar="FILE", help="trigger table whose rows are the events")
+    _complete_files(table)
+    make.add_argument("--table-format", default="ascii.csv", help="as gwpy's EventTable calls it (%(default)s)")
+    make.add_argument("--to", type=Path, metavar="FOLDER", help="download the set into a folder of its name there")
+    make.add_argument("--no-wait", dest="wait", action="store_false", help="end when the request is accepted")
+    _add_timeout(make)
+    command("list", "print the training sets", "table json name", of=actions)
+    get = command("get", "download training sets; what is there already is kept", of=actions)
+    get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `dataset list` prints it")
+    get.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="for the sets' folders (.)")
 
 
 def _add_timeout(group: Any) -> None:

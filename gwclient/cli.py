@@ -231,6 +231,50 @@ def _verify(options: argparse.Namespace) -> None:
     _say(f"{batch}: all {len(entries)} segments are as they were stored")
 
 
+def _dataset(options: argparse.Namespace) -> None:
+    {"make": _make_dataset, "list": _list_datasets, "get": _get_datasets}[options.action](options)
+
+
+def _make_dataset(options: argparse.Namespace) -> None:
+    from gwclient import datasets
+    from gwclient.progress import progress
+
+    store = _store(options)
+    row = store.make_dataset(datasets.read_request(options.request, options.table, options.table_format))
+    name = str(row["name"])
+    if options.wait and row.get("state") != "done":
+        with progress(name, 0, 1, "events") as display:
+            row = datasets.wait_for(store, name, display.show, options.timeout)
+    print_rows([_summary_of(row)], options.output)
+    if options.to and row.get("state") == "done":
+        _download(store, name, options.to)
+
+
+def _summary_of(row: Row) -> Row:
+    counts = {key: len(row[key]) for key in ("events", "left_out") if isinstance(row.get(key), list)}
+    return {"name": row["name"], "state": row.get("state"), **counts}
+
+
+def _list_datasets(options: argparse.Namespace) -> None:
+    rows = _store(options).datasets()
+    columns = ("name", "state", "batch", "events", "left_out", "size", "url")
+    print_rows([{column: row.get(column) for column in columns} for row in rows], options.output)
+
+
+def _get_datasets(options: argparse.Namespace) -> None:
+    for name in options.names:
+        _download(_store(options), name, options.to)
+
+
+def _download(store: Store, name: str, folder: Path) -> None:
+    from gwclient import datasets
+    from gwclient.progress import progress
+
+    with progress(name, 0, 1, "bytes") as display:
+        path = datasets.download(store, name, folder, display.show)
+    _say(f"{path}: checksums verified")
+
+
 def _freeze(options: argparse.Namespace) -> None:
     print_rows([_store(options).freeze(options.user, options.label, options.policy)], options.output)
 
@@ -279,6 +323,7 @@ _COMMANDS = {
     "products": _products,
     "get": _get,
     "verify": _verify,
+    "dataset": _dataset,
     "freeze": _freeze,
     "clean": _clean,
     "watch": _watch,

@@ -1,4 +1,4 @@
-"""The progress of a stream on standard error: a bar on a terminal, plain lines in a pipe."""
+"""The progress of a stream, or of other work, on standard error: a bar on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ class Progress(Protocol):
     """A display of progress."""
 
     def advance(self) -> None:
-        """Count one more stored segment."""
+        """Count one more."""
+
+    def show(self, done: int, count: int) -> None:
+        """Show that `done` of `count` are done."""
 
     def message(self, text: str) -> None:
         """Show a text."""
 
 
 @contextmanager
-def progress(name: str, done: int, count: int) -> Iterator[Progress]:
-    """Display the progress of the stream `name`, `done` of whose `count` segments are stored."""
+def progress(name: str, done: int, count: int, unit: str = "segments") -> Iterator[Progress]:
+    """Display the progress of `name`, `done` of whose `count` units are done."""
     if not sys.stderr.isatty():
-        yield _Lines(name, done, count)
+        yield _Lines(name, done, count, unit)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("segments"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         yield _Bar(bar, bar.add_task(name, total=count, completed=done))
 
@@ -44,23 +47,32 @@ class _Bar:
     def advance(self) -> None:
         self._bar.advance(self._task)
 
+    def show(self, done: int, count: int) -> None:
+        self._bar.update(self._task, completed=done, total=count)
+
     def message(self, text: str) -> None:
         self._bar.console.print(text, highlight=False, markup=False)
 
 
 class _Lines:
-    def __init__(self, name: str, done: int, count: int) -> None:
+    def __init__(self, name: str, done: int, count: int, unit: str) -> None:
         self._name = name
         self._done = done
         self._count = count
+        self._unit = unit
         self._last = time.monotonic()
 
     def advance(self) -> None:
-        self._done += 1
+        self.show(self._done + 1, self._count)
+
+    def show(self, done: int, count: int) -> None:
+        if (done, count) == (self._done, self._count):
+            return
+        self._done, self._count = done, count
         now = time.monotonic()
         if self._done == self._count or now - self._last >= _LINE_INTERVAL:
             self._last = now
-            self.message(f"{self._name}: {self._done}/{self._count} segments")
+            self.message(f"{self._name}: {self._done}/{self._count} {self._unit}")
 
     def message(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

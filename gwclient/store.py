@@ -30,11 +30,12 @@ _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
 _TIMEOUT = 60.0  # seconds without a byte of a response
 _ARCHIVES = ("/archives",)
 _PRODUCTS = ("/products",)
+_DATASETS = ("/datasets",)
 SEGMENT = "/segment"
 _READINESS = ("/health/readiness",)
 _PAGE = 10_000  # names or log entries in one request
 _STREAM = ("/streamdata", "/sendF", "/stream")
-_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, SEGMENT)
+_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_DATASETS, SEGMENT)
 _ROUTES = {*_READ, *_FREEZE, *_TRAIN, *_CLEAN, *_STREAM}
 _SEGMENT_NAME = re.compile(r"gwb\d+\.json")
 _MANIFEST = "manifest.json"
@@ -149,6 +150,33 @@ class Store:
                 raise Unreachable(f"{name}: the checksum is not that of the manifest; get it again")
         return content
 
+    def make_dataset(self, request: bytes) -> Row:
+        """Request a training set; the answer has its `state`, and is the manifest if the set is there."""
+        return self._row(self._request("POST", _DATASETS, msgspec.Raw(request)))
+
+    def datasets(self) -> list[Row]:
+        """The training sets, and those that are being made, each with its `name` and `state`."""
+        return _list(self._object("GET", _DATASETS), "datasets")
+
+    def dataset(self, name: str) -> Row:
+        """The manifest of a training set, or the progress of one that is not done."""
+        return self._row(self._request("GET", (f"{_DATASETS[0]}/{quote(name, safe='')}",)))
+
+    def dataset_part(self, name: str, file: str, start: int, stop: int) -> bytes:
+        """The bytes of a training set's file from `start` to before `stop`; the whole file if `stop` is 0."""
+        route = f"{_DATASETS[0]}/{quote(name, safe='')}/{quote(file)}"
+        headers = {"Range": f"bytes={start}-{stop - 1}"} if stop else {}
+        response = self._request("GET", (route,), headers=headers)
+        if stop and (response.status != 206 or len(response.body) != stop - start):
+            raise Unreachable(f"{route}: {stop - start} bytes were asked for, {len(response.body)} came; get it again")
+        return response.body
+
+    def _row(self, response: HttpResponse) -> Row:
+        content = response.json()
+        if not isinstance(content, dict):
+            raise Unreachable(f"{self.base}: the answer cannot be read")
+        return content
+
     def ping(self) -> Row:
         """`{"url", "status", "ms"}` of a store that is ready."""
         began = time.monotonic()
@@ -178,12 +206,17 @@ class Store:
         return content if isinstance(content, dict) else {"text": content}
 
     def _request(
-        self, method: str, routes: tuple[str, ...], body: object = None, query: dict[str, str] | None = None
+        self,
+        method: str,
+        routes: tuple[str, ...],
+        body: object = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> HttpResponse:
         """The first response that is not 404, if it is a success."""
         reasons = []
         for route in routes:
-            response = self._send(method, route, body, query)
+            response = self._send(method, route, body, query, headers or {})
             if 200 <= response.status < 300:
                 return response
             if response.status != 404:
@@ -192,9 +225,11 @@ class Store:
             reasons.append(f"{route} ({response.explain()})")
         raise Refused(f"{self.base} does not serve {', '.join(reasons)}")
 
-    def _send(self, method: str, route: str, body: object, query: dict[str, str] | None) -> HttpResponse:
+    def _send(
+        self, method: str, route: str, body: object, query: dict[str, str] | None, more: dict[str, str]
+    ) -> HttpResponse:
         content = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **more}
         try:
             return asyncio.run(self._http.request(method, self.base + route, content, headers=headers, query=query))
         except NoResponse as error:

@@ -37,7 +37,7 @@ def command(func: str, folder: Path, image: str, namespace: str) -> list[str]:
 
 
 def deploy(names: Sequence[str], images: dict[str, str], namespace: str, func: str) -> None:
-    """Deploy the named functions; `images` has those of "preproc" and "strain", and one for the rest, "".
+    """Deploy the named functions; `images` has those of "preproc", "datasets" and "strain", and one for the rest, "".
 
     Raises:
         subprocess.CalledProcessError: `func` did not succeed with one of them; those behind it were not tried.
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image", required=True, help="what the Dockerfile makes")
     parser.add_argument(
-        "--preproc-image", default="", help="what its target `preproc` makes; without it no preproc, and no HDF5"
+        "--preproc-image",
+        default="",
+        help="what its target `preproc` makes; without it no preproc, no datasets, and no HDF5",
     )
     parser.add_argument("--namespace", default=NAMESPACE)
     parser.add_argument("--func", default=shutil.which("func") or shutil.which("kn-func") or "func")
@@ -69,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.functions) - set(known):
         parser.error(f"no such function: {', '.join(sorted(unknown))}")
-    names = [name for name in given.functions if name != "preproc" or given.preproc_image]
-    images = {"": given.image, "preproc": given.preproc_image, "strain": given.preproc_image or given.image}
+    names = [name for name in given.functions if name not in ("preproc", "datasets") or given.preproc_image]
+    science = dict.fromkeys(("preproc", "datasets"), given.preproc_image)
+    images = {"": given.image, **science, "strain": given.preproc_image or given.image}
     try:
         deploy(names, images, given.namespace, given.func)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -3,14 +3,14 @@
                  functions/   one folder a function; files that only one function needs lie in its folder
 
     serve/       servers               preproc/   spectrograms         logic/     Datastore Logic
-                                       catalog/   strain by GPS time
+                                       datasets/  training sets
     ------------------------------------------------------------------------------------------------
-    web/         requests in, responses out
+    web/         requests in, responses out                            catalog/   strain by GPS time
     ------------------------------------------------------------------------------------------------
     auth/        who may do what       ingest/    group commit         storage/   journal, decisions, recovery
                                                                        strain/    segments joined in time
     ------------------------------------------------------------------------------------------------
-    clients/     HTTP to others                                        volume/    files that survive power loss
+    clients/     HTTP to others        job_process                     volume/    files that survive power loss
     ------------------------------------------------------------------------------------------------
     config/      settings              metrics
     ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ DatastoreError
 │   ├── BodyTooLarge
 │   ├── KeyReused       the request's key named another payload before
 │   ├── BatchChanged    pages of two batches would be mixed
+│   ├── NameTaken       another request has that name
 │   ├── SpanTooLong     more samples than MAX_SPAN
 │   ├── NoData          no strain of that channel at that time
 │   ├── Gap             part of the strain is missing
@@ -104,6 +105,12 @@ class NoSuchFile(Rejected):
     """The batch holds no segment of this name."""
 
     code = "ERRFILE"
+
+
+class NameTaken(Rejected):
+    """Another request, or the same one of another batch, has made a training set of that name."""
+
+    code = "TAKEN"
 
 
 class SpanTooLong(Rejected):

@@ -20,7 +20,7 @@ PREFIX = "eu.intertwin.datastore."
 SEGMENT, FREEZE, CLEANALL = PREFIX + "segment", PREFIX + "freeze", PREFIX + "cleanall"
 COMMIT = PREFIX + "commit"
 FROZEN, CLEANED, STORED = PREFIX + "frozen", PREFIX + "cleaned", PREFIX + "stored"
-SPECTROGRAM = PREFIX + "spectrogram"
+SPECTROGRAM, DATASET = PREFIX + "spectrogram", PREFIX + "dataset"
 PING = "dev.knative.sources.ping"
 
 BATCH = "application/cloudevents-batch+json"

@@ -24,7 +24,7 @@ NAMES = frozenset(
         "freeze.synced",  # frozen durably, the view still says otherwise
         "clean.planned",  # cleanall decided, nothing moved
         "clean.moved",  # data/ renamed to the archive, no new data/
-        "clean.products",  # the batch's products are in the archive, or there were none
+        "clean.products",  # products and training sets are in the archive, or there were none
         "clean.summary",  # the archive has its StatDesc, not its journal
         "clean.archived",  # the archive is whole, the old journal still in place
         "clean.swap",  # the next journal is written, not yet in place
@@ -35,6 +35,9 @@ NAMES = frozenset(
         "preproc.half",  # one product written, none in place
         "preproc.written",  # all products written and synced, none in place
         "preproc.placed",  # the products are in place, nobody has been told
+        "dataset.half",  # one event of a training set written, the set not in place
+        "dataset.written",  # a training set written and synced, not in place
+        "dataset.placed",  # a training set is in place, its request not yet forgotten
         "outbox.sent",  # a fact was delivered, the cursor not yet moved
     }
 )

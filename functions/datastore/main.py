@@ -12,6 +12,7 @@ import functions_framework.aio
 import msgspec
 
 from functions.cleanall import main as cleanall_function
+from functions.datasets import main as datasets_function
 from functions.files import main as files_function
 from functions.freeze import main as freeze_function
 from functions.glitchflow import main as glitchflow_function
@@ -23,6 +24,7 @@ from functions.preproc import main as preproc_function
 from functions.strain import main as strain_function
 from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
+from shared.datasets.runner import DatasetRunner
 from shared.domain.messages import ProductList
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
@@ -37,7 +39,7 @@ from shared.volume import sole_use
 from shared.web.asgi import asgi_target
 
 
-def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mode: config.AuthMode) -> web.Routes:
+def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, datasets: DatasetRunner) -> web.Routes:
     """All routes of the store. Counts and status come from memory, where they are exact and cost nothing."""
 
     async def state() -> State:
@@ -54,23 +56,21 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, mo
     def products() -> ProductList:
         return msgspec.convert(preproc_function.listing_of(preproc), ProductList)
 
-    reader = BatchReader(writer.config, lambda: writer.state().segments)
+    reader, mode = datasets.reader, config.auth_from_env().mode(writer.config.host)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
     links = {"documentation": "docs", "products": "products", "metrics": "metrics"}
-    name = writer.config.name
-    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready)
-    ingest = ingest_function.routes(committer)
-    freeze = freeze_function.routes(writer)
-    cleanall = cleanall_function.routes(writer)
-    preprocessing = preproc_function.routes(preproc)
-    with_events = (ingest, freeze, cleanall, preprocessing)
+    status = StatusDocument(logic, products, mode, name=writer.config.name, links=links, check=writer.check_ready)
+    with_events = (
+        ingest_function.routes(committer),
+        freeze_function.routes(writer),
+        cleanall_function.routes(writer),
+        preproc_function.routes(preproc),
+    )
     return {
         **files_function.routes(reader),
         **logdump_function.routes(reader),
-        **ingest,
-        **freeze,
-        **cleanall,
-        **preprocessing,
+        **datasets_function.routes(datasets),
+        **{route: handler for routes in with_events for route, handler in routes.items()},
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
@@ -88,12 +88,13 @@ def build() -> web.App:
     metrics.expose_state(lambda: writer.last_state)
     publish = EventSink.from_config(settings).publish
     preproc = PreprocRunner(settings, publish)
+    reader = BatchReader(settings, lambda: writer.state().segments)
+    datasets = DatasetRunner(reader, publish, config.limits_from_env().span)
     tasks = [preproc.poll] if settings.preproc_auto and preproc.present() else []
-    Maintenance(writer, [*tasks, Outbox(settings, writer, publish).deliver]).start()
+    Maintenance(writer, [*tasks, datasets.wake, Outbox(settings, writer, publish).deliver]).start()
     committer = GroupCommitter(settings, writer.commit)
     atexit.register(committer.close)  # before the maintenance closes the writer, because handlers run in reverse order
-    mode = config.auth_from_env().mode(settings.host)
-    return web.App(routes(writer, committer, preproc, mode), writer.check_ready)
+    return web.App(routes(writer, committer, preproc, datasets), writer.check_ready)
 
 
 datastore = functions_framework.aio.http(asgi_target("datastore", build))

@@ -13,6 +13,7 @@ from shared.clients.event_sink import EventSink
 from shared.errors import NoSuchRoute
 from shared.preproc import products
 from shared.preproc.runner import PreprocRunner
+from shared.storage import frozen_batch
 from shared.web.asgi import asgi_target
 
 
@@ -89,7 +90,7 @@ def build() -> web.App:
     """Preproc on its own: it reads the volume of the store, and puts the products there."""
     settings = config.store_from_env()
     preproc = PreprocRunner(settings, EventSink.from_config(settings).publish)
-    return web.App(routes(preproc), lambda: products.batch_status(preproc.layout))
+    return web.App(routes(preproc), lambda: frozen_batch.status(preproc.layout))
 
 
 preproc = functions_framework.aio.http(asgi_target("preproc", build))

@@ -26,6 +26,7 @@ from shared.config.env import (
 from shared.domain.freeze_policy import FreezePolicy
 
 PRODUCTS = "products"  # name of the products' folder, beside the batch and in its archive
+DATASETS = "datasets"  # name of the training sets' folder, there too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class StoreConfig:
         "PREPROC", True, choice(auto=True, off=False), "embedded: whether a frozen batch's spectrograms are made"
     )
     preproc_timeout: float = setting("PREPROC_TIMEOUT", 540.0, SECONDS, "seconds that preproc may take for a batch")
+    dataset: str = setting("DATASET", "", TEXT, "file with a request for a training set, made of every frozen batch")
+    dataset_timeout: float = setting("DATASET_TIMEOUT", 3600.0, SECONDS, "seconds that a training set may take")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")
     max_keys: int = setting(
         "MAX_KEYS",
@@ -101,8 +104,8 @@ def store_from_env(env: Environment = os.environ) -> StoreConfig:
     data = os.path.abspath(env.get("DATAROOT") or env.get("DATANM") or os.path.join(volume, "data"))
     if os.path.dirname(data) != volume:
         raise ConfigError(f"DATAROOT={data!r}: must lie directly in DTVOLROOT={volume!r}, cleanall renames it there")
-    if os.path.basename(data) == PRODUCTS:
-        raise ConfigError(f"DATAROOT={data!r}: is the folder of the batch's products; choose another name")
+    if os.path.basename(data) in (PRODUCTS, DATASETS):
+        raise ConfigError(f"DATAROOT={data!r}: is the folder of what is made of the batch; choose another name")
     return read(
         StoreConfig,
         env,

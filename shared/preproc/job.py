@@ -1,11 +1,7 @@
-"""The preproc job, `python -m shared.preproc.job [archive]`: makes the products of the frozen batch, or of an archive.
-
-It prints nothing when the products are in place, and otherwise one line of JSON with the error's code and text.
-"""
+"""The preproc job, `python -m shared.preproc.job [archive]`: makes products of the frozen batch or an archive."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -15,15 +11,14 @@ import warnings
 from array import array
 from collections.abc import Iterator
 
-import msgspec
-
 from shared import config
 from shared.config import StoreConfig
 from shared.domain.records import utc_now
 from shared.errors import DatastoreError
 from shared.failpoints import failpoint
+from shared.job_process import report
 from shared.preproc import products
-from shared.preproc.products import File, Manifest
+from shared.preproc.products import Manifest
 from shared.preproc.progress import Progress
 from shared.preproc.progress import write as write_progress
 from shared.storage import frozen_batch
@@ -31,6 +26,7 @@ from shared.strain import joining
 from shared.strain.constant_runs import between, constant_runs
 from shared.strain.joining import ChannelStrain, ContiguousStrain
 from shared.volume.layout import Layout
+from shared.volume.made_files import File, describe
 from shared.volume.posix import PosixFileSystem, storage_errors
 
 log = logging.getLogger(__name__)
@@ -191,7 +187,7 @@ class _SpectrogramBatch:
             PosixFileSystem().rm(folder, recursive=True)
             return self._report(report, "failed", f"{type(error).__name__}: {error}")
         for file in ("spectrogram.hdf5", "spectrogram.png"):
-            self.files.append(_described(self._folder, f"{name}/{file}"))
+            self.files.append(describe(self._folder, f"{name}/{file}"))
         failpoint("preproc.half")
         return self._report({**report, "folder": name, **done}, "done")
 
@@ -224,12 +220,6 @@ def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[
     }
 
 
-def _described(folder: str, name: str) -> File:
-    with open(os.path.join(folder, name), "rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return File(name, file.tell(), digest.hexdigest())
-
-
 def main() -> int:
     """Do the job once; the exit code is 0 when the products are in place."""
     os.nice(10)  # ingest comes first
@@ -237,18 +227,10 @@ def main() -> int:
     began = time.monotonic()
     try:
         make(config.store_from_env(), *sys.argv[1:2])
-    except DatastoreError as error:
-        return _failed(error.code, str(error))
     except Exception as error:
-        log.exception("preproc failed")
-        return _failed(DatastoreError.code, f"{type(error).__name__}: {error}")
+        return report(error)
     log.info("products in place after %.1f s", time.monotonic() - began)
     return 0
-
-
-def _failed(code: str, reason: str) -> int:
-    print(msgspec.json.encode({"code": code, "body": reason}).decode(), flush=True)
-    return 1
 
 
 if __name__ == "__main__":

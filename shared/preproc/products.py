@@ -8,21 +8,19 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from shared.config.store import PRODUCTS
 from shared.domain.messages import LoudestPixel
 from shared.domain.records import utc_now
-from shared.domain.state import FROZEN
 from shared.errors import NoSuchRoute, NotFrozen
 from shared.failpoints import failpoint
 from shared.storage import frozen_batch
 from shared.storage.archive import newest_archives
-from shared.storage.frozen_batch import FrozenBatch
-from shared.volume import counters
+from shared.storage.frozen_batch import BatchStatus, FrozenBatch
 from shared.volume.layout import Layout
+from shared.volume.made_files import File, FileContent
 from shared.volume.posix import (
     PosixFileSystem,
     file_lock,
@@ -31,19 +29,8 @@ from shared.volume.posix import (
     storage_errors,
     sync_filesystem,
 )
-from shared.volume.views import Views
 
 MANIFEST = "manifest.json"
-TYPES = {".json": "application/json", ".png": "image/png", ".hdf5": "application/x-hdf5"}
-_CHUNK = 1 << 18
-
-
-class File(msgspec.Struct):
-    """A product: its name relative to `products/`, its size in bytes and its content's SHA-256 in hex."""
-
-    name: str
-    size: int
-    sha256: str
 
 
 class Manifest(msgspec.Struct, kw_only=True):
@@ -96,24 +83,6 @@ class _Stream(msgspec.Struct):
 def encode(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, indented for readers."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-
-
-class BatchStatus(NamedTuple):
-    """The open batch as published: exact enough to decide whether there is work to do."""
-
-    batch: int
-    n_itm: int
-    frozen: bool
-
-
-def batch_status(layout: Layout) -> BatchStatus:
-    """The status of the open batch, from counters and views.
-
-    Raises:
-        Recovering, StorageFailed: nothing is published.
-    """
-    counted = counters.read(layout.counters)
-    return BatchStatus(counted.batch, counted.segments, Views(layout).dstat()["dstatus"] == FROZEN)
 
 
 def manifest(folder: str) -> Manifest | None:
@@ -281,30 +250,7 @@ def _pictured(made: Manifest) -> Iterator[tuple[str, dict[str, object]]]:
                 yield report.folder, {**about, "loudest": report.loudest}
 
 
-class ProductContent:
-    """An open product.
-
-    Attributes:
-        media: media type.
-        size: in bytes.
-        sha256: names the content.
-    """
-
-    def __init__(self, media: str, sha256: str, file: BinaryIO) -> None:
-        self.media, self.sha256, self._file = media, sha256, file
-        self.size = os.fstat(file.fileno()).st_size
-
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` to before `stop`; the file is closed behind them."""
-        with self._file as file:
-            left = (self.size if stop is None else stop) - start
-            file.seek(start)
-            while left > 0 and (chunk := file.read(min(_CHUNK, left))):
-                left -= len(chunk)
-                yield chunk
-
-
-def read(folder: str, name: str) -> ProductContent:
+def read(folder: str, name: str) -> FileContent:
     """A product; only names in the manifest reach the file system.
 
     Raises:
@@ -319,4 +265,4 @@ def read(folder: str, name: str) -> ProductContent:
     except OSError:  # archived at this moment
         raise NoSuchRoute(f"there is no product {name!r} any more") from None
     checksum = hashlib.sha256(encode(found)).hexdigest() if name == MANIFEST else checksums[name]
-    return ProductContent(TYPES.get(os.path.splitext(name)[1], "application/octet-stream"), checksum, file)
+    return FileContent(name, checksum, file)

@@ -1,33 +1,31 @@
 """Running preproc: has the products of the frozen batch made, once, and announces them.
 
-`shared.preproc.job` does the work in a process of its own. So ingest does not stall, a crash or a runaway allocation of
-the science libraries takes nothing with it, and their licence (GPL-3) ends at the process boundary.
+`shared.preproc.job` does the work in a process of its own.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib.util
 import logging
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from shared import events
-from shared.config import StoreConfig, child_environment
-from shared.domain.messages import ErrorBody, PreprocState
+from shared.config import StoreConfig
+from shared.domain.messages import PreprocState
 from shared.domain.records import utc_now
 from shared.errors import Busy, DatastoreError, NotFrozen, PreprocUnavailable, Recovering, retryable_error_from_code
+from shared.job_process import JobProcess
 from shared.preproc import products, progress
 from shared.preproc.products import Manifest
+from shared.storage import frozen_batch
+from shared.storage.frozen_batch import BatchStatus
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, storage_errors
 
@@ -48,7 +46,7 @@ class _Announced(msgspec.Struct):
 class _Attempts(NamedTuple):
     """The attempts at one batch: their number, and how the last one failed."""
 
-    batch: products.BatchStatus
+    batch: BatchStatus
     number: int = 0
     failed: str = ""
     time: str = ""
@@ -70,11 +68,9 @@ class PreprocRunner:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._slots = threading.BoundedSemaphore(_MAX_WAITING)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._job = JobProcess("shared.preproc.job", config.preproc_timeout)
         self._polling: Future[Any] | None = None
-        self._attempts = _Attempts(products.BatchStatus(-1, -1, frozen=False))
-        atexit.register(self.stop)
+        self._attempts = _Attempts(BatchStatus(-1, -1, frozen=False))
 
     @staticmethod
     def present() -> bool:
@@ -110,7 +106,7 @@ class PreprocRunner:
     def status(self) -> PreprocState:
         """How far the products of the open batch have come."""
         try:
-            now = products.batch_status(self.layout)
+            now = frozen_batch.status(self.layout)
         except DatastoreError as error:
             return PreprocState("waiting", reason=str(error))
         if (at := progress.read(self.layout)) is not None and at.batch == now.batch:  # else it is an archive's
@@ -148,10 +144,7 @@ class PreprocRunner:
 
     def stop(self) -> None:
         """End the work under way; products not yet in place are made anew later."""
-        self._stopping = True
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._job.stop()
 
     # -- on the thread that does one thing after another ----------------------------------------------------------
 
@@ -175,7 +168,7 @@ class PreprocRunner:
                     future.set_exception(error)
 
     def _answer(self, batch: int | None) -> Manifest | None:
-        now = products.batch_status(self.layout)
+        now = frozen_batch.status(self.layout)
         if batch is not None and now.batch < batch:
             raise Recovering("The batch is not visible here yet.")
         if batch is not None and (now.batch > batch or not now.frozen):
@@ -187,7 +180,7 @@ class PreprocRunner:
                 raise
             return None
 
-    def _make(self, now: products.BatchStatus) -> Manifest:
+    def _make(self, now: BatchStatus) -> Manifest:
         if not now.frozen:
             raise NotFrozen("The batch is not frozen.")
         if (made := products.final_manifest(self.layout.products, now.batch, now.n_itm)) is not None:
@@ -199,7 +192,7 @@ class PreprocRunner:
         except NotFrozen:
             raise
         except DatastoreError as error:
-            if self._stopping or progress.running(self.layout):  # of another process: nothing has failed
+            if self._job.stopping or progress.running(self.layout):  # of another process: nothing has failed
                 raise
             log.error("preproc of batch %d, attempt %d: %s", now.batch, number, error)
             self._attempts = _Attempts(now, number, str(error), utc_now())
@@ -228,35 +221,12 @@ class PreprocRunner:
             raise PreprocUnavailable(_NOT_INSTALLED)
 
     def _run(self, *arguments: str) -> None:
-        root = Path(__file__).resolve().parents[2]
-        # One thread: ingest and the writer share these cores.
-        env = child_environment(str(root), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-        command = [sys.executable, "-m", "shared.preproc.job", *arguments]
-        # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
-        with subprocess.Popen(  # noqa: S603
-            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-        ) as process:
-            self._process = process
-            if self._stopping:
-                process.kill()
-            try:
-                output, _ = process.communicate(timeout=self.config.preproc_timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise Busy(f"preproc took more than {self.config.preproc_timeout:g} s") from None
-            finally:
-                self._process = None
-        if process.returncode == 0:
-            return
-        try:
-            refusal = msgspec.json.decode(output, type=ErrorBody)
-        except msgspec.DecodeError:
-            raise Busy(f"preproc ended with {process.returncode}; its log says why") from None
-        raise retryable_error_from_code(refusal.code, refusal.body)
+        if (refusal := self._job.run(*arguments)) is not None:
+            raise retryable_error_from_code(refusal.code, refusal.body)
 
     def _poll_once(self) -> None:
         with contextlib.suppress(NotFrozen, Recovering):
-            now = products.batch_status(self.layout)
+            now = frozen_batch.status(self.layout)
             if not now.frozen:
                 return
             made = products.final_manifest(self.layout.products, now.batch, now.n_itm)
@@ -267,7 +237,7 @@ class PreprocRunner:
             except NotFrozen:
                 raise
             except DatastoreError as error:
-                if not self._stopping:
+                if not self._job.stopping:
                     log.warning("preproc of batch %d is tried again: %s", now.batch, type(error).__name__)
             except Exception:
                 log.exception("preproc of batch %d failed", now.batch)

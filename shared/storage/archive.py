@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.config.store import PRODUCTS
 from shared.domain.records import Record
 from shared.domain.state import State
 from shared.errors import JournalDamaged
@@ -38,8 +37,9 @@ def archive_batch(layout: Layout, state: State, opening: Record) -> None:
         if not os.path.isdir(target):
             os.rename(layout.data, target)
         failpoint("clean.moved")
-        if os.path.isdir(layout.products):  # nothing can be put there until the next batch is open
-            os.rename(layout.products, os.path.join(target, PRODUCTS))
+        for folder in (layout.products, layout.datasets):  # nothing can be put there until the next batch is open
+            if os.path.isdir(folder):
+                os.rename(folder, os.path.join(target, os.path.basename(folder)))
         failpoint("clean.products")
         os.makedirs(layout.data, exist_ok=True)
         stat = state.stat

@@ -86,7 +86,7 @@ class Batches:
         """
         if batch == OPEN_BATCH:
             return Chosen([], True)
-        current = self._open_number()
+        current = self.current()
         # While a batch is being archived its journal is in both places, and the batch still counts as the open one.
         archived = [one for one in self.archived() if one.opened != current[1]]
         if batch == ALL_BATCHES:
@@ -100,7 +100,8 @@ class Batches:
             )
         return Chosen(found, False)
 
-    def _open_number(self) -> tuple[int, int]:
+    def current(self) -> tuple[int, int]:
+        """Number and identity of the open batch's journal; -1 where there is none that can be read."""
         try:
             with open(self._layout.journal, "rb") as file:
                 first = journal.read_record(file, 0)

@@ -1,4 +1,4 @@
-"""The frozen batch as preproc sees it: read once from the journal, held while products are put beside it."""
+"""The frozen batch as jobs see it: read once from the journal, held while what they made is put beside it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from shared.domain.state import FROZEN, State, apply
 from shared.errors import NotFrozen, Recovering, StorageFailed
 from shared.storage import journal
 from shared.storage.journal import JournalEntry
+from shared.volume import counters
 from shared.volume.layout import Layout
 from shared.volume.posix import file_lock, storage_errors
+from shared.volume.views import Views
 
 
 class FrozenBatch(NamedTuple):
@@ -26,8 +28,28 @@ class FrozenBatch(NamedTuple):
     end: int
 
 
-def read(layout: Layout, archive: str = "") -> FrozenBatch:
+class BatchStatus(NamedTuple):
+    """The open batch as published: exact enough to decide whether there is work to do."""
+
+    batch: int
+    n_itm: int
+    frozen: bool
+
+
+def status(layout: Layout) -> BatchStatus:
+    """The status of the open batch, from counters and views.
+
+    Raises:
+        Recovering, StorageFailed: nothing is published.
+    """
+    counted = counters.read(layout.counters)
+    return BatchStatus(counted.batch, counted.segments, Views(layout).dstat()["dstatus"] == FROZEN)
+
+
+def read(layout: Layout, archive: str = "", *, segments_too: bool = True) -> FrozenBatch:
     """Read the frozen batch; or an archive, which never changes, whether it was frozen or not.
+
+    Without its segments it takes no memory for them.
 
     Raises:
         NotFrozen: the batch takes segments, or is being archived.
@@ -37,7 +59,7 @@ def read(layout: Layout, archive: str = "") -> FrozenBatch:
     for entry in _entries(layout.archived_journal(archive) if archive else layout.journal, 0):
         record = entry.record
         state, end = apply(state, record), entry.end
-        if record.kind == WRITE:
+        if record.kind == WRITE and segments_too:
             t0, dt = record.t0 or 0.0, record.dt or 0.0
             segments.append(
                 StoredSegment(record.name, record.detector, record.channel, t0, dt, record.samples, record.crc32)

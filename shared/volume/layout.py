@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from shared.config import StoreConfig
-from shared.config.store import PRODUCTS
+from shared.config.store import DATASETS, PRODUCTS
 from shared.volume.posix import storage_errors
 
 
@@ -18,6 +18,8 @@ class Layout:
         data: the batch's segments, one file each; its absence means something, so nobody creates it by the way.
         spool: folder of the payload log: spool files, and staged payloads not yet renamed into `data`.
         products: what preproc made of the frozen batch.
+        datasets: the training sets made of the frozen batch, a folder each.
+        dataset_work: folder of the requests for training sets that are not done, and of the set under way.
         strain_index: where the strain of the open batch lies in time, so that it need not be read from the journal.
         products_progress: how far the job that makes them has come; not durable.
         counters: segments and bytes of the batch, for readers that must be exact.
@@ -42,6 +44,8 @@ class Layout:
         self.products_staging = os.path.join(config.volume_root, ".products.next")
         self.products_progress = os.path.join(config.volume_root, ".products.progress")
         self.products_replaced = os.path.join(config.volume_root, ".products.old")
+        self.datasets = os.path.join(config.volume_root, DATASETS)
+        self.dataset_work = os.path.join(config.volume_root, ".datasets")
         self.strain_index = os.path.join(config.volume_root, ".strain.idx")
         self.counters = os.path.join(config.adm_root, "tally")
         self.stat_view = os.path.join(config.adm_root, config.stat_name)
@@ -54,6 +58,10 @@ class Layout:
     def archive(self, name: str) -> str:
         """The folder of an archived batch."""
         return os.path.join(self.root, name)
+
+    def datasets_of(self, archive: str) -> str:
+        """The folder of the training sets of an archived batch; of the open batch where `archive` is empty."""
+        return os.path.join(self.root, archive, DATASETS) if archive else self.datasets
 
     def archived_journal(self, name: str) -> str:
         """The journal in an archive."""

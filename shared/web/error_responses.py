@@ -29,6 +29,7 @@ from shared.errors import (
     JournalDamaged,
     KeyReused,
     KeysFull,
+    NameTaken,
     NoData,
     NoSuchFile,
     NoSuchRoute,
@@ -63,6 +64,7 @@ class ErrorResponse(NamedTuple):
 ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     BadSegment: ErrorResponse(400),
     SpanTooLong: ErrorResponse(400),
+    NameTaken: ErrorResponse(409),
     NoData: ErrorResponse(404),
     Gap: ErrorResponse(409),
     Ambiguous: ErrorResponse(409),

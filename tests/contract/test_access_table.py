@@ -27,7 +27,7 @@ from tests.support.builders import segment
 from tests.support.checks import name_in
 from tests.support.servers import FUNCTION_OF, Process, Store, http
 
-OF_PREPROC = ("/products", "/preproc", "/archives/<name>/products", "/archives/<name>/preproc")
+WITH_JOBS = ("/products", "/preproc", "/datasets", "/archives/<name>/products", "/archives/<name>/preproc")
 OF_FUNCTIONS = ("writer.commit", "writer.freeze", "writer.cleanall", "relay")
 COLUMNS = ("nobody", "read", "write", "operate", *OF_FUNCTIONS)
 SCOPES = {**{name: name for name in COLUMNS[1:]}, "all": "read,write,operate", "portal": "read,write,operate,relay"}
@@ -97,7 +97,7 @@ def clean(store) -> Store:
 # -- the table ------------------------------------------------------------------------------------------------------
 
 
-_ROW = re.compile(r"\| (the writer's )?(GET|POST) (/\S*)(?: with (?:an event|events) `(\w+)`)? \|(.*)\|")
+_ROW = re.compile(r"\| (the writer's )?(GET|POST|DELETE) (/\S*)(?: with (?:an event|events) `(\w+)`)? \|(.*)\|")
 
 
 def cells():
@@ -119,8 +119,8 @@ def ask(store, function, method, path, event, headers):
     """A request that is answered before it changes anything; skips where the topology has no such route."""
     if store.topology == "embedded" and function:
         pytest.skip("embedded, the writer has no route of its own")
-    if path in OF_PREPROC and store.topology == "split":
-        pytest.skip("preproc is asked in the embedded topology")
+    if path in WITH_JOBS and store.topology == "split":
+        pytest.skip("functions with jobs are asked in the embedded topology")
     function = function or ("datastore" if store.topology == "embedded" else FUNCTION_OF.get(path, "ingest"))
     body, kind = (b'{"dstatus":5}' if method == "POST" else None), {}
     if event:
@@ -133,6 +133,8 @@ def ask(store, function, method, path, event, headers):
         one |= {"data": {"dstatus": "5", "key": 5} if event != "commit" else {}}
         kind = {"Content-Type": f"application/cloudevents{'-batch' if event == 'commit' else ''}+json"}
         body = json.dumps([one] if event == "commit" else one).encode()
+    if method == "DELETE":
+        path += "/none"
     below = "/V/V1_Hrec/V-V1_Hrec-1-1.gwf" if path == "/data" else ""  # a folder, of which every file is served
     url = store.url(path) if function == "strain" else store.processes[function].url + path
     return http.request(method, url + below, headers={**headers, **kind}, body=body)
@@ -166,7 +168,7 @@ def test_a_functions_token_can_do_what_that_function_does_and_no_more(store, nam
     may = {"ingest": {"commit"}, "freeze": {"freeze"}, "cleanall": {"cleanall"}}.get(name, set())
     writes = [cell.values[:4] for cell in cells() if cell.values[1] == "POST" and cell.values[4] == "nobody"]
     for function, method, path, event in writes:
-        if path == "/ping" or (store.topology == "embedded" and function) or path in OF_PREPROC:
+        if path == "/ping" or (store.topology == "embedded" and function) or path in WITH_JOBS:
             continue
         status = ask(store, function, method, path, event, bearer(SECRETS[name])).status
         assert (status != 403) == (event in may), (path, event, status)

@@ -14,7 +14,9 @@ from tests.support.event_sink import Sink
 from tests.support.load import post_all
 
 OF_INGEST = {name for name in NAMES if name.startswith("spool.")}
-OF_STORE = sorted(name for name in NAMES if not name.startswith("preproc."))  # those are in test_preproc
+OF_STORE = sorted(
+    name for name in NAMES if not name.startswith(("preproc.", "dataset."))
+)  # those of jobs have tests of their own
 CASES: list[tuple[str, dict[str, str]]] = [(name, {}) for name in OF_STORE] + [
     (name, {"STAGE_APART": "1"}) for name in sorted(OF_INGEST)
 ]

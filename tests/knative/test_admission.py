@@ -134,7 +134,9 @@ def test_what_func_deploys_is_what_the_manifests_say_and_knative_admits_it(tmp_p
         ours = service["spec"]["template"]
         theirs = deployed[f"elsewhere/{name}"]["spec"]["template"]
         own, other = ours["spec"]["containers"][0], theirs["spec"]["containers"][0]
-        assert other["image"] == ("example.invalid/pp:1" if name == "preproc" else "example.invalid/ds:1")
+        assert other["image"] == (
+            "example.invalid/pp:1" if name in ("preproc", "datasets", "strain") else "example.invalid/ds:1"
+        )
         assert other["resources"] == own["resources"]
         assert theirs["spec"]["containerConcurrency"] == ours["spec"]["containerConcurrency"]
         for key in ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale", "prometheus.io/path"):

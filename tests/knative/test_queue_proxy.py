@@ -18,7 +18,12 @@ from tests.support.checks import check_archive
 from tests.support.load import post_all
 from tests.support.servers import http
 
-WRITES = {"writer": {"appdata", "datavar"}, "preproc": {"appdata", "datavar"}, "ingest": {"datavar"}}
+WRITES = {
+    "writer": {"appdata", "datavar"},
+    "preproc": {"appdata", "datavar"},
+    "datasets": {"appdata", "datavar"},
+    "ingest": {"datavar"},
+}
 
 
 def numbered(count: int, first: int = 0):

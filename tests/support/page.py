@@ -10,7 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from shared.preproc.products import MANIFEST, File, Manifest, encode
+from shared.preproc.products import MANIFEST, Manifest, encode
+from shared.volume.made_files import File
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = (

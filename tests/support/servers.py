@@ -284,7 +284,7 @@ class Store:
         folders = [
             p
             for p in (self.root / "datavar").iterdir()
-            if p.is_dir() and p.name not in ("data", "products") and p.name[0] != "."
+            if p.is_dir() and p.name not in ("data", "products", "datasets") and p.name[0] != "."
         ]
         return sorted(folders, key=lambda p: json.loads((p / "LogStream.json").read_text().splitlines()[0])["batch"])
 

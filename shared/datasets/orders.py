@@ -1,0 +1,126 @@
+"""Orders: requests for training sets that have been accepted and are not done, a file each, so that they outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+import msgspec
+
+from shared.datasets.request import Request, is_name
+from shared.domain.messages import ErrorBody
+from shared.errors import Busy
+from shared.volume.layout import Layout
+from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
+
+MAX_WAITING = 16
+_PROGRESS_INTERVAL = 0.2  # seconds
+
+
+class Order(msgspec.Struct):
+    """An accepted request.
+
+    Attributes:
+        batch, opened: number of the batch, and identity of its journal, by which it is found in its archive too.
+        accepted: when, nanoseconds since 1970: orders are done in this order.
+        error: why it cannot be done; it is kept until it is deleted or its name is used anew.
+    """
+
+    request: Request
+    batch: int
+    opened: int
+    accepted: int
+    error: ErrorBody | None = None
+
+
+class Progress(msgspec.Struct):
+    """The progress of the set under way: of `total` parts of a step `done` are done."""
+
+    name: str
+    step: str
+    done: int
+    total: int
+
+
+class Orders:
+    """The orders on a volume. Safe to use from several threads, because each order is a file."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._folder = os.path.join(layout.dataset_work, "orders")
+        self._progress = os.path.join(layout.dataset_work, "progress.json")
+        self._last = 0.0
+
+    def get(self, name: str) -> Order | None:
+        """The order of this name, if there is one."""
+        if not is_name(name):
+            return None
+        try:
+            return msgspec.json.decode(PosixFileSystem().cat_file(self._path(name)), type=Order)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def all(self) -> list[Order]:
+        """All orders, the oldest first."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        found = [self.get(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted(filter(None, found), key=lambda order: order.accepted)
+
+    def waiting(self) -> list[Order]:
+        """The orders to be done, the oldest first."""
+        return [order for order in self.all() if order.error is None]
+
+    def add(self, request: Request, batch: int, opened: int) -> None:
+        """Accept a request, durably.
+
+        Raises:
+            Busy: MAX_WAITING orders wait already.
+            StorageFailed: it cannot be written.
+        """
+        if len(self.waiting()) >= MAX_WAITING:
+            raise Busy(f"{MAX_WAITING} training sets are waiting already; send the request again later.")
+        self._save(Order(request, batch, opened, time.time_ns()))
+
+    def fail(self, order: Order, error: ErrorBody) -> None:
+        """Keep an order that cannot be done, with the reason."""
+        if self.get(order.request.name) is not None:  # else it was deleted meanwhile
+            self._save(msgspec.structs.replace(order, error=error))
+
+    def forget(self, name: str) -> bool:
+        """Remove an order; False if there is none."""
+        if not is_name(name):
+            return False
+        try:
+            os.unlink(self._path(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def progress(self, name: str) -> Progress | None:
+        """The progress of a set, if it is the one under way."""
+        try:
+            found = msgspec.json.decode(PosixFileSystem().cat_file(self._progress), type=Progress)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if found.name == name else None
+
+    def report(self, progress: Progress) -> None:
+        """Publish the progress, now and then; it need not survive anything."""
+        if (now := time.monotonic()) - self._last < _PROGRESS_INTERVAL and progress.done:
+            return
+        self._last = now
+        with contextlib.suppress(OSError):
+            temp = f"{self._progress}.next"
+            PosixFileSystem().pipe_file(temp, msgspec.json.encode(progress))
+            os.replace(temp, self._progress)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, f"{name}.json")
+
+    def _save(self, order: Order) -> None:
+        with storage_errors("keeping the request for a training set"):
+            os.makedirs(self._folder, exist_ok=True)
+            atomic_replace(self._path(order.request.name), msgspec.json.encode(order))

@@ -1,0 +1,78 @@
+"""A tar file made while it is sent: its size is known before, and it can be read from any offset on."""
+
+from __future__ import annotations
+
+import tarfile
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+_BLOCK = tarfile.BLOCKSIZE
+_CHUNK = 1 << 18
+
+
+class _Piece(NamedTuple):
+    """Bytes of the tar file: `header` bytes, or those of a file."""
+
+    offset: int
+    size: int
+    content: bytes
+    file: str
+
+
+class Tar:
+    """A tar file of plain files, without times and owners, so that the same files give the same bytes.
+
+    Args:
+        entries: for each file its name in the tar file, its size in bytes, and its name for `reader`.
+        reader: opens a file.
+
+    Attributes:
+        size: in bytes.
+    """
+
+    def __init__(self, entries: Sequence[tuple[str, int, str]], reader: Callable[[str], BinaryIO]) -> None:
+        self._reader = reader
+        self._pieces: list[_Piece] = []
+        self.size = 0
+        for name, size, file in entries:
+            info = tarfile.TarInfo(name)
+            info.size = size
+            info.mode = 0o644
+            header = info.tobuf(tarfile.PAX_FORMAT)
+            self._add(len(header), header)
+            self._add(size, file=file)
+            self._add(-size % _BLOCK, bytes(-size % _BLOCK))
+        self._add(2 * _BLOCK, bytes(2 * _BLOCK))
+
+    def _add(self, size: int, content: bytes = b"", file: str = "") -> None:
+        if size:
+            self._pieces.append(_Piece(self.size, size, content, file))
+            self.size += size
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`.
+
+        Raises:
+            OSError: a file cannot be read, or is shorter than it should be.
+        """
+        stop = self.size if stop is None else stop
+        first = bisect_right(self._pieces, start, key=lambda piece: piece.offset) - 1
+        for piece in self._pieces[max(first, 0) :]:
+            low, high = max(start, piece.offset) - piece.offset, min(stop, piece.offset + piece.size) - piece.offset
+            if low >= high:
+                return
+            if piece.file:
+                yield from self._file(piece.file, low, high)
+            else:
+                yield piece.content[low:high]
+
+    def _file(self, name: str, low: int, high: int) -> Iterator[bytes]:
+        with self._reader(name) as file:
+            file.seek(low)
+            while low < high:
+                chunk = file.read(min(_CHUNK, high - low))
+                if not chunk:
+                    raise OSError(f"{name} is shorter than its manifest says")
+                low += len(chunk)
+                yield chunk

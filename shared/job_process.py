@@ -1,0 +1,92 @@
+"""Jobs: long work in a process of its own, `python -m <module>`, one at a time, which ends with this process.
+
+Ingest does not stall meanwhile, a crash or a runaway allocation of the science libraries takes nothing with it, and
+their licence (GPL-3) ends at the process boundary. A job prints nothing when it has done its work, and otherwise one
+line of JSON with the error's code and text.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from shared.config import child_environment
+from shared.domain.messages import ErrorBody
+from shared.errors import Busy, DatastoreError
+
+log = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).parents[1]
+
+
+class JobProcess:
+    """Runs jobs of one kind.
+
+    Args:
+        module: what is run, `shared.<package>.job`; messages call it by its package.
+        timeout: seconds that a job may take.
+    """
+
+    def __init__(self, module: str, timeout: float) -> None:
+        self._module, self._name = module, module.split(".")[-2]
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+        atexit.register(self.stop)
+
+    def run(self, *arguments: str) -> ErrorBody | None:
+        """Do the work; return the error that the job reports, None if it reports none.
+
+        Raises:
+            Busy: it took too long, or ended without a report.
+        """
+        # One thread: ingest and the writer share these cores.
+        env = child_environment(str(_ROOT), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        command = [sys.executable, "-m", self._module, *arguments]
+        # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
+        with subprocess.Popen(  # noqa: S603
+            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        ) as process:
+            self._process = process
+            if self.stopping:
+                process.kill()
+            try:
+                output, _ = process.communicate(timeout=self._timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise Busy(f"{self._name} took more than {self._timeout:g} s") from None
+            finally:
+                self._process = None
+        if process.returncode == 0:
+            return None
+        try:
+            return msgspec.json.decode(output, type=ErrorBody)
+        except msgspec.DecodeError:
+            raise Busy(f"{self._name} ended with {process.returncode}; its log says why") from None
+
+    def kill(self) -> None:
+        """End the job under way, if there is one."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def stop(self) -> None:
+        """End the job under way and begin no other; what is not in place is made anew later."""
+        self.stopping = True
+        self.kill()
+
+
+def report(error: Exception) -> int:
+    """Print, in the job, why the work is not done; return the exit code. An unforeseen error is logged, too."""
+    text = str(error)
+    if not isinstance(error, DatastoreError):
+        log.error("the job failed", exc_info=error)
+        text = f"{type(error).__name__}: {error}"
+    code = error.code if isinstance(error, DatastoreError) else DatastoreError.code
+    print(msgspec.json.encode(ErrorBody(code, text)).decode(), flush=True)
+    return 1
