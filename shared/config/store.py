@@ -75,6 +75,9 @@ class StoreConfig:
     dataset: str = setting("DATASET", "", TEXT, "file with a request for a training set, made of every frozen batch")
     dataset_timeout: float = setting("DATASET_TIMEOUT", 3600.0, SECONDS, "seconds that a training set may take")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")
+    max_channels: int = setting(
+        "MAX_CHANNELS", 1 << 14, COUNT, "channels in a block, counted once more for each gap in them"
+    )
     max_keys: int = setting(
         "MAX_KEYS",
         4_000_000,

@@ -19,6 +19,7 @@ from shared.volume.posix import AppendFile, fsync_directory, same_file, storage_
 from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 _PIECE = 5 << 10
+_LONG = 256 << 10  # bytes; a checksum of more takes longer than to get the lock back
 
 
 class SpoolWriter:
@@ -105,6 +106,8 @@ class SpoolWriter:
 
 def _checksum(payload: bytes) -> int:
     """CRC-32 in pieces: above 5 kB zlib releases the interpreter lock, and getting it back takes long."""
+    if len(payload) >= _LONG:
+        return zlib.crc32(payload)
     whole = memoryview(payload)
     crc32 = 0
     for start in range(0, len(whole), _PIECE):

@@ -1,6 +1,6 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
-from shared.web.app import App, no_body, run, small_body
+from shared.web.app import App, no_body, run, small_body, takes_blocks
 from shared.web.conditional import Content, serve
 from shared.web.error_responses import error_response
 from shared.web.event_routes import Action, dispatch_events, on_events
@@ -50,6 +50,7 @@ __all__ = [
     "serve",
     "small_body",
     "status_update",
+    "takes_blocks",
     "text",
     "whole_number",
 ]

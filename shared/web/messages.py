@@ -11,6 +11,7 @@ import msgspec
 
 from shared import auth
 from shared.auth.principal import Principal
+from shared.domain.block import format_of
 from shared.domain.json_members import repeated_member
 from shared.domain.messages import StatusUpdate
 from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
@@ -52,6 +53,11 @@ class Request:
     principal: Principal | None = None
     guard: auth.Guard | None = None
     authorization: str = field(default="", repr=False)
+
+    @property
+    def format(self) -> str:
+        """The format of the block in the body, see `domain.block`; empty for a segment."""
+        return format_of(self.headers, self.body)
 
     @property
     def caller(self) -> str:
