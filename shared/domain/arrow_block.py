@@ -50,7 +50,7 @@ class _Layout(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """`n` samples in a row that begins at `time` (ns), from its number `skip` on; they lie at a position in the body."""
+    """`n` samples of a row that begins at `time` (ns), from its number `skip` on, and their position in the body."""
 
     time: int
     skip: int
@@ -93,7 +93,9 @@ def values(body: bytes | memoryview, detector: str, channel: str, t0: float) -> 
         column = next((c for c in layout.columns if (c.detector, c.name) == (detector, channel)), None)
         if column is None:
             raise BadSegment(f"the block does not hold {channel}")
-        pieces = (piece for batch in batches for piece in _pieces(body, layout, column, batch, _times(body, layout, batch)))
+        pieces = (
+            piece for batch in batches for piece in _pieces(body, layout, column, batch, _times(body, layout, batch))
+        )
         for run in _join(column, pieces):
             if _seconds(run.time, run.skip, column.rate) == t0:
                 return _decode(body, column, run.pieces)
@@ -162,9 +164,13 @@ def _column(field: Field, node: int, buffer: int) -> _Column:
         rate = math.nan
     if not 1 / MAX_INTERVAL <= rate <= MAX_RATE:
         text = field.metadata["rate"][:40]
-        raise ArrowError(f"column {name!r} has the rate {text!r}: must be a number of Hz, from {1 / MAX_INTERVAL} to {MAX_RATE:.0f}")
+        raise ArrowError(
+            f"column {name!r} has the rate {text!r}: must be a number of Hz, from {1 / MAX_INTERVAL} to {MAX_RATE:.0f}"
+        )
     code = _CODES[field.values]
-    return _Column(name, detector, rate, code, array(code).itemsize, "q" if field.type == "large_list" else "i", node, buffer)
+    return _Column(
+        name, detector, rate, code, array(code).itemsize, "q" if field.type == "large_list" else "i", node, buffer
+    )
 
 
 # -- rows -----------------------------------------------------------------------------------------------------
@@ -183,7 +189,9 @@ def _times(body: bytes | memoryview, layout: _Layout, batch: Batch) -> tuple[int
     node, buffer = layout.time
     rows, nulls = batch.nodes[2 * node : 2 * node + 2]
     if nulls or rows != batch.rows:
-        raise ArrowError(f"column 'time' has {rows} values and {nulls} nulls: must have one value for each of {batch.rows} rows")
+        raise ArrowError(
+            f"column 'time' has {rows} values and {nulls} nulls: must have one value for each of {batch.rows} rows"
+        )
     position = _buffer(batch, buffer + 1, 8 * rows, TIME)
     times: tuple[int, ...] = struct.unpack_from(f"<{rows}q", body, position)
     return times
@@ -202,8 +210,8 @@ def _pieces(
     offsets_at = _buffer(batch, buffer + 1, (8 if column.offsets == "q" else 4) * (rows + 1), name)
     values_at = _buffer(batch, buffer + 3, items * column.size, name)
     offsets = struct.unpack_from(f"<{rows + 1}{column.offsets}", body, offsets_at)
-    lists = _validity(body, batch, buffer, rows, null_lists, name)
-    valid = _validity(body, batch, buffer + 2, items, nulls, name)
+    lists = _validity(body, batch, buffer, rows, null_lists, column=name)
+    valid = _validity(body, batch, buffer + 2, items, nulls, column=name)
     begin = offsets[0]
     for row, time in enumerate(times):
         end = offsets[row + 1]
@@ -219,14 +227,14 @@ def _pieces(
         begin = end
 
 
-def _validity(body: bytes | memoryview, batch: Batch, number: int, length: int, nulls: int, name: str) -> str:
+def _validity(body: bytes | memoryview, batch: Batch, number: int, length: int, nulls: int, *, column: str) -> str:
     """A digit for each value, 1 where it is valid; empty where all are."""
     if not nulls:
         return ""
-    position = _buffer(batch, number, (length + 7) // 8, name)
+    position = _buffer(batch, number, (length + 7) // 8, column)
     bits = int.from_bytes(body[position : position + (length + 7) // 8], "little") & (1 << length) - 1
     if length - bits.bit_count() != nulls:
-        raise ArrowError(f"column {name!r} has {length - bits.bit_count()} nulls and says {nulls}")
+        raise ArrowError(f"column {column!r} has {length - bits.bit_count()} nulls and says {nulls}")
     return f"{bits:0{length}b}"[::-1]
 
 
@@ -238,7 +246,9 @@ def _join(column: _Column, pieces: Iterator[_Piece]) -> Iterator[_Run]:
             late = (piece.time - run.time) * column.rate / _NS + piece.skip - run.skip - run.n  # samples
             if late < -GRID_TOLERANCE:
                 text = _seconds(piece.time, piece.skip, column.rate)
-                raise ArrowError(f"column {column.name!r}: the samples at GPS {text!r} overlap those before; order rows by time")
+                raise ArrowError(
+                    f"column {column.name!r}: the samples at GPS {text!r} overlap those before; order rows by time"
+                )
             if late <= GRID_TOLERANCE:
                 run.pieces.append(piece)
                 run = run._replace(n=run.n + piece.n)
@@ -285,7 +295,9 @@ class _Checker:
                 groups.setdefault((column.detector, t0, 1 / column.rate, run.n), []).append(column.name)
                 count += 1
             if count > self._max_runs:
-                raise ArrowError(f"there are more than {self._max_runs} channels, counted once more for each gap; send less at once")
+                raise ArrowError(
+                    f"there are more than {self._max_runs} channels, counted once more for each gap; send less at once"
+                )
         if not groups:
             raise ArrowError("there is no sample in the block")
         return tuple(Runs(*key, tuple(channels)) for key, channels in groups.items())

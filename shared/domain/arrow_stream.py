@@ -39,7 +39,7 @@ class ArrowError(ValueError):
 
 
 class Field(NamedTuple):
-    """A column: its name, its type as text such as `float64` or `list`, its metadata, and the type of a list's values."""
+    """A column: its name, its type such as `int64` or `list`, its metadata, and the type of a list's values."""
 
     name: str
     type: str
@@ -72,7 +72,9 @@ def read(body: bytes | memoryview) -> tuple[bytes, Iterator[Batch]]:
 def _batches(messages: Iterator[tuple[int, bytes, int, int]]) -> Iterator[Batch]:
     for kind, metadata, start, length in messages:
         if kind != _BATCH:
-            raise ArrowError("send no dictionaries" if kind == _DICTIONARY else f"a message of kind {kind} is in the way")
+            raise ArrowError(
+                "send no dictionaries" if kind == _DICTIONARY else f"a message of kind {kind} is in the way"
+            )
         yield _batch(metadata, start, length)
 
 

@@ -6,10 +6,10 @@ The module that reads a format is imported with the first block of it, because m
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from shared.domain.runs import Run, Runs
+from shared.domain.runs import Runs
 from shared.domain.segment import samples as segment_samples
 from shared.errors import BadSegment
 
@@ -34,6 +34,11 @@ class Block(NamedTuple):
     def samples(self) -> int:
         """Samples of all channels."""
         return sum(runs.n * len(runs.channels) for runs in self.holds)
+
+
+def media_type(content: bytes) -> str:
+    """The media type of a stored payload."""
+    return TYPES[ARROW] if content[:4] == _ARROW_MARK else "application/json"
 
 
 def declared_format(headers: Mapping[str, str]) -> str:
@@ -76,8 +81,20 @@ def parse(body: bytes, format: str, max_channels: int, max_samples: int) -> Bloc
     return Block(format, line_block.parse(body, max_channels, max_samples))
 
 
-def values(content: bytes, run: Run) -> array[float] | array[int] | list[float]:
-    """The samples of a run in a stored payload, block or segment, in the type in which they were sent.
+def samples(content: bytes, detector: str, channel: str, t0: float) -> Sequence[float]:
+    """The samples of a run in a stored payload as float64; arguments and errors as `values`."""
+    found = values(content, detector, channel, t0)
+    return found if isinstance(found, list) or found.typecode == "d" else array("d", found)
+
+
+def values(content: bytes, detector: str, channel: str, t0: float) -> array[float] | array[int] | list[float]:
+    """The samples of a run in a stored payload, in the type in which they were sent.
+
+    Args:
+        content: a block; or a segment, which has only one run.
+        detector: of the run, as the record has it.
+        channel: of the run.
+        t0: GPS time of the run's first sample, as the record has it, seconds.
 
     Raises:
         BadSegment: the payload does not hold the run.
@@ -85,7 +102,7 @@ def values(content: bytes, run: Run) -> array[float] | array[int] | list[float]:
     if content[:4] == _ARROW_MARK:
         from shared.domain import arrow_block
 
-        return arrow_block.values(content, run.detector, run.channel, run.t0)
+        return arrow_block.values(content, detector, channel, t0)
     if content[:1] == b"{":
         try:
             return segment_samples(content)
@@ -94,4 +111,4 @@ def values(content: bytes, run: Run) -> array[float] | array[int] | list[float]:
                 raise
     from shared.domain import line_block
 
-    return line_block.values(content, run.detector, run.channel, run.t0)
+    return line_block.values(content, detector, channel, t0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 from msgspec import field
 
 from shared.domain.request_key import KeyedDecision, RequestKey
-from shared.domain.runs import Runs
+from shared.domain.runs import Runs, runs_of
+from shared.domain.sampling import prefix_of
+from shared.domain.segment import StoredSegment
 
 
 class RecordKind(StrEnum):
@@ -80,6 +83,15 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     by: str = ""
     format: str = ""
     holds: tuple[Runs, ...] = ()
+
+
+def segments_in(record: Record) -> Sequence[StoredSegment]:
+    """What a WRITE record stores, as segments of one channel: one, or the runs of a block, all in one file."""
+    name, crc32 = record.name, record.crc32
+    if record.holds:
+        return [StoredSegment(name, *run, crc32) for run in runs_of(record)]
+    detector, channel = record.detector or prefix_of(record.channel), record.channel
+    return (StoredSegment(name, detector, channel, record.t0 or 0.0, record.dt or 0.0, record.samples, crc32),)
 
 
 # Names sort by time while their numbers have 19 digits: from 2001 to 2286.

@@ -24,7 +24,7 @@ class _Batch(Protocol):
         """File names in order of arrival: those behind `after`, `limit` at most, of `batch` if given."""
 
     async def send(self, body: bytes, origin: Origin = ANONYMOUS, format: str = "") -> str:
-        """Store a segment, or a block of a format; return the text of the Data Buffer's answer. A repetition stores it once."""
+        """Store a segment, or a block of a format, once; return the text of the Data Buffer's answer."""
 
 
 class DataBuffer(_Batch, Protocol):

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.domain.records import WRITE
-from shared.domain.runs import Run, runs_of
+from shared.domain.records import WRITE, segments_in
 from shared.domain.segment import StoredSegment
 from shared.domain.state import FROZEN, State, apply
 from shared.errors import NotFrozen, Recovering, StorageFailed
@@ -65,9 +64,7 @@ def read(layout: Layout, archive: str = "", *, segments_too: bool = True) -> Fro
         record = entry.record
         state, end = apply(state, record), entry.end
         if record.kind == WRITE and segments_too:
-            untimed = Run(record.detector, record.channel, record.t0 or 0.0, record.dt or 0.0, record.samples)
-            runs = list(runs_of(record)) or [untimed]
-            segments += (StoredSegment(record.name, *run, record.crc32) for run in runs)
+            segments += segments_in(record)
     if not archive:
         _require_frozen(state)
     return FrozenBatch(state, segments, end)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import json
 import threading
+import time
 
 import pyarrow as pa
 import pytest
 
+from tests.contract.test_round_trip import real, synthetic
 from tests.support.blocks import (
     ARROW,
     NDJSON,
@@ -22,7 +25,8 @@ from tests.support.blocks import (
 )
 from tests.support.builders import segment
 from tests.support.checks import name_in
-from tests.support.servers import Process, http
+from tests.support.extras import STRAIN
+from tests.support.servers import http
 
 BINARY = {
     "ce-specversion": "1.0",
@@ -60,7 +64,9 @@ def test_a_block_is_one_file_one_name_and_one_entry_that_lists_what_it_holds(sto
 
 def test_blocks_and_segments_keep_their_order_and_their_counts(store):
     sent = [segment(1), arrow_block(5, 10), segment(2), ndjson_block(4, 20), arrow_block(2, 1, seed=7)]
-    names = [store.stored(body, {"Content-Type": NDJSON} if body[:1] == b"{" and b"\n" in body else {}) for body in sent]
+    names = [
+        store.stored(body, {"Content-Type": NDJSON} if body[:1] == b"{" and b"\n" in body else {}) for body in sent
+    ]
     assert names == store.names() == sorted(names)
     assert store.names(f"?after={names[1]}") == names[2:]
     assert list(store.files().values()) == sent
@@ -243,25 +249,67 @@ def test_auto_freeze_counts_the_seconds_in_blocks(new_store, topology):
 
 def test_metrics_count_runs_and_samples(store):
     def counts():
-        text = http.request("GET", store.ingest.url + "/metrics").data.decode()
-        return [float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"datastore_{name}_accepted_total ")))
-                for name in ("segments", "runs", "samples")]  # fmt: skip
+        lines = http.request("GET", store.ingest.url + "/metrics").data.decode().splitlines()
+        names = [f"datastore_{name}_accepted_total " for name in ("segments", "runs", "samples")]
+        return [float(next(line for line in lines if line.startswith(name)).split()[1]) for name in names]
 
     before = counts()
     store.stored(arrow_block(7, 30), {"Content-Type": ARROW})
-    store.stored(segment())
-    assert [now - then for now, then in zip(counts(), before, strict=True)][:2] == [2, 8]
-    assert counts()[2] - before[2] > 210
+    store.stored(b'{"h":[1,2,3],"t":[0,1]}')
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [2, 8, 213]
 
 
-def test_a_store_that_sees_no_block_imports_no_reader_of_blocks(new_store):
-    store = new_store("embedded")
-    store.stored(segment())
-    loaded = _maps(store.ingest)
-    assert "pyarrow" not in loaded
-    assert "nanoarrow" not in loaded
+def test_240_channels_of_real_strain_come_back_to_the_bit_through_every_reader(store):
+    """As /segment answers them, as strain by GPS time, from the open batch and from the archive."""
+    _, _, strain = (real if STRAIN.is_dir() else synthetic)("L1")
+    unique = time.monotonic_ns()  # shared stores keep the archives of all tests
+    names = [f"L1:BLOCK-{unique}_{i}" for i in range(240)]
+    rows = [
+        [(T0 + second) * NS, *(strain[100 * i + second * 4096 :][:4096] for i in range(240))] for second in range(2)
+    ]
+    sent = [store.stored(stream([field(name) for name in names], [row]), {"Content-Type": ARROW}) for row in rows]
+    for batch in ("open", "all"):
+        for i in (0, 1, 120, 239):
+            expected = [sample for row in rows for sample in row[1 + i]]
+            answers = [
+                store.request("GET", "/segment", query=f"?name={name}&channel={names[i]}&batch={batch}")
+                for name in sent
+            ]
+            assert [sample for answer in answers for sample in answer.json()["h"]] == expected
+            query = f"?channel={names[i]}&start={T0}&duration=2&format=raw&batch={batch}"
+            answer = store.request("GET", "/strain", query=query)
+            assert answer.status == 200, answer.data
+            assert answer.data == array.array("d", expected).tobytes()
+        assert store.cleanall().status == 201
+        listed = store.request("GET", "/channels", query=f"?channel=L1:BLOCK-{unique}_*&limit=1000").json()["channels"]
+        assert {(one["channel"], one["seconds"], one["gaps"]) for one in listed} == {(name, 2.0, 0) for name in names}
 
 
-def _maps(process: Process) -> str:
-    with open(f"/proc/{process.process.pid}/maps") as file:
-        return file.read()
+@pytest.mark.parametrize(("route", "type"), [("/stream", ARROW), ("/streamdata", ARROW), ("/streamdata", NDJSON)])
+def test_the_services_above_pass_blocks_on(services, route, type):
+    body = arrow_block(5) if type == ARROW else ndjson_block(5)
+    headers = {"Content-Type": type, "Idempotency-Key": f"{route}-{type}-{time.monotonic_ns()}"}
+    for _ in range(2):
+        answer = services.request("POST", route, body, headers)
+        assert answer.status in (200, 201), answer.data
+        assert services.check_exact() == {"n_itm": 1, "buff_size": len(body)}
+    (entry,) = services.logged()
+    assert len(held(entry)) == 5
+    answer = services.request("POST", route, body[:-8] if type == ARROW else body[:-3], {"Content-Type": type})
+    assert answer.status in (400, 422)
+
+
+def test_the_status_page_counts_what_is_in_blocks(services):
+    name = services.stored(arrow_block(6, 4096), {"Content-Type": ARROW})
+    deadline = time.monotonic() + 10
+    while True:
+        shown = services.request("GET", "/status.json").json()
+        if [entry["name"] for entry in shown["log"]] == [name] and shown["seconds"]:
+            break
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.1)
+    assert (shown["seconds"], shown["longest"], shown["n_itm"]) == (6.0, 1.0, 1)
+    (entry,) = shown["log"]
+    assert (entry["channels"], entry["t0"], entry["n"], entry["format"]) == (6, T0, 6 * 4096, "arrow")
+    assert "holds" not in entry  # which may be long
+    assert shown["strain"] is None

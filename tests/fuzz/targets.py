@@ -18,7 +18,6 @@ from shared.auth.tokens import read_tokens
 from shared.domain import arrow_block, arrow_stream, line_block  # noqa: F401 - imported here to be instrumented
 from shared.domain import block as blocks
 from shared.domain.records import OPEN, WRITE, Record
-from shared.domain.runs import Run
 from shared.domain.segment import parse
 from shared.domain.state import State
 from shared.errors import BadRequest, BadSegment, JournalDamaged
@@ -54,7 +53,7 @@ def _block(data: bytes, format: str) -> None:
     assert 0 < sum(len(runs.channels) for runs in found.holds) <= 50
     for runs in found.holds:
         for channel in runs.channels:
-            samples = blocks.values(data, Run(runs.detector, channel, runs.t0, runs.dt, runs.n))
+            samples = blocks.values(data, runs.detector, channel, runs.t0)
             assert len(samples) == runs.n > 0
             assert all(map(math.isfinite, (*samples, runs.t0, runs.dt)))
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from shared.domain import arrow_block
 from shared.domain.runs import Runs
 from shared.errors import BadSegment
-from tests.support.blocks import NS, T0, arrow_block as a_block, field, stream
+from tests.support.blocks import NS, T0, field, stream
+from tests.support.blocks import arrow_block as a_block
 
 MANY = 10_000
-TYPES = [pa.float32(), pa.float64(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(),
-         pa.uint64()]  # fmt: skip
+INTEGERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
+TYPES = [pa.float32(), pa.float64(), *INTEGERS]
 
 
 def parse(body, most=MANY):
@@ -196,7 +197,7 @@ BAD = {
         lambda: _table({"time": pa.array([T0 * NS]), "V1:x": pa.array([[[1.0]]])}, {"V1:x": "1"}),
         "must be a list of numbers",
     ),
-    "half precision": (lambda: stream([field("V1:x", pa.float16())], [[T0 * NS, numpy.array([1, 2], "f2")]]), "float16"),
+    "half precision": (lambda: stream([field("V1:x", pa.float16())], [[T0 * NS, numpy.ones(2, "f2")]]), "float16"),
     "text": (lambda: stream([field("V1:x", pa.utf8())], [[T0 * NS, ["a"]]]), "utf8"),
     "a dictionary": (
         lambda: _table(
@@ -236,10 +237,12 @@ def _columns() -> dict:
 
 
 def _table(columns: dict, rates: dict, **options: object) -> bytes:
-    schema = pa.schema([
-        pa.field(name, array.type, metadata={"rate": rates[name]} if name in rates else None)
-        for name, array in columns.items()
-    ])
+    schema = pa.schema(
+        [
+            pa.field(name, array.type, metadata={"rate": rates[name]} if name in rates else None)
+            for name, array in columns.items()
+        ]
+    )
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
         writer.write_batch(pa.record_batch(list(columns.values()), schema=schema))
