@@ -16,7 +16,7 @@ from tests.support.blocks import NS, T0, arrow_block, field, ndjson_block, strea
 
 def stored(folder, bodies):
     """Write the bodies as a store does; the segments that a reader of the journal finds."""
-    found = []
+    found: list = []
     for number, body in enumerate(bodies, 10**18):
         (folder / file_name(number)).write_bytes(body)
         crc32 = zlib.crc32(body)
