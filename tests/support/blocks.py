@@ -6,6 +6,7 @@ import io
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -50,7 +51,6 @@ def ndjson_block(channels: int = 3, n: int = 300, t0: float = T0, rate: int = 40
     return b"".join(json.dumps(one).encode() + b"\n" for one in segments(channels, n, t0, rate))
 
 
-def held(record: Mapping[str, object]) -> list[list[object]]:
+def held(record: Mapping[str, Any]) -> list[list[Any]]:
     """Detector, channel, t0, dt and n of each run in a record, as the log shows it."""
-    holds: list = record["holds"]  # type: ignore[assignment]
-    return [[detector, channel, t0, dt, n] for detector, t0, dt, n, channels in holds for channel in channels]
+    return [[detector, channel, t0, dt, n] for detector, t0, dt, n, names in record["holds"] for channel in names]
