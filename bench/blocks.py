@@ -22,6 +22,7 @@ from tests.support.servers import Store
 
 PAIRS = 3
 CHANNELS, SINGLE = 100, "single segments x 64"
+MANY, WIDE = f"blocks of {CHANNELS} x 300 samples", "blocks of 240 x 4096 float64"
 APPENDED = "8 MB appended and synced"
 
 
@@ -38,7 +39,7 @@ def run(store: Store, folder: Path, seconds: float, report: Report) -> None:
         pairs = [(send(SHORT, 64, "application/json"), send(small, connections, ARROW)) for _ in range(PAIRS)]
         report.add(
             Row(
-                row(store.topology, f"blocks of {CHANNELS} x 300 samples", connections),
+                row(store.topology, MANY, connections),
                 [CHANNELS * block.rate for _, block in pairs],
                 "channel-segments/s",
                 ratios=[CHANNELS * block.rate / single.rate for single, block in pairs],
@@ -55,7 +56,7 @@ def run(store: Store, folder: Path, seconds: float, report: Report) -> None:
             loads.append(send(wide, connections, ARROW))
         values = [load.rate * len(wide) / 1e6 for load in loads]
         shares = [value / limit for value, limit in zip(values, limits, strict=True)]
-        name = row(store.topology, "blocks of 240 x 4096 float64", connections)
+        name = row(store.topology, WIDE, connections)
         report.add(Row(name, values, "MB/s", shares, APPENDED, others=_figures(loads, wide)))
         store.cleanall(timeout=120)
 

@@ -59,6 +59,12 @@ class StoreConfig:
     spool_size: int = setting(
         "SPOOL_SIZE", 64 << 20, SIZE, "a spool file longer than this is closed and trimmed, bytes"
     )
+    write_once: int = setting(
+        "WRITE_ONCE",
+        1 << 20,
+        SIZE,
+        "payloads of so many bytes or more are not copied to the spool; their file is synced",
+    )
     checkpoint_size: int = setting(
         "CHECKPOINT_SIZE", 64 << 20, SIZE, "a start replays so many bytes of the journal at the most"
     )

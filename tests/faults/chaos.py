@@ -81,6 +81,7 @@ class Round:
             "SPOOL_SIZE": "60000",
             "STAGE_APART": self.dice.choice(["1", "1000"]),
             "CHECKPOINT_SIZE": "20000",
+            "WRITE_ONCE": "1000",  # most blocks are longer, most segments shorter
             "HOUSEKEEPING": "0.3",
             "COMMIT_TIMEOUT": "2",
         }

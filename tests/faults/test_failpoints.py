@@ -43,7 +43,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
     with Sink() as sink:
         store = new_store(
             topology, ready=False, SPOOL_SIZE="1000", HOUSEKEEPING="0.1", K_SINK=sink.url, COMMIT_TIMEOUT="3",
-            CHECKPOINT_SIZE="1000", **more,
+            CHECKPOINT_SIZE="1000", WRITE_ONCE="800", **more,
         )  # fmt: skip
         victim = store.ingest if name in OF_INGEST else store.writer
         victim.stop()
@@ -87,7 +87,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
 
 def test_every_answer_survives_kills_under_load(topology, new_store):
     """I1, I2, I4: 32 connections keep sending while the writer, then ingest, are killed again and again."""
-    store = new_store(topology, COMMIT_TIMEOUT="2", SPOOL_SIZE="200000")
+    store = new_store(topology, COMMIT_TIMEOUT="2", SPOOL_SIZE="200000", WRITE_ONCE="2000")
     bodies = [(f"k{i}", (segment if i % 10 else arrow_block)(1 + i % 40, t0=1000.0 + i)) for i in range(3000)]
     import threading
 
