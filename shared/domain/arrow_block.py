@@ -123,7 +123,7 @@ def _read(body: bytes | memoryview, max_channels: int) -> tuple[_Layout, Iterato
     return layout(schema, max_channels + 1), batches
 
 
-@functools.lru_cache(2)  # because a client's blocks have one schema
+@functools.lru_cache(4)  # because a client's blocks have one schema
 def _layout(schema: bytes, max_fields: int) -> _Layout:
     fields = arrow_stream.fields(schema, max_fields)
     nodes, buffers, first = arrow_stream.layout(fields)
