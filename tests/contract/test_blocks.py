@@ -170,6 +170,8 @@ def test_a_frozen_store_refuses_blocks_until_cleanall(store):
     assert (archive / name).read_bytes() == before[name]
     answer = store.request("GET", "/segment", query=f"?name={name}&channel=V1:CH_1&batch=all")
     assert len(answer.json()["h"]) == 300
+    listed = store.request("GET", "/archives").json()["archives"][0]
+    assert (listed["channels"], listed["span"]) == (["V1:CH_0", "V1:CH_1"], [T0, T0 + 300 / 4096])
     store.stored(arrow_block(2), {"Content-Type": ARROW})
     assert store.check_exact()["n_itm"] == 1
 
