@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import cold_start, scaling, targets, workloads
+from bench import blocks, cold_start, scaling, targets, workloads
 from bench.baselines import RECORDS, Limits, spread
 from bench.generator import NOTE
 from bench.populate import core
@@ -48,6 +48,7 @@ def run(asked: argparse.Namespace, folder: Path, limits: Limits, report: Report)
         own = {"MAX_SIZE": "1000000000000", "HOUSEKEEPING": "10"}
         with Store(topology, folder / topology, upper=True, **own) as store:
             workloads.run(store, peer, asked.seconds, limits, report)
+            blocks.run(store, folder, asked.seconds, report)
         limits.all()
     _core(folder / "core", limits, report)
     scaling.empty(folder / "empty", report)

@@ -23,7 +23,7 @@ RATE, T0 = 4096, 1126259446
 # Reads the body to post. Counts responses without the text of a stored segment's response, whatever their status.
 SCRIPT = """
 local f = io.open("{folder}/body", "rb"); wrk.body = f:read("*a"); f:close()
-wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
+wrk.method = "POST"; wrk.headers["Content-Type"] = "{type}"
 local one
 unlike = 0
 function setup(thread) one = thread end
@@ -58,16 +58,18 @@ def body(samples: int) -> bytes:
 SHORT, LONG = body(300), body(16384)
 
 
-def measure(url: str, connections: int, seconds: float, payload: bytes = b"", says: str = "") -> Figures:
+def measure(
+    url: str, connections: int, seconds: float, payload: bytes = b"", says: str = "", type: str = "application/json"
+) -> Figures:
     """GET `url`, or POST `payload` to it, over `connections` for `seconds`; a good response contains `says`."""
-    return (_wrk if WRK else _slow)(url, connections, seconds, payload, says)
+    return (_wrk if WRK else _slow)(url, connections, seconds, payload, says, type)
 
 
-def _wrk(url: str, connections: int, seconds: float, payload: bytes, says: str) -> Figures:
+def _wrk(url: str, connections: int, seconds: float, payload: bytes, says: str, type: str) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "post.lua"
         (Path(folder) / "body").write_bytes(payload)
-        script.write_text(SCRIPT.format(folder=folder, says=says) if payload else "")
+        script.write_text(SCRIPT.format(folder=folder, says=says, type=type) if payload else "")
         command = [str(WRK), "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "-s", str(script), url]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answered = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
@@ -85,13 +87,11 @@ def _ms(text: str, quantile: str) -> float:
     return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[found[2]]
 
 
-def _slow(url: str, connections: int, seconds: float, payload: bytes, says: str) -> Figures:
+def _slow(url: str, connections: int, seconds: float, payload: bytes, says: str, type: str) -> Figures:
     parts = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url)
     assert parts, url
     host, port, path = parts.groups()
-    head = (
-        f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
-    )
+    head = f"{'POST' if payload else 'GET'} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: {type}\r\n"
     request = f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
     times: list[float] = []
     bad = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bench import blocks
 from bench.generator import LONG, NOTE, SHORT
 from bench.report import Report, median, number, spread
 from bench.scaling import name
@@ -43,6 +44,16 @@ def all_of_them(report: Report) -> list[Bar]:
     def times_peer(topology: str, load: Load, bound: float, note: str = "") -> Bar:
         return Bar(f"{load.row(topology)}, times the peer", bound, "x", ratios(topology, load), note=note)
 
+    def many(topology: str, connections: int, bound: float) -> Bar:
+        row = report.rows.get(blocks.row(topology, blocks.MANY, connections))
+        return Bar(f"{blocks.row(topology, blocks.MANY, connections)}, times {blocks.SINGLE}", bound, "x",
+                   row.ratios if row else [])  # fmt: skip
+
+    def wide(topology: str, connections: int) -> Bar:
+        name = blocks.row(topology, blocks.WIDE, connections)
+        row = report.rows.get(name)
+        return Bar(f"{name}, of the disk", 50, "%", [100 * share for share in row.shares] if row else [])
+
     def flat(what: str, *rows: str) -> Bar:
         growths = [
             median(values(name(LARGE, row))) / median(values(name(SMALL, row)))
@@ -74,6 +85,9 @@ def all_of_them(report: Report) -> list[Bar]:
         times_peer("embedded", Load("/streamdata", 16, SHORT), 15),
         times_peer("split", Load("/streamdata", 16, SHORT), 8),
         times_peer("embedded", Load("/stat", 16), 0.3),
+        many("embedded", 1, 6),
+        many("embedded", 16, 9),
+        *(wide(topology, 1) for topology in ("embedded", "split")),
         Bar("writer core", 50_000, "records/s", values("writer core, batches of 256, syncs included")),
         flat("a page of /dumpF", "/dumpF, first page of 100", "/dumpF, a page of 100 from the middle"),
         flat("freeze", "freeze"),

@@ -50,6 +50,7 @@ _STREAM_EXAMPLES = """\
 examples:
   gwclient stream --event GW150914 --detector L1 --inf 13 --sup 16
   gwclient stream --file V-V1_HrecOnline-1187008882-4096.hdf5 --gaps skip --rate 1
+  gwclient stream --file day.hdf5 --channel 'V1:*' --seconds 1 --rate 1
   gwclient stream --file strain.csv --detector V1 --sample-rate 4096 --t0 1126259446
 
 """
@@ -143,7 +144,12 @@ def _add_stream(stream: argparse.ArgumentParser, env: Mapping[str, str]) -> None
     _complete_files(source.add_argument("--file", type=Path, help="HDF5, GWF, or text"))
     source.add_argument("--sample", action="store_true", help="1 s of real strain from gwpy's wheel; needs no internet")
     group.add_argument("--detector", type=_name, default=env.get("DTCID") or "", help="such as L1 (DTCID)")
-    group.add_argument("--channel", type=_name, default="", help="channel of a file to send, or a name for its strain")
+    group.add_argument(
+        "--channel",
+        type=_name,
+        default="",
+        help="channel of a file, or a name for its strain; 'V1:*' sends all that match, in blocks",
+    )
     group.add_argument(
         "--inf",
         type=_span,
@@ -176,6 +182,7 @@ def _add_stream(stream: argparse.ArgumentParser, env: Mapping[str, str]) -> None
     sending.add_argument(
         "--chunk", type=_up_to(10**6), default=300, metavar="SAMPLES", help="in a segment (%(default)s)"
     )
+    sending.add_argument("--seconds", type=_span, default="1", help="in a block (%(default)s)")
     sending.add_argument("--rate", type=_rate, default="max", help="1 is real time, 10 ten times that, or max (max)")
     sending.add_argument(
         "--in-flight", type=_up_to(1000), default=8, metavar="REQUESTS", help="at once; 1 keeps the order (%(default)s)"

@@ -15,9 +15,13 @@ from gwclient.errors import ClientError, NoData, WrongState
 from gwclient.output import print_rows
 
 if TYPE_CHECKING:
+    from gwclient.blocks import Blocks
     from gwclient.grid import Channel
     from gwclient.sources import Strain
     from gwclient.store import Row, Store
+    from gwclient.upload import Segments
+
+_IN_FLIGHT = 32 << 20  # bytes of samples in blocks at once: a store holds bodies of 64 MiB
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,28 +64,54 @@ def main(arguments: list[str] | None = None) -> int:
 def _stream(options: argparse.Namespace) -> None:
     from gwclient.progress import progress
     from gwclient.resume_file import ResumeFile, default_folder
-    from gwclient.upload import Segments, UploadOptions, upload
+    from gwclient.upload import UploadOptions, upload
 
-    parts = _source(options).finite_parts(skip_gaps=options.gaps == "skip")
-    segments = Segments(parts, options.chunk)
+    several = bool(set("*?[") & set(options.channel))
+    what = "blocks" if several else "segments"
+    segments, name, summary = _blocks(options) if several else _segments(options)
     url: str = options.url if options.url.count("/") > 2 else f"{options.url}/sendF"
     stream_id = segments.stream_id(url)
     path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
         path.unlink(missing_ok=True)
     resume = ResumeFile(path, stream_id, segments.count)
-    name = parts[0].detector or "strain"
-    _say(f"{name}: {_summary(parts)}, to {url}")
+    _say(f"{name}: {summary}, to {url}")
     if resume.resumed:
-        _say(f"going on after {resume.done} of {resume.count} segments (state in {path})")
-    how = UploadOptions(in_flight=options.in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
+        _say(f"going on after {resume.done} of {resume.count} {what} (state in {path})")
+    in_flight = min(options.in_flight, max(1, _IN_FLIGHT // segments.size))
+    how = UploadOptions(in_flight=in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
     began = time.monotonic()
     sent = resume.count - resume.done
-    with progress(name, resume.done, resume.count) as display:
+    with progress(name, resume.done, resume.count, what) as display:
         upload(segments, url, resume, how, display)
     resume.finish()
     seconds = max(time.monotonic() - began, 1e-3)
-    _say(f"{name}: all {resume.count} segments stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
+    _say(f"{name}: all {resume.count} {what} stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
+
+
+def _segments(options: argparse.Namespace) -> tuple[Segments, str, str]:
+    """What to send of one channel, its name, and a text about it."""
+    from gwclient.upload import Segments
+
+    parts = _source(options).finite_parts(skip_gaps=options.gaps == "skip")
+    return Segments(parts, options.chunk), parts[0].detector or "strain", _summary(parts)
+
+
+def _blocks(options: argparse.Namespace) -> tuple[Blocks, str, str]:
+    """What to send of several channels of a file, as `_segments`."""
+    from gwclient import sources
+    from gwclient.blocks import Blocks
+
+    if not options.file:
+        raise NoData("several channels are read from a --file")
+    found = sources.several_from_file(options.file, options.detector, options.channel)
+    if options.gps is not None:
+        found = [strain.around(options.gps, options.inf, options.sup) for strain in found]
+    if options.gaps != "skip":
+        found = [part for strain in found for part in strain.finite_parts()]
+    blocks = Blocks(found, options.seconds)
+    samples = sum(len(strain.samples) for strain in found)
+    return blocks, options.channel, f"{samples} samples of {len(found)} channels in {blocks.count} blocks"
 
 
 def _summary(parts: Sequence[Strain]) -> str:
@@ -130,8 +160,14 @@ def _files(options: argparse.Namespace) -> None:
 
 
 def _log(options: argparse.Namespace) -> None:
-    entries = _store(options).log()
-    print_rows((entry for entry in entries if options.by in (None, entry.get("by"))), options.output)
+    entries = (entry for entry in _store(options).log() if options.by in (None, entry.get("by")))
+    print_rows(map(_short, entries) if options.output == "table" else entries, options.output)
+
+
+def _short(entry: Row) -> Row:
+    """An entry for a table: of a block the number of its channels, instead of all their names."""
+    holds = entry.get("holds")
+    return entry if holds is None else {**entry, "holds": f"{sum(len(runs[-1]) for runs in holds)} channels"}
 
 
 def _channels(options: argparse.Namespace) -> None:

@@ -56,7 +56,7 @@ class Span:
 
 @dataclass
 class Channel:
-    """The segments of one detector, channel and rate: their spans in order of time, and their number."""
+    """The segments of one detector, channel and rate, also in blocks: their spans in order of time, their number."""
 
     detector: str
     channel: str
@@ -80,13 +80,24 @@ def channels(entries: Iterable[Mapping[str, object]]) -> tuple[list[Channel], in
     times: dict[tuple[str, str, Fraction], list[tuple[float, int]]] = {}
     unusable = 0
     for entry in entries:
-        t0, dt, samples = entry.get("t0"), entry.get("dt"), entry.get("n")
-        if not (isinstance(t0, int | float) and isinstance(dt, int | float) and isinstance(samples, int) and dt > 0):
-            unusable += 1
-            continue
-        key = str(entry.get("detector", "")), str(entry.get("channel", "")), rate_of(Fraction(dt))
-        times.setdefault(key, []).append((t0, samples))
+        for detector, t0, dt, samples, names in _runs(entry):
+            if not (
+                isinstance(t0, int | float) and isinstance(dt, int | float) and isinstance(samples, int) and dt > 0
+            ):
+                unusable += 1
+                continue
+            rate = rate_of(Fraction(dt))
+            for name in names:
+                times.setdefault((detector, name, rate), []).append((t0, samples))
     return [_channel(*key, sorted(found)) for key, found in sorted(times.items())], unusable
+
+
+def _runs(entry: Mapping[str, object]) -> list[tuple[str, object, object, object, list[str]]]:
+    """Detector, t0, dt, number of samples and channels of what an entry holds: of a segment one, of a block many."""
+    if isinstance(holds := entry.get("holds"), list):
+        return [(detector, t0, dt, n, names) for detector, t0, dt, n, names in holds]
+    detector, channel = str(entry.get("detector", "")), str(entry.get("channel", ""))
+    return [(detector, entry.get("t0"), entry.get("dt"), entry.get("n"), [channel])]
 
 
 def _channel(detector: str, channel: str, rate: Fraction, times: list[tuple[float, int]]) -> Channel:

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -33,6 +33,35 @@ class Response(NamedTuple):
     retry_after: float | None = None
 
 
+class Payloads(Protocol):
+    """What is sent, in pieces that are numbered from 0."""
+
+    @property
+    def media_type(self) -> str:
+        """Of a piece."""
+
+    @property
+    def count(self) -> int:
+        """The number of pieces."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds in a full piece."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the samples in a full piece."""
+
+    def body(self, number: int) -> bytes:
+        """What to post."""
+
+    def stream_id(self, url: str) -> str:
+        """A digest of the strain, how it is cut, and the URL."""
+
+    def key(self, number: int, run: str) -> str:
+        """The idempotency key of a piece in a run."""
+
+
 class Segments:
     """Strain in segments of `chunk` samples; the last one of each contiguous part may be shorter.
 
@@ -40,6 +69,8 @@ class Segments:
         parts: contiguous strain of one channel, in order of time.
         chunk: samples in a segment.
     """
+
+    media_type = "application/json"
 
     def __init__(self, parts: Sequence[Strain], chunk: int) -> None:
         self.parts = parts
@@ -56,6 +87,11 @@ class Segments:
     def duration(self) -> float:
         """Seconds in a full segment."""
         return float(self._chunk / self.parts[0].rate)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the samples in a full segment."""
+        return 8 * self._chunk
 
     def body(self, number: int) -> bytes:
         """The JSON to post, with the shortest digits that read back as the same float64."""
@@ -103,8 +139,8 @@ class UploadOptions:
     timeout: float = 300.0
 
 
-def upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
-    """Send every segment that is not acknowledged yet.
+def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
+    """Send every segment or block that is not acknowledged yet.
 
     Args:
         segments: the strain to send.
@@ -124,7 +160,7 @@ def upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOpti
         resume.close()
 
 
-async def _upload(segments: Segments, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
+async def _upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
     missing = resume.missing()
     pacer = _Pacer(segments, options.rate, missing[0] if missing else 0)
     remaining = iter(missing)
@@ -134,7 +170,7 @@ async def _upload(segments: Segments, url: str, resume: ResumeFile, options: Upl
         async def worker(numbers: Iterator[int]) -> None:
             for number in numbers:
                 await pacer.wait(number)
-                await sender.send(segments.body(number), segments.key(number, resume.run))
+                await sender.send(segments.body(number), segments.media_type, segments.key(number, resume.run))
                 resume.acknowledge(number)
                 progress.advance()
 
@@ -152,7 +188,7 @@ class _Pacer:
     Gaps take no time.
     """
 
-    def __init__(self, segments: Segments, rate: float, first: int) -> None:
+    def __init__(self, segments: Payloads, rate: float, first: int) -> None:
         self._rate = rate
         self._per_segment = segments.duration
         self._first = first
@@ -175,10 +211,10 @@ class _Sender:
         self._progress = progress
         self._last_message = ""
 
-    async def send(self, body: bytes, key: str) -> None:
-        """Post a segment until it is acknowledged. The key makes repetitions harmless."""
+    async def send(self, body: bytes, media_type: str, key: str) -> None:
+        """Post a segment or block until it is acknowledged. The key makes repetitions harmless."""
         pause, failing_since = 0.1, 0.0
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        headers = {"Content-Type": media_type, "Idempotency-Key": key}
         while True:
             response = await self._post(body, headers)
             if response.meaning == "stored":

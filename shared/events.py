@@ -64,6 +64,11 @@ def is_event(headers: Mapping[str, str]) -> bool:
     return "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
 
 
+def is_binary(headers: Mapping[str, str]) -> bool:
+    """True if a request is one CloudEvent in binary mode: its body is the data, and Content-Type that of the data."""
+    return "ce-specversion" in headers and not headers.get("content-type", "").startswith("application/cloudevents")
+
+
 def decode(headers: Mapping[str, str], body: bytes) -> list[Event]:
     """Decode the events of a request for which `is_event` is true: one, or any number in batch mode.
 

@@ -13,6 +13,7 @@ import signal
 NAMES = frozenset(
     {
         "spool.staged",  # payload files exist, the spool does not hold them durably yet
+        "spool.long",  # the files of long payloads are synced, their names are not
         "spool.written",  # before the spool's fdatasync
         "spool.synced",  # payloads durable, nothing decided
         "journal.written",  # before the journal's fdatasync

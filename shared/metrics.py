@@ -11,8 +11,10 @@ from shared.domain.state import FROZEN, State
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-SEGMENTS = Counter("datastore_segments_accepted", "Segments acknowledged by this process")
-BYTES = Counter("datastore_bytes_accepted", "Bytes of the segments acknowledged by this process")
+SEGMENTS = Counter("datastore_segments_accepted", "Segments and blocks acknowledged by this process")
+BYTES = Counter("datastore_bytes_accepted", "Bytes of the segments and blocks acknowledged by this process")
+RUNS = Counter("datastore_runs_accepted", "Runs of one channel in the segments and blocks acknowledged by this process")
+SAMPLES = Counter("datastore_samples_accepted", "Samples of all channels acknowledged by this process")
 REFUSALS = Counter("datastore_refusals", "Requests answered with an error, by code", ["code"])
 GROUP_SIZE = Histogram(
     "datastore_group_size", "Segments that shared one sync", buckets=[1, 2, 4, 8, 16, 32, 64, 128, 256]

@@ -18,7 +18,7 @@ from tests.support import ROOT
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 SHARED = sorted(str(path.relative_to(ROOT / "shared")) for path in (ROOT / "shared").rglob("*.py"))
-SCIENTIFIC = {"numpy", "scipy", "gwpy", "matplotlib", "h5py", "astropy"}
+SCIENTIFIC = {"numpy", "scipy", "gwpy", "matplotlib", "h5py", "astropy", "pyarrow", "nanoarrow"}
 
 
 def test_the_rules_look_at_the_whole_source():
@@ -66,6 +66,15 @@ def modules_of(name: str) -> set[str]:
 )
 def test_a_storage_function_starts_without_scientific_packages(name):
     assert not modules_of(name) & SCIENTIFIC
+
+
+@pytest.mark.parametrize("name", ["ingest", "files", "strain", "logic", "datastore"])
+def test_a_function_starts_without_the_readers_of_blocks(name):
+    # The first block imports them; most stores see none.
+    modules = loaded_by(name)
+    assert "shared.domain.block" in modules
+    assert not modules & {"shared.domain.arrow_block", "shared.domain.arrow_stream", "shared.domain.line_block"}
+    assert not top(modules) & {"pyarrow", "nanoarrow"}
 
 
 @pytest.mark.parametrize("name", ["stats", "files", "logdump", "strain"])

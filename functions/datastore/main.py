@@ -76,7 +76,7 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
         **glitchflow_function.routes(logic, page="/"),
         ("GET", "/stat"): stat,
         ("GET", "/dstat"): dstat,
-        ("POST", "/"): web.dispatch_events(served["POST", "/"] for served in with_events),
+        ("POST", "/"): web.takes_blocks(web.dispatch_events(served["POST", "/"] for served in with_events)),
     }
 
 

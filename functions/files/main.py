@@ -1,10 +1,11 @@
-"""files: names in order of arrival (GET /dumpF), a segment (GET /segment), the newest archives (GET /archives)."""
+"""files: names (GET /dumpF), a segment, block or channel (GET /segment), the newest archives (GET /archives)."""
 
 from __future__ import annotations
 
 import functions_framework.aio
 
 from shared import config, web
+from shared.domain.block import media_type
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
 
@@ -17,7 +18,11 @@ def routes(reader: BatchReader) -> web.Routes:
         return web.of_batch(page.batch, web.name_list(page.names))
 
     def segment(request: web.Request) -> web.Response:
-        return web.Response(reader.segment(request.query.get("name", ""), request.query.get("batch", "")))
+        name, batch = request.query.get("name", ""), request.query.get("batch", "")
+        if channel := request.query.get("channel"):
+            return web.Response(reader.channel(name, channel, web.seconds(request, "t0"), batch))
+        content = reader.segment(name, batch)
+        return web.Response(content, type=media_type(content))
 
     def archives(request: web.Request) -> web.Response:
         after, limit, _ = web.pagination(request)

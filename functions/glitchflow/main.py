@@ -29,10 +29,11 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
         answer = {"resp": done.status or FROZEN, "n_f": done.segments, "bt_wrt": done.bytes}
         return web.json({**answer, "batch": done.batch} if done.repeated else answer)
 
+    @web.takes_blocks
     @auth.requires(auth.WRITE)
     async def streamdata(request: web.Request) -> web.Response:
         try:
-            answer = await logic.send(request.body, request.origin())
+            answer = await logic.send(request.body, request.origin(), request.format)
         except BufferFrozen as error:
             return web.json({"resp": "FROZEN", "body": str(error)})
         return web.json({"resp": "CREATED", "body": answer})

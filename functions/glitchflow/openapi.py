@@ -109,7 +109,7 @@ _PAGE: list[_Parameter] = [
 ]
 _Type = type[msgspec.Struct]
 _OPERATIONS: dict[tuple[str, str], tuple[str, _Type | None, _Type | None, list[_Parameter]]] = {
-    ("post", "/streamdata"): ("Store a strain segment", SegmentSchema, Streamed, [_KEY]),
+    ("post", "/streamdata"): ("Store a strain segment, or a block of many channels", SegmentSchema, Streamed, [_KEY]),
     ("get", "/stats"): ("Counts of the batch", None, Counts, []),
     ("get", "/dumpbuf"): ("The files in the batch", None, Names, _PAGE),
     ("get", "/desc"): ("Status of the batch", None, Desc, []),

@@ -1,4 +1,4 @@
-"""ingest: stores segments in groups, from plain HTTP (POST /sendF) and from the event `segment`."""
+"""ingest: stores segments and blocks in groups, from plain HTTP (POST /sendF) and from the event `segment`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import functions_framework.aio
 
 from shared import auth, config, events, web
 from shared.clients.writer import RemoteWriter
+from shared.domain.block import format_of
 from shared.domain.messages import stored_answer
 from shared.ingest.group_commit import GroupCommitter
 from shared.web.asgi import asgi_target
@@ -17,11 +18,18 @@ def routes(committer: GroupCommitter) -> web.Routes:
     """The routes of ingest."""
 
     async def send(request: web.Request) -> web.Response:
-        stored = await committer.submit(request.body, request.origin())
+        stored = await committer.submit(request.body, request.origin(), request.format)
         return web.json(stored_answer(stored), 201)
 
     def on_segment(request: web.Request, event: events.Event) -> web.Action:
-        segment = committer.check_segment(event.data, request.origin(event))
+        origin, format = request.origin(event), format_of(request.headers, event.data)
+        if format and events.is_binary(request.headers):  # alone in its request: checked like a block without an event
+
+            async def store_block() -> None:
+                await committer.submit(event.data, origin, format)
+
+            return store_block
+        segment = committer.check_segment(event.data, origin, format)
 
         async def store() -> None:
             await committer.enqueue(segment)
@@ -29,7 +37,7 @@ def routes(committer: GroupCommitter) -> web.Routes:
         return store
 
     handler = auth.requires(auth.WRITE)(
-        web.on_events({events.SEGMENT: on_segment}, send, slice_size=committer.slice_size)
+        web.takes_blocks(web.on_events({events.SEGMENT: on_segment}, send, slice_size=committer.slice_size))
     )
     return {("POST", "/"): handler, ("POST", "/sendF"): handler}
 

@@ -22,10 +22,11 @@ from shared.web.asgi import asgi_target
 def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
     """The routes of Datastore Logic."""
 
+    @web.takes_blocks
     @auth.requires(auth.WRITE)
     async def stream(request: web.Request) -> web.Response:
         try:
-            return web.text(await logic.send(request.body, request.origin()), 201)
+            return web.text(await logic.send(request.body, request.origin(), request.format), 201)
         except BufferFrozen as error:
             return plain_text_error(error)
 

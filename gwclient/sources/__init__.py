@@ -11,7 +11,9 @@ from gwclient.sources.gwosc import GWOSC, from_event
 from gwclient.sources.hdf5 import from_sample
 from gwclient.sources.strain import Strain
 
-__all__ = ["GWOSC", "Strain", "from_event", "from_file", "from_sample"]
+__all__ = ["GWOSC", "Strain", "from_event", "from_file", "from_sample", "several_from_file"]
+
+_HDF5 = (".hdf5", ".hdf", ".h5")
 
 
 def from_file(
@@ -32,8 +34,21 @@ def from_file(
     if not path.is_file():
         raise NoData(f"{path}: no such file")
     suffix = path.suffix.lower()
-    if suffix in (".hdf5", ".hdf", ".h5"):
+    if suffix in _HDF5:
         return hdf5.read(path, detector, channel)
     if suffix == ".gwf":
         return gwf.read(path, detector, channel)
     return text.read(path, detector, channel, t0, rate)
+
+
+def several_from_file(path: Path, detector: str, pattern: str) -> list[Strain]:
+    """Read the channels of an HDF5 file that match a pattern of `*`, `?` and `[...]`, by name.
+
+    Raises:
+        NoData: the file cannot be read, or holds none of them.
+    """
+    if not path.is_file():
+        raise NoData(f"{path}: no such file")
+    if path.suffix.lower() not in _HDF5:
+        raise NoData(f"{path}: several channels are read from HDF5 only")
+    return hdf5.read_all(path, detector, pattern)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
@@ -63,6 +64,28 @@ def read(path: Path, detector: str = "", channel: str = "") -> Strain:
         raise NoData(f"{path}: the file is damaged, or lacks what strain needs: {error}") from None
 
 
+def read_all(path: Path, detector: str, pattern: str) -> list[Strain]:
+    """Read every dataset whose name, groups left out, matches a pattern of `*`, `?` and `[...]`, by name.
+
+    Raises:
+        NoData: as `read`, or no dataset matches, or two of them have one name.
+    """
+    try:
+        with h5py.File(path) as file:
+            series = _series(file)
+            names = [name for name in sorted(series) if fnmatch.fnmatchcase(_last(name), pattern)]
+            names = [name for name in names if detector in ("", detector_of(_last(name)))]
+            if not names:
+                raise NoData(f"no channel matches {pattern!r}; there are {', '.join(sorted(series)) or 'none'}")
+            if len({_last(name) for name in names}) < len(names):
+                raise NoData(f"{pattern!r} matches channels of one name in different groups: {', '.join(names)}")
+            return [_strain(series[name], _last(name), detector, "") for name in names]
+    except NoData as error:
+        raise NoData(f"{path}: {error}") from None
+    except (OSError, KeyError, RuntimeError) as error:
+        raise NoData(f"{path}: the file is damaged, or lacks what strain needs: {error}") from None
+
+
 def _gwosc(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
     data = file["strain/Strain"]
     found = _text(file["meta/Detector"][()]) if "meta/Detector" in file else detector
@@ -73,7 +96,8 @@ def _gwosc(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
     return Strain.of(data[()], t0, rate_of(interval), found, channel)
 
 
-def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
+def _series(file: h5py.File) -> dict[str, tuple[h5py.Dataset, Layout]]:
+    """The datasets with the attributes of one of LAYOUTS, by name."""
     series: dict[str, tuple[h5py.Dataset, Layout]] = {}
 
     def visit(name: str, item: object) -> None:
@@ -83,11 +107,20 @@ def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Str
                 series[name] = (item, layout)
 
     file.visititems(visit)
+    return series
+
+
+def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Strain:
+    series = _series(file)
     if not series:
         pairs = "; ".join(f"`{start}` and `{step}`" for start, step, _ in LAYOUTS)
         raise NoData(f"there is no strain/Strain (GWOSC), and no dataset has the attributes {pairs}")
     name = _select(sorted(series), detector, channel)
-    data, (start, step, is_rate) = series[name]
+    return _strain(series[name], _last(name), detector, channel)
+
+
+def _strain(found: tuple[h5py.Dataset, Layout], label: str, detector: str, channel: str) -> Strain:
+    data, (start, step, is_rate) = found
     unit = _seconds_in(data.attrs.get("xunit", "s"))
     first, spacing = finite(data.attrs[start]), finite(data.attrs[step])
     if unit != 1 and first * unit < _EARLIEST_GPS <= first:
@@ -98,7 +131,6 @@ def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Str
     if is_rate and spacing <= 0:
         raise NoData(f"{step} must be positive, not {float(spacing):g}")
     interval = 1 / spacing if is_rate else spacing * unit
-    label = _last(name)
     return Strain.of(data[()], first * unit, rate_of(interval), detector or detector_of(label), channel or label)
 
 

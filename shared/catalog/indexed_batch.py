@@ -6,9 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from shared.domain.records import file_name, file_number
-from shared.domain.sampling import prefix_of
-from shared.domain.segment import StoredSegment
+from shared.domain.records import file_name, file_number, segments_in
 from shared.errors import DatastoreError, Recovering
 from shared.storage.reader import Page
 from shared.strain import index_file
@@ -92,10 +90,8 @@ class IndexedBatch:
                 self._reset()
                 raise Recovering("The journal has changed; send the request again.")
             number = file_number(record.name)
-            detector = record.detector or prefix_of(record.channel)
-            t0, dt = record.t0 or 0.0, record.dt or 0.0
-            segment = (record.name, detector, record.channel, t0, dt, record.samples, record.crc32)
-            add(number, StoredSegment(*segment))
+            for segment in segments_in(record):
+                add(number, segment)
             self.count += 1
             self._last = number
             read += 1

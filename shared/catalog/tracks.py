@@ -130,10 +130,8 @@ class Track:
             slot = begin + joint.skip
             for piece in stream.pieces(slot, slot + joint.n):
                 index = batch.index
-                yield (
-                    folder,
-                    FileSlice(file_name(index.numbers[piece.row]), piece.skip, piece.n, index.crc32s[piece.row]),
-                )
+                name, run = file_name(index.numbers[piece.row]), (*self.key[:2], index.t0(piece.row))
+                yield folder, FileSlice(name, piece.skip, piece.n, index.crc32s[piece.row], run)
 
 
 def tracks(batches: Sequence[Indexed], wanted: Callable[[Key], bool]) -> Iterator[Track]:

@@ -11,6 +11,7 @@ import msgspec
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ServiceEndpoints
+from shared.domain.block import TYPES
 from shared.domain.commit import Committed
 from shared.domain.messages import (
     ArchiveList,
@@ -36,6 +37,7 @@ from shared.errors import (
 
 T = TypeVar("T")
 
+JSON = "application/json"
 _ON_BEHALF_OF = "Datastore-On-Behalf-Of"
 _error = msgspec.json.Decoder(ErrorBody)
 
@@ -124,16 +126,16 @@ class ServiceClient:
         response = http.request("POST", url, self._headers(origin), body, self._timeout)
         return _successful(url, response, success, own_credentials=not origin.authorization)
 
-    async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS) -> str:
-        """POST from the event loop; return the text of a 201. Errors as `get`."""
+    async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS, type: str = JSON) -> str:
+        """POST a body of a media type from the event loop; return the text of a 201. Errors as `get`."""
         url = self._urls[endpoint]
-        response = await http.post_async(url, self._headers(origin), body, self._timeout)
+        response = await http.post_async(url, self._headers(origin, type), body, self._timeout)
         own = not origin.authorization
         return _successful(url, response, (201,), own_credentials=own).body.decode(errors="replace")
 
-    def _headers(self, origin: Origin) -> Mapping[str, str]:
+    def _headers(self, origin: Origin, type: str = JSON) -> Mapping[str, str]:
         credentials = {"Authorization": origin.authorization} if origin.authorization else self._token.headers()
-        headers = {"Content-Type": "application/json", **credentials}
+        headers = {"Content-Type": type, **credentials}
         if origin.key:
             headers["Idempotency-Key"] = origin.key.id
         if origin.by:  # counts where the credentials have the scope `relay`
@@ -198,9 +200,9 @@ class _RemoteBatch:
         """File names in order of arrival."""
         return _decode(self._client.get(self._names, after=after, limit=limit, batch=batch), NameList).names or []
 
-    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
-        """Store a segment; return the text of the answer."""
-        return await self._client.post_async(self._send, body, origin)
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS, format: str = "") -> str:
+        """Store a segment, or a block of a format; return the text of the answer."""
+        return await self._client.post_async(self._send, body, origin, TYPES.get(format, JSON))
 
 
 class RemoteBuffer(_RemoteBatch):

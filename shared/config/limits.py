@@ -20,6 +20,7 @@ class Limits:
     """What clients may cost a process. Sizes are in bytes, times in seconds."""
 
     body: int = setting("MAX_BODY", 8 << 20, SIZE, "body of one request, bytes")
+    block: int = setting("MAX_BLOCK", 32 << 20, SIZE, "body of one block, bytes, and at most MAX_BODIES")
     total_bodies: int = setting("MAX_BODIES", 64 << 20, SIZE, "bodies of all requests under way, queue included, bytes")
     header: int = setting("MAX_HEADER", 32 << 10, SIZE, "request line and headers, bytes")
     request_timeout: float = setting("REQUEST_TIMEOUT", 30.0, SECONDS, "for a request to arrive, seconds")
@@ -42,7 +43,7 @@ def limits_from_env(env: Environment = os.environ) -> Limits:
     limits = read(Limits, env)
     if limits.total_bodies < limits.body:
         raise ConfigError(f"MAX_BODIES={limits.total_bodies}: must be at least MAX_BODY, {limits.body}")
-    return limits
+    return replace(limits, block=min(limits.block, limits.total_bodies))
 
 
 def writer_limits(env: Environment = os.environ) -> Limits:

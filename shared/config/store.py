@@ -59,6 +59,12 @@ class StoreConfig:
     spool_size: int = setting(
         "SPOOL_SIZE", 64 << 20, SIZE, "a spool file longer than this is closed and trimmed, bytes"
     )
+    write_once: int = setting(
+        "WRITE_ONCE",
+        1 << 20,
+        SIZE,
+        "payloads of so many bytes or more are not copied to the spool; their file is synced",
+    )
     checkpoint_size: int = setting(
         "CHECKPOINT_SIZE", 64 << 20, SIZE, "a start replays so many bytes of the journal at the most"
     )
@@ -75,6 +81,9 @@ class StoreConfig:
     dataset: str = setting("DATASET", "", TEXT, "file with a request for a training set, made of every frozen batch")
     dataset_timeout: float = setting("DATASET_TIMEOUT", 3600.0, SECONDS, "seconds that a training set may take")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")
+    max_channels: int = setting(
+        "MAX_CHANNELS", 1 << 14, COUNT, "channels in a block, counted once more for each gap in them"
+    )
     max_keys: int = setting(
         "MAX_KEYS",
         4_000_000,

@@ -9,11 +9,12 @@ import msgspec
 from msgspec import field
 
 from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
+from shared.domain.runs import Runs
 from shared.domain.state import FROZEN
 
 
 class CommitRequest(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
-    """A segment put forward for the batch: the position of its durable payload, and what its record will hold.
+    """A segment or block put forward for the batch: the position of its durable payload, and what its record will hold.
 
     Attributes as in `records.Record`; the names in JSON are the record's too.
     """
@@ -29,6 +30,8 @@ class CommitRequest(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     dt: float | None = None
     samples: int = field(name="n", default=0)
     by: str = ""
+    format: str = ""
+    holds: tuple[Runs, ...] = ()
 
 
 class CommitResult(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):

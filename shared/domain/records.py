@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 from msgspec import field
 
 from shared.domain.request_key import KeyedDecision, RequestKey
+from shared.domain.runs import Runs, runs_of
+from shared.domain.sampling import prefix_of
+from shared.domain.segment import StoredSegment
 
 
 class RecordKind(StrEnum):
     """The kinds of a record, as the log's `message` spells them."""
 
     OPEN = "Open batch"  # begins a batch's journal
-    WRITE = "Write file"  # stores a segment
+    WRITE = "Write file"  # stores a segment or a block
     UPDATE = "Update state"  # sets the state: a freeze, or an explicit thaw
     CLEAN = "Clean all"  # decides that the batch is to be archived
 
@@ -39,7 +43,9 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         by: name of the principal that sent the request; empty where authentication is off.
         spool, offset, crc32: WRITE: the payload's position in a spool, and its CRC-32.
         detector, channel: WRITE: as the segment names them.
-        t0, dt, samples: WRITE: GPS time of the first sample, sampling interval (both seconds), number of samples.
+        t0, dt, samples: WRITE: GPS time of the first sample, sampling interval (both seconds), number of samples. Of a
+            block only the number, of all channels.
+        format, holds: WRITE: of a block, see `domain.block`: its format, and the runs of samples in it.
         batch: OPEN: number of the batch.
         last: OPEN: the number in the newest file name given so far.
         watermarks: OPEN: spool -> offset up to which it has been decided.
@@ -75,6 +81,17 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     token: str = ""
     archive: str = ""
     by: str = ""
+    format: str = ""
+    holds: tuple[Runs, ...] = ()
+
+
+def segments_in(record: Record) -> Sequence[StoredSegment]:
+    """What a WRITE record stores, as segments of one channel: one, or the runs of a block, all in one file."""
+    name, crc32 = record.name, record.crc32
+    if record.holds:
+        return [StoredSegment(name, *run, crc32) for run in runs_of(record)]
+    detector, channel = record.detector or prefix_of(record.channel), record.channel
+    return (StoredSegment(name, detector, channel, record.t0 or 0.0, record.dt or 0.0, record.samples, crc32),)
 
 
 # Names sort by time while their numbers have 19 digits: from 2001 to 2286.

@@ -9,6 +9,7 @@ RATE_TOLERANCE = 1e-6  # relative; clients print intervals with six digits or mo
 GRID_TOLERANCE = 0.25  # samples by which a segment may miss its stretch's grid
 MAX_INTERVAL = 64.0  # seconds; no channel is sampled less than once a minute
 MAX_GPS = 2.0**31  # seconds; LIGOTimeGPS cannot hold later times
+MAX_NAME = 256  # characters of a channel or detector
 _GPS_EPOCH = 315964800  # 1980-01-06 in seconds since 1970
 _LEAP_SECONDS = 18  # between GPS and UTC, since 2017
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.json_members import repeated_member
-from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, detector_of
+from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, detector_of
 from shared.errors import BadSegment
 
 
@@ -96,8 +96,8 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     if not segment.h:
         raise BadSegment("`h` is empty")
     _check_times(segment)
-    if max(len(segment.detector), len(segment.channel)) > 256:
-        raise BadSegment("`detector` and `channel` are at most 256 characters long")
+    if max(len(segment.detector), len(segment.channel)) > MAX_NAME:
+        raise BadSegment(f"`detector` and `channel` are at most {MAX_NAME} characters long")
     try:
         segment.detector = detector_of(segment.detector, segment.channel)
     except ValueError as error:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from shared import metrics
 from shared.config import StoreConfig
+from shared.domain import block as blocks
+from shared.domain.block import Block
 from shared.domain.commit import CommitRequest, CommitResult
 from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.sampling import gps_from_unix
@@ -29,23 +31,30 @@ from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 log = logging.getLogger(__name__)
 
+CHECKED_ON_LOOP = 512 << 10  # bytes of a block, which take the event loop a millisecond; of text four
 AHEAD = 60.0  # seconds by which a segment may be ahead of the clock; Unix times are ten years ahead
 GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its syncs, and delays the next one
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
 
+About = tuple[str, str, float | None, float | None, int]
+"""Detector, channel, t0, dt and samples, as in `records.Record`."""
+
+
 class PendingSegment(NamedTuple):
-    """A checked segment; `about` holds detector, channel, t0, dt and samples."""
+    """A checked segment, or block."""
 
     payload: bytes
-    about: tuple[str, str, float, float, int]
+    about: About
     origin: Origin
+    block: Block | None = None
 
 
 class _Waiting(NamedTuple):
     payload: bytes
-    about: tuple[str, str, float, float, int]
+    about: About
     origin: Origin
+    block: Block | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
 
@@ -68,32 +77,43 @@ class GroupCommitter:
         self._starting = threading.Lock()
         metrics.QUEUE.set_function(self._queue.qsize)
 
-    def submit(self, payload: bytes, origin: Origin = ANONYMOUS) -> Awaitable[CommitResult]:
-        """Store one segment; when the returned future is done, the segment is durable, counted and visible.
+    def submit(self, payload: bytes, origin: Origin = ANONYMOUS, format: str = "") -> Awaitable[CommitResult]:
+        """Store one segment or block; when the returned future is done, the segment is durable, counted and visible.
 
         Not a coroutine, because that would keep the decoded samples, four times the payload, while it waits.
 
         Args:
             payload: the body as received; it becomes the file.
             origin: the principal, and the request's key; a repetition is answered like the first time.
+            format: of the block, see `domain.block`; empty for a segment.
 
         Raises:
-            BadSegment: the payload is not a segment.
+            BadSegment: the payload is not a segment, or not a block of that format.
             BufferFrozen, StorageFailed: it is not stored.
             Busy: the queue is full, or the writer is busy; it is not stored.
             OutcomeUnknown: the writer did not answer in time; it is stored once, or not.
             KeyReused: the key named another payload before; it is not stored.
             KeysFull, ClockWrong, Recovering, JournalDamaged: it is not stored.
         """
-        return self.enqueue(self.check_segment(payload, origin))
+        if format and len(payload) > CHECKED_ON_LOOP:
+            return self._submit_long(payload, origin, format)
+        return self.enqueue(self.check_segment(payload, origin, format))
+
+    async def _submit_long(self, payload: bytes, origin: Origin, format: str) -> CommitResult:
+        return await self.enqueue(await asyncio.to_thread(self.check_segment, payload, origin, format))
 
     @property
     def slice_size(self) -> int:
         """Segments of one request that may wait at once: half of the queue, so that others find a place."""
         return max(self._config.queue_length // 2, 1)
 
-    def check_segment(self, payload: bytes, origin: Origin = ANONYMOUS) -> PendingSegment:
-        """Check a segment without storing it. Raises BadSegment; arguments as `submit`."""
+    def check_segment(self, payload: bytes, origin: Origin = ANONYMOUS, format: str = "") -> PendingSegment:
+        """Check a segment or block without storing it. Raises BadSegment; arguments as `submit`."""
+        if format:
+            block = blocks.parse(payload, format, self._config.max_channels, self._config.max_samples)
+            if max(runs.t0 for runs in block.holds) > gps_from_unix(time.time()) + AHEAD:
+                metrics.AHEAD.inc()
+            return PendingSegment(payload, ("", "", None, None, block.samples), origin, block)
         segment = parse(payload, self._config.max_samples)
         if segment.t0 > gps_from_unix(time.time()) + AHEAD:
             metrics.AHEAD.inc()
@@ -200,6 +220,10 @@ class GroupCommitter:
         stored = [outcome.size for outcome in outcomes if isinstance(outcome, CommitResult)]
         metrics.SEGMENTS.inc(len(stored))
         metrics.BYTES.inc(sum(stored))
+        if stored:
+            kept = [item for item, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, CommitResult)]
+            metrics.SAMPLES.inc(sum(item.about[4] for item in kept))
+            metrics.RUNS.inc(sum(1 if item.block is None else item.block.runs for item in kept))
         try:
             group[0].loop.call_soon_threadsafe(_resolve, group, outcomes)
         except RuntimeError:  # the loop has been closed; nobody waits any more
@@ -217,7 +241,11 @@ def _resolve(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Except
 
 
 def _commit_request(item: _Waiting, p: SpoolPosition) -> CommitRequest:
-    return CommitRequest(p.spool, p.offset, p.size, p.crc32, item.origin.key, *item.about, by=item.origin.by)
+    spool, offset, size, crc32 = p
+    detector, channel, t0, dt, samples = item.about
+    format, holds = item.block if item.block is not None else ("", ())
+    by, key, _ = item.origin
+    return CommitRequest(spool, offset, size, crc32, key, detector, channel, t0, dt, samples, by, format, holds)
 
 
 def _outcome(result: CommitResult) -> CommitResult | Exception:

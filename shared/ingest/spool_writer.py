@@ -1,5 +1,8 @@
 """Writing the spool: payloads made durable together, one `fdatasync` a group (`posix.AppendFile.append`).
 
+Long payloads are written once. The staged file of each is synced, and the spool keeps a hole in its place, so that
+positions stay unique and in order.
+
 A spool file belongs to one ingest process, which holds its flock for as long as it may append. When ingest is done with
 it, the writer trims it: the payloads' files are synced, and the spool file is removed.
 """
@@ -13,12 +16,14 @@ from collections.abc import Sequence
 
 from shared.config import StoreConfig
 from shared.errors import StorageFailed
+from shared.failpoints import failpoint
 from shared.ingest.stager import Stager
 from shared.volume.layout import Layout
 from shared.volume.posix import AppendFile, fsync_directory, same_file, storage_errors, try_lock
 from shared.volume.spool import SpoolDirectory, SpoolPosition
 
 _PIECE = 5 << 10
+_LONG = 256 << 10  # bytes; a checksum of more takes longer than to get the lock back
 
 
 class SpoolWriter:
@@ -28,12 +33,14 @@ class SpoolWriter:
         spool: the volume's spool directory.
         max_size: bytes after which another spool file is begun.
         stager: makes files of the payloads.
+        write_once: payloads of so many bytes or more are long.
     """
 
-    def __init__(self, spool: SpoolDirectory, max_size: int, stager: Stager) -> None:
+    def __init__(self, spool: SpoolDirectory, max_size: int, stager: Stager, write_once: int = 1 << 62) -> None:
         self._spool = spool
         self._max_size = max_size
         self._stager = stager
+        self._write_once = write_once
         self._id = ""
         self._file: AppendFile | None = None
 
@@ -41,7 +48,7 @@ class SpoolWriter:
     def from_config(cls, config: StoreConfig) -> SpoolWriter:
         """The spool writer of a store."""
         spool = SpoolDirectory(Layout(config))
-        return cls(spool, config.spool_size, Stager(spool, config.stager_threshold))
+        return cls(spool, config.spool_size, Stager(spool, config.stager_threshold), config.write_once)
 
     def store(self, payloads: Sequence[bytes]) -> list[SpoolPosition | StorageFailed]:
         """Make all payloads durable with one sync, and stage each as a file.
@@ -60,14 +67,44 @@ class SpoolWriter:
             positions.append(SpoolPosition(self._id, offset, len(payload), _checksum(payload)))
             offset += len(payload)
         group = [(p.spool, p.offset, payload) for p, payload in zip(positions, payloads, strict=True)]
+        long = [member for member in group if len(member[2]) >= self._write_once]
+        failed: dict[int, StorageFailed] = {}
         try:
-            file.append(payloads, "spool", lambda: self._stager.start(group))
+            if not long:
+                file.append(payloads, "spool", lambda: self._stager.start(group))
+            else:
+                short = [member for member in group if len(member[2]) < self._write_once]
+                buffers = [len(p) if len(p) >= self._write_once else p for p in payloads]
+
+                def stage() -> None:
+                    self._stager.start(short, contiguous=False)
+                    failed.update(self._stage_long(long))
+
+                file.append(buffers, "spool", stage)
+                group = short
         except StorageFailed:
             self._stager.finish()
             for p in positions:
                 self._spool.discard(p.spool, p.offset)
             raise
-        return [failure or p for failure, p in zip(self._stager.finish(), positions, strict=True)]
+        for (_, offset, _), failure in zip(group, self._stager.finish(), strict=True):
+            if failure is not None:
+                failed[offset] = failure
+        return [failed.get(p.offset, p) for p in positions]
+
+    def _stage_long(self, group: Sequence[tuple[str, int, bytes]]) -> dict[int, StorageFailed]:
+        """Stage payloads durably; the offsets of those that could not be, with the reasons."""
+        failed: dict[int, StorageFailed] = {}
+        for spool, offset, payload in group:
+            try:
+                self._spool.stage(spool, offset, payload, sync=True)
+            except StorageFailed as error:
+                failed[offset] = error
+        if len(failed) < len(group):
+            failpoint("spool.long")
+            with storage_errors("syncing the spool's folder"):
+                fsync_directory(self._spool.path)
+        return failed
 
     def abandon(self) -> None:
         """Close the spool file for good: nothing is decided from it any more, however late a writer hears of it."""
@@ -105,6 +142,8 @@ class SpoolWriter:
 
 def _checksum(payload: bytes) -> int:
     """CRC-32 in pieces: above 5 kB zlib releases the interpreter lock, and getting it back takes long."""
+    if len(payload) >= _LONG:
+        return zlib.crc32(payload)
     whole = memoryview(payload)
     crc32 = 0
     for start in range(0, len(whole), _PIECE):

@@ -43,12 +43,15 @@ class Stager:
         self._awaiting_reply = False
         self._results: list[StorageFailed | None] = []
 
-    def start(self, group: Sequence[tuple[str, int, bytes]]) -> None:
-        """Begin to stage a group: spool, offset and payload of each. They lie one after another in one spool."""
+    def start(self, group: Sequence[tuple[str, int, bytes]], *, contiguous: bool = True) -> None:
+        """Begin to stage a group: spool, offset and payload of each, in one spool.
+
+        The process reads them from there, so it takes only those that lie one after another.
+        """
         if self._awaiting_reply:  # a reply left unread would be mistaken for the next one
             self.close()
         self._group = group
-        self._awaiting_reply = len(group) >= self._threshold and self._send()
+        self._awaiting_reply = contiguous and len(group) >= self._threshold and self._send()
         if not self._awaiting_reply:
             self._results = self._stage()
         failpoint("spool.staged")

@@ -23,8 +23,8 @@ class _Batch(Protocol):
     def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterable[str]:
         """File names in order of arrival: those behind `after`, `limit` at most, of `batch` if given."""
 
-    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
-        """Store a segment; return the text of the Data Buffer's answer. A repetition stores it once."""
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS, format: str = "") -> str:
+        """Store a segment, or a block of a format, once; return the text of the Data Buffer's answer."""
 
 
 class DataBuffer(_Batch, Protocol):

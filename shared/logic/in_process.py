@@ -31,9 +31,9 @@ class InProcessBuffer:
         state = self._writer.state()
         return Description(state.status, state.user, state.token)
 
-    async def send(self, body: bytes, origin: Origin = ANONYMOUS) -> str:
+    async def send(self, body: bytes, origin: Origin = ANONYMOUS, format: str = "") -> str:
         """As `DataBuffer.send`."""
-        return as_json_text(stored_answer(await self._committer.submit(body, origin)))
+        return as_json_text(stored_answer(await self._committer.submit(body, origin, format)))
 
     def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
         """As `DataBuffer.freeze`."""

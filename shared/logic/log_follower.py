@@ -12,6 +12,7 @@ from msgspec import field
 
 from shared.domain.livetime import Livetime
 from shared.domain.records import file_number
+from shared.domain.runs import Runs, runs_of
 from shared.errors import Recovering
 from shared.logic.data_buffer import DataBuffer
 
@@ -21,7 +22,10 @@ _RECENT = 64  # entries
 
 
 class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
-    """An entry of the log, as far as it is used; attributes as in `domain.records.Record`."""
+    """An entry of the log, as far as it is used; attributes as in `domain.records.Record`.
+
+    Of a block, what `recent` returns has no `holds`, but the number of its `channels` and the first `t0`.
+    """
 
     index: int = field(name="Id")
     size: int
@@ -32,6 +36,9 @@ class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
     t0: float | None = None
     dt: float | None = None
     samples: int = field(name="n", default=0)
+    format: str = ""
+    holds: tuple[Runs, ...] = ()
+    channels: int = 0
 
 
 _entry = msgspec.json.Decoder(LoggedSegment)
@@ -118,9 +125,13 @@ class LogFollower:
 
     def _add(self, entry: LoggedSegment) -> None:
         self.count += 1
+        for run in runs_of(entry):
+            if run.n:
+                self.livetime.add(*run)
+        if entry.holds:  # which may be long
+            entry.channels = sum(len(runs.channels) for runs in entry.holds)
+            entry.t0, entry.holds = min(runs.t0 for runs in entry.holds), ()
         self._recent.append(entry)
-        if entry.t0 is not None and entry.dt and entry.samples:
-            self.livetime.add(entry.detector, entry.channel, entry.t0, entry.dt, entry.samples)
         second = file_number(entry.name) // 1_000_000_000  # names are the time of arrival, in nanoseconds
         if not self._rates or self._rates[-1][0] < second:
             self._rates.append([second, 0, 0])

@@ -81,6 +81,7 @@ def decide(
             record = Record(
                 "info", state.segments + len(records), r.size, name, now, WRITE, group, r.key,
                 r.spool, r.offset, r.crc32, r.detector, r.channel, r.t0, r.dt, r.samples, by=r.by,
+                format=r.format, holds=r.holds,
             )  # fmt: skip
             records.append(record)
             result = by_position[position] = CommitResult(name, r.size, is_new=True)

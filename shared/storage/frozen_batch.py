@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.domain.records import WRITE
+from shared.domain.records import WRITE, segments_in
 from shared.domain.segment import StoredSegment
 from shared.domain.state import FROZEN, State, apply
 from shared.errors import NotFrozen, Recovering, StorageFailed
@@ -21,7 +21,10 @@ from shared.volume.views import Views
 
 
 class FrozenBatch(NamedTuple):
-    """A frozen batch: its state, its segments in order of arrival, and the journal's offset behind the last record."""
+    """A frozen batch: its state, its segments in order of arrival, and the journal's offset behind the last record.
+
+    A block is as many segments as it holds runs, all of one file.
+    """
 
     state: State
     segments: list[StoredSegment]
@@ -55,15 +58,13 @@ def read(layout: Layout, archive: str = "", *, segments_too: bool = True) -> Fro
         NotFrozen: the batch takes segments, or is being archived.
         Recovering, JournalDamaged, StorageFailed: it cannot be read.
     """
-    state, segments, end = State(), [], 0
+    state, end = State(), 0
+    segments: list[StoredSegment] = []
     for entry in _entries(layout.archived_journal(archive) if archive else layout.journal, 0):
         record = entry.record
         state, end = apply(state, record), entry.end
         if record.kind == WRITE and segments_too:
-            t0, dt = record.t0 or 0.0, record.dt or 0.0
-            segments.append(
-                StoredSegment(record.name, record.detector, record.channel, t0, dt, record.samples, record.crc32)
-            )
+            segments += segments_in(record)
     if not archive:
         _require_frozen(state)
     return FrozenBatch(state, segments, end)

@@ -16,6 +16,7 @@ from msgspec import field
 from shared.config.store import PRODUCTS
 from shared.domain.messages import ArchiveSummary, Change, OpenBatch
 from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_number
+from shared.domain.runs import Runs, runs_of
 from shared.domain.state import FROZEN
 from shared.storage import journal
 from shared.volume.layout import Layout
@@ -40,6 +41,7 @@ class _Line(msgspec.Struct, gc=False):
     t0: float | None = None
     dt: float | None = None
     samples: int = field(name="n", default=0)
+    holds: tuple[Runs, ...] = ()
     batch: int = 0
     status: str = field(name="dstatus", default="")
     user: str = ""
@@ -193,12 +195,13 @@ class _Reading:
                 self._arrived.popleft()
         self._arrived[-1][1] += 1
         self._arrived[-1][2] += line.size
-        name = line.channel or line.detector
-        if name not in self._channels and len(self._channels) < _MAX_CHANNELS:
-            self._channels[name] = None
-        if line.t0 is not None and line.dt:
-            begin, end = self._span or (line.t0, line.t0)
-            self._span = min(begin, line.t0), max(end, line.t0 + line.samples * line.dt)
+        names = [name for runs in line.holds for name in runs.channels] or [line.channel or line.detector]
+        for name in names:
+            if name not in self._channels and len(self._channels) < _MAX_CHANNELS:
+                self._channels[name] = None
+        for run in runs_of(line):
+            begin, end = self._span or (run.t0, run.t0)
+            self._span = min(begin, run.t0), max(end, run.t0 + run.n * run.dt)
 
     def fill(self, archive: ArchiveSummary) -> None:
         """Fill in what has been read."""

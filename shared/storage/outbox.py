@@ -102,6 +102,8 @@ class Outbox:
         if record.kind == WRITE and self._config.segment_facts:
             about = {"name": record.name, "size": record.size, "time": record.time, "n": record.samples}
             place = {"detector": record.detector, "channel": record.channel, "t0": record.t0, "dt": record.dt}
+            if record.holds:
+                place = {"format": record.format, "holds": msgspec.to_builtins(record.holds)}
             return events.STORED, {"batch": batch, **about, **place}
         return None
 

@@ -108,6 +108,8 @@ class Publisher:
                 if record.spool in spools
                 else None
             )
+            if payload is None and self._publish_staged(record):  # a long payload, which is not in the spool file
+                continue
             if payload is None:
                 self.missing.add(record.name)
                 log.error("%s: stored, but neither its file nor its spool holds it any more", record.name)
@@ -118,6 +120,17 @@ class Publisher:
                 self._defer(record, error)
             else:
                 self._spool.discard(record.spool, record.offset)
+
+    def _publish_staged(self, record: Record) -> bool:
+        """Rename a staged payload that is whole; false where there is none."""
+        staged = self._spool.staged(record.spool, record.offset)
+        if read_payload(staged, 0, record.size, record.crc32) is None:
+            return False
+        try:
+            self.data.publish(record.spool, record.offset, record.name)
+        except OSError as error:
+            self._defer(record, error)
+        return True
 
     def restore_missing(self, records: Iterable[Record]) -> None:
         """Restore the files that are gone or have another size, given all records; `missing` names the others."""

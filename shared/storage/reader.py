@@ -12,10 +12,13 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from shared.config import StoreConfig
+from shared.domain import block
 from shared.domain.messages import ArchiveList, ArchiveSummary
 from shared.domain.records import Record, file_name, file_number
+from shared.domain.runs import runs_of
 from shared.errors import (
     BadRequest,
+    BadSegment,
     BatchChanged,
     DatastoreError,
     JournalDamaged,
@@ -132,6 +135,37 @@ class BatchReader:
             StorageFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
+        return self._stored(name, batch)[0]
+
+    def channel(self, name: str, channel: str, t0: float | None = None, batch: str = "") -> bytes:
+        """A channel of a stored block, or of a segment, as the JSON of a segment.
+
+        Args:
+            name: of the file.
+            channel: its name.
+            t0: GPS time of the first sample of one of its runs; by default the first run.
+            batch: as `segment`.
+
+        Raises:
+            NoSuchFile: there is no such run in it.
+            DatastoreError: as `segment`.
+        """
+        content, record = self._stored(name, batch)
+        held = [run for run in runs_of(record) if run.channel == channel] if record is not None else []
+        if not held:
+            raise NoSuchFile(f"{name} does not hold {channel}; GET /dumpLogF lists what it holds")
+        run = next((run for run in held if t0 in (None, run.t0)), None)
+        if run is None:
+            begins = ", ".join(repr(run.t0) for run in held[:20])
+            raise NoSuchFile(f"{name}: no run of {channel} begins at t0={t0!r}, but at {begins}")
+        try:
+            h = block.values(content, run.detector, channel, run.t0)
+        except BadSegment as error:
+            raise SegmentDamaged(f"{name}: {error}; restore it from a backup") from error
+        answer = {"h": list(h), "t": [run.t0, run.dt], "detector": run.detector, "channel": channel}
+        return msgspec.json.encode(answer)
+
+    def _stored(self, name: str, batch: str) -> tuple[bytes, Record | None]:
         _check_name(name, "name")
         chosen = self.batches.select(batch or OPEN_BATCH)
         for archive in (*([""] if chosen.open else []), *(archived.name for archived in chosen.archived)):
@@ -144,7 +178,7 @@ class BatchReader:
             record = self._record(name, archive)
             if record is not None and (reason := differs(content, record.size, record.crc32)):
                 raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
-            return content
+            return content, record
         raise NoSuchFile(f"{name} is not in the batch; `batch=all` looks into archives too")
 
     def _read(self, name: str, archive: str) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from shared.domain.livetime import Livetime
 from shared.domain.records import OPEN, WRITE, Record, utc_now
+from shared.domain.runs import runs_of
 from shared.domain.state import State, apply
 from shared.errors import JournalDamaged
 from shared.storage import checkpoint, journal
@@ -107,8 +108,9 @@ class StateMachine:
             return
         if record.kind == OPEN:
             self._livetime = Livetime()
-        elif record.kind == WRITE and record.t0 is not None and record.dt:
-            self._livetime.add(record.detector, record.channel, record.t0, record.dt, record.samples)
+        elif record.kind == WRITE:
+            for run in runs_of(record):
+                self._livetime.add(*run)
 
     def record(self, kind: str, **fields: object) -> Record:
         """A record of a decision that is not about a segment: it carries the batch's counts at that moment."""

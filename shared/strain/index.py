@@ -243,7 +243,7 @@ class Stream:
 class StrainIndex:
     """The index of one batch. Not thread-safe.
 
-    A row is a segment of one channel. Rows are columns of numbers in order of arrival, 28 bytes each.
+    A row is a segment, or a run of a block. Rows are columns of numbers in order of arrival, 28 bytes each.
 
     Attributes:
         streams: by detector, channel and rate.
@@ -288,6 +288,10 @@ class StrainIndex:
         if stream is None:
             stream = self.streams[key] = Stream(key)
         stream.add(row, t0, n)
+
+    def t0(self, row: int) -> float:
+        """GPS time of the first sample of a row, seconds, as its segment says."""
+        return self._t0[row]
 
     def keys_of(self, channel: str) -> list[Key]:
         """The streams of a channel."""

@@ -80,10 +80,11 @@ def streams(segments: Iterable[StoredSegment]) -> tuple[list[ChannelStrain], lis
 
 
 def _contiguous(stream: Stream, stretch: Stretch, members: list[StoredSegment]) -> ContiguousStrain:
-    parts = [
-        FileSlice(members[piece.row].name, piece.skip, piece.n, members[piece.row].crc32)
-        for piece in stream.pieces(stretch.first, stretch.stop)
-    ]
+    parts = []
+    for piece in stream.pieces(stretch.first, stretch.stop):
+        member = members[piece.row]
+        run = member.detector, member.channel, member.t0
+        parts.append(FileSlice(member.name, piece.skip, piece.n, member.crc32, run))
     return ContiguousStrain(float(stream.time(stretch, stretch.first)), stretch.stop - stretch.first, parts)
 
 
@@ -110,7 +111,7 @@ def part_of(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int
         skip = max(0, first - position)
         take = min(part.n, first + n - position) - skip
         if take > 0:
-            parts.append(FileSlice(part.name, part.skip + skip, take, part.crc32))
+            parts.append(part._replace(skip=part.skip + skip, n=take))
         position += part.n
     return ContiguousStrain(stretch.t0 + first / stream.rate, n, parts)
 

@@ -95,6 +95,6 @@ class Series(NamedTuple):
         digest = hashlib.sha256(repr((*self[:5], self.fill)).encode())
         for part in self.parts:
             digest.update(b"%d %d;" % part[:2])
-            for _, (name, skip, n, crc32, channel) in part.sources:
-                digest.update(f"{name} {skip} {n} {crc32} {channel};".encode())
+            for _, (name, skip, n, crc32, run) in part.sources:
+                digest.update(f"{name} {skip} {n} {crc32} {run!r};".encode())
         return digest.digest()

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import itertools
 import os
 import stat
 import time
@@ -104,7 +105,7 @@ class AppendFile:
     Attributes:
         path: the path it was opened by.
         fd: its descriptor.
-        end: its length in bytes, all of them durable.
+        end: the offset behind the last group; everything before it is durable.
     """
 
     def __init__(self, path: str, *, create: bool = False) -> None:
@@ -122,13 +123,15 @@ class AppendFile:
         """The descriptor, for reading."""
         return self.fd
 
-    def append(self, buffers: Sequence[bytes], name: str, before_sync: Callable[[], object] = lambda: None) -> int:
+    def append(
+        self, buffers: Sequence[bytes | int], name: str, before_sync: Callable[[], object] = lambda: None
+    ) -> int:
         """Write `buffers` at the end and make them durable; return the offset of the first byte.
 
         This `fdatasync` makes a payload durable, and a decision.
 
         Args:
-            buffers: the bytes.
+            buffers: the bytes; a number leaves out so many, which then read as zeros or as the end of the file.
             name: prefix of the failpoints passed: `<name>.written` before the sync, `<name>.synced` after it.
             before_sync: called before the sync, when the bytes can be read.
 
@@ -136,12 +139,14 @@ class AppendFile:
             StorageFailed: the write or the sync failed; the file is as long as before.
         """
         start = self.end
-        length = sum(map(len, buffers))
+        holes = sum(buffer for buffer in buffers if isinstance(buffer, int))
+        length = holes + sum(len(buffer) for buffer in buffers if not isinstance(buffer, int))
         try:
             self._write(buffers, start)
             failpoint(f"{name}.written")
             before_sync()
-            os.fdatasync(self.fd)
+            if length > holes:
+                os.fdatasync(self.fd)
         except OSError as error:
             # After a failed sync the kernel may have dropped the dirty pages while still showing them. Cutting the
             # group off makes a later append write every byte anew.
@@ -152,7 +157,14 @@ class AppendFile:
         failpoint(f"{name}.synced")
         return start
 
-    def _write(self, buffers: Sequence[bytes], offset: int) -> None:
+    def _write(self, buffers: Sequence[bytes | int], offset: int) -> None:
+        for hole, together in itertools.groupby(buffers, lambda buffer: isinstance(buffer, int)):
+            if hole:
+                offset += sum(together)  # type: ignore[arg-type]
+            else:
+                offset = self._write_bytes(list(together), offset)  # type: ignore[arg-type]
+
+    def _write_bytes(self, buffers: Sequence[bytes], offset: int) -> int:
         for first in range(0, len(buffers), _IOV_MAX):
             part = buffers[first : first + _IOV_MAX]
             wanted = sum(map(len, part))
@@ -162,6 +174,7 @@ class AppendFile:
                 while written < wanted:
                     written += os.pwrite(self.fd, view[written:], offset + written)
             offset += wanted
+        return offset
 
     def truncate(self, end: int) -> None:
         """Cut the file at `end`, durably."""
@@ -298,19 +311,24 @@ def link_or_copy(source: str, target: str) -> None:
 class PosixFileSystem(LocalFileSystem):
     """fsspec's local file system, with the write path's calls made direct: one write, one rename.
 
-    None of them syncs, and `pipe_file` is not atomic: visible files are written beside their place and moved.
+    None of them syncs unless asked to, and `pipe_file` is not atomic: visible files are written elsewhere and moved.
     """
 
     protocol = "dtposix"
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
-        """Write a whole file; with mode "create" it must not exist. A file that cannot be written whole is removed."""
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", *, sync: bool = False, **_: Any) -> None:
+        """Write a whole file; with mode "create" it must not exist. A file that cannot be written whole is removed.
+
+        With `sync` its content is durable; its name is once the folder is synced.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags | (os.O_EXCL if mode == "create" else os.O_TRUNC), 0o644)
         try:
             written = os.write(fd, value)
             while written < len(value):
                 written += os.write(fd, memoryview(value)[written:])
+            if sync:
+                os.fdatasync(fd)
         except OSError:
             os.unlink(path)
             raise

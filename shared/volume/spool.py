@@ -1,6 +1,7 @@
 """The spool: payloads made durable before anything is decided about them, and the staged files made of them.
 
-A spool file is payload bytes one after another, without framing. The journal holds the position and the checksum of
+A spool file is payload bytes one after another, without framing. A long payload is not copied there. It leaves a hole
+of its length, and its staged payload is made durable instead. The journal holds the position and the checksum of
 each payload, so a torn tail is never referred to. Beside it wait the staged payloads, `<spool>.<offset>`, which the
 writer renames into `data/`. A spool file is `.log` while its ingest process may append, `.closed` while the writer
 trims it.
@@ -45,17 +46,17 @@ class SpoolDirectory:
     # -- staged payloads --------------------------------------------------------------------------------------
 
     def staged(self, spool: str, offset: int | str) -> str:
-        """Path of the staged payload from this position: whole, not synced, to be renamed into `data/`."""
+        """Path of the staged payload from this position: whole, synced if it is long, to be renamed into `data/`."""
         return f"{self._root}/{spool}.{offset}"
 
-    def stage(self, spool: str, offset: int, payload: bytes) -> None:
-        """Write a staged payload.
+    def stage(self, spool: str, offset: int, payload: bytes, *, sync: bool = False) -> None:
+        """Write a staged payload; with `sync` its content is durable, and its name after a sync of the folder.
 
         Raises:
             StorageFailed: no space, or the volume is read-only; nothing is left behind.
         """
         with storage_errors("staging a segment"):
-            self._fs.pipe_file(self.staged(spool, offset), payload, mode="create")
+            self._fs.pipe_file(self.staged(spool, offset), payload, mode="create", sync=sync)
 
     def discard(self, spool: str, offset: int) -> None:
         """Remove a staged payload that is not to be published; it may be gone."""

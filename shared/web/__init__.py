@@ -1,6 +1,6 @@
 """HTTP as functions see it: requests in, responses out. `asgi` and `wsgi` serve it."""
 
-from shared.web.app import App, no_body, run, small_body
+from shared.web.app import App, no_body, run, small_body, takes_blocks
 from shared.web.conditional import Content, serve
 from shared.web.error_responses import error_response
 from shared.web.event_routes import Action, dispatch_events, on_events
@@ -19,6 +19,7 @@ from shared.web.messages import (
     of_batch,
     pagination,
     read_json,
+    seconds,
     status_update,
     text,
     whole_number,
@@ -47,9 +48,11 @@ __all__ = [
     "pagination",
     "read_json",
     "run",
+    "seconds",
     "serve",
     "small_body",
     "status_update",
+    "takes_blocks",
     "text",
     "whole_number",
 ]

@@ -17,6 +17,7 @@ from shared import auth, metrics
 from shared.auth.guard import requirement_of
 from shared.config import AuthConfig, Limits, auth_from_env, host_from_env, limits_from_env
 from shared.config.limits import CONTROL_BODY
+from shared.domain.block import declared_format
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
 from shared.web.admission import BodyBudget
 from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
@@ -60,6 +61,7 @@ class App:
         }
         for (method, path), handler in {**common, **routes}.items():
             self._routes.setdefault(path, {})[method] = handler
+        self._takes_blocks = {handler for handler in routes.values() if getattr(handler, "takes_blocks", False)}
         self._max_body = {
             handler: min(self.limits.body, max_body)
             for (method, _), handler in routes.items()
@@ -83,8 +85,10 @@ class App:
             raise error
         return found
 
-    def max_body(self, handler: Handler) -> int:
-        """The longest body that a handler takes, bytes."""
+    def max_body(self, handler: Handler, headers: Mapping[str, str]) -> int:
+        """The longest body that a handler takes in a request with these headers, bytes."""
+        if handler in self._takes_blocks and declared_format(headers):
+            return self.limits.block
         return self._max_body.get(handler, self.limits.body)
 
     def check_query(self, query: Mapping[str, str]) -> None:
@@ -112,6 +116,12 @@ def max_body(size: int) -> Callable[[H], H]:
         return handler
 
     return declare
+
+
+def takes_blocks(handler: H) -> H:
+    """Declare that a handler takes blocks, whose bodies may have MAX_BLOCK bytes."""
+    cast(Any, handler).takes_blocks = True
+    return handler
 
 
 no_body = max_body(0)

@@ -40,7 +40,7 @@ class Exchange:
             app.same_origin.check(method, headers)
         self.handler = handler = app.handler(method, path)
         self.request = request = Request(method, path, headers, b"", query)
-        self.max_body = app.max_body(handler)
+        self.max_body = app.max_body(handler, headers)
         self.takes_body = method == "POST" and self.max_body > 0
         self._known = True
         if query:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,6 +12,7 @@ import msgspec
 
 from shared import auth
 from shared.auth.principal import Principal
+from shared.domain.block import format_of
 from shared.domain.json_members import repeated_member
 from shared.domain.messages import StatusUpdate
 from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
@@ -28,6 +30,7 @@ _TEXT = "text/plain; charset=utf-8"
 _MAX_KEY = 256  # characters of an idempotency key, which the journal keeps
 _MAX_IDENTITY = 4096  # characters of a user or token, which the journal keeps
 _MAX_CHECKED = 16 << 10  # bytes of a body from outside; longer ones are our own functions'
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 _CHUNK = 512  # items of a streamed list that are sent together
 
 
@@ -52,6 +55,11 @@ class Request:
     principal: Principal | None = None
     guard: auth.Guard | None = None
     authorization: str = field(default="", repr=False)
+
+    @property
+    def format(self) -> str:
+        """The format of the block in the body, see `domain.block`; empty for a segment."""
+        return format_of(self.headers, self.body)
 
     @property
     def caller(self) -> str:
@@ -206,6 +214,20 @@ def pagination(request: Request) -> tuple[str, int | None, int | None]:
         BadRequest: `limit` or `batch` is not a whole number of 1 or more.
     """
     return request.query.get("after", ""), whole_number(request, "limit"), whole_number(request, "batch")
+
+
+def seconds(request: Request, name: str) -> float | None:
+    """A parameter that is a number of seconds; None where it is not given.
+
+    Raises:
+        BadRequest: it is not a number of 0 or more.
+    """
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if len(text) > 40 or not _DECIMAL.fullmatch(text):
+        raise BadRequest(f"`{name}` must be a number of seconds")
+    return float(text)
 
 
 def whole_number(request: Request, name: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from shared.storage.journal import scan
+from tests.support.blocks import T0, arrow_block, held
 from tests.support.builders import segment
 from tests.support.checks import wait_for
 from tests.support.event_sink import Sink
@@ -65,8 +66,11 @@ def test_stored_segments_are_announced_if_asked_for(topology, new_store):
     with Sink() as sink:
         store = new_store(topology, K_SINK=sink.url, SEGMENT_FACTS="true")
         names = [store.stored(segment(n, detector="V1", channel="V1:Hrec")) for n in (3, 4)]
-        wait_for(lambda: len(sink.events) == 2)
+        names.append(store.stored(arrow_block(2, 5)))
+        wait_for(lambda: len(sink.events) == 3)
         assert [about["name"] for _, about in sink.facts()] == names
         assert sink.facts()[0][1]["detector"] == "V1"
+        about = sink.facts()[2][1]
+        assert (about["format"], held(about)) == ("arrow", [["V1", f"V1:CH_{i}", T0, 1 / 4096, 5] for i in range(2)])
         with store.journal.open("rb") as file:
-            assert [entry.record.samples for entry in scan(file)] == [0, 3, 4]
+            assert [entry.record.samples for entry in scan(file)] == [0, 3, 4, 10]

@@ -27,10 +27,14 @@ from collections import Counter
 from pathlib import Path
 
 from shared.config import store_from_env
+from shared.domain.block import format_of, parse
+from shared.domain.runs import Runs
 from shared.failpoints import NAMES
+from shared.storage import journal
 from shared.storage.verification import differences
 from shared.volume import counters
 from shared.volume.layout import Layout
+from tests.support.blocks import arrow_block, segments
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
 from tests.support.load import Sent, post
@@ -46,6 +50,16 @@ def mount_small(root: Path) -> bool:
     root.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(root)]
     return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def payload(number: int, count: int) -> bytes:
+    """A segment, or a block, of which some are long enough to be checked beside the event loop."""
+    t0 = number * 1e6 + count
+    if count % 6 == 0:
+        return arrow_block(3, 25_000 if count % 60 == 0 else 1 + count % 90, t0)
+    if count % 6 == 1:
+        return json.dumps(segments(2, 1 + count % 90, t0)).encode()
+    return segment(1 + count % 90, t0=t0)
 
 
 class Round:
@@ -67,6 +81,7 @@ class Round:
             "SPOOL_SIZE": "60000",
             "STAGE_APART": self.dice.choice(["1", "1000"]),
             "CHECKPOINT_SIZE": "20000",
+            "WRITE_ONCE": "1000",  # most blocks are longer, most segments shorter
             "HOUSEKEEPING": "0.3",
             "COMMIT_TIMEOUT": "2",
         }
@@ -113,7 +128,7 @@ class Round:
         body = self.tried.get(key)
         if body is None:
             number, count = map(int, key.split("-"))
-            body = self.tried[key] = segment(1 + count % 90, t0=number * 1e6 + count)
+            body = self.tried[key] = payload(number, count)
         self.first.setdefault(key, self.batches)
         self.open.setdefault(key, self.batches)
         while True:
@@ -297,6 +312,16 @@ class Round:
                     if os.path.exists(layout.archived_journal(name))]  # fmt: skip
         return {os.path.basename(found.path) for batch in batches for found in differences(*batch)}
 
+    def listed(self) -> dict[str, tuple[Runs, ...]]:
+        """What the journals list for each name."""
+        layout = Layout(store_from_env({"ROOT": str(self.root)}))
+        paths = [layout.journal, *map(layout.archived_journal, os.listdir(layout.root))]
+        found: dict[str, tuple[Runs, ...]] = {}
+        for path in filter(os.path.exists, paths):
+            with open(path, "rb") as file:
+                found |= {entry.record.name: entry.record.holds for entry in journal.scan(file)}
+        return found
+
     def check(self) -> None:
         """I1-I8 on the volume, against what the clients know."""
         stored: dict[str, bytes] = {}
@@ -322,6 +347,11 @@ class Round:
         double = [body for body, times in bodies.items() if times > 1]
         self.tally["lost"] += len(lost)
         self.tally["double"] += len(double)
+        listed = self.listed()
+        for name, body in whole.items():
+            if format := format_of({}, body):
+                assert listed[name] == parse(body, format, 10, 100_000).holds, "a block holds what its record lists"
+                self.tally["blocks"] += 1
         assert not lost, f"I1: {len(lost)} acknowledged segments are lost, such as {lost[0]}"
         assert not double, f"I4: {len(double)} segments are stored twice"
         assert set(whole.values()) <= set(self.tried.values()), "I5: a file nobody sent"

@@ -8,6 +8,7 @@ import pytest
 import urllib3
 
 from shared.failpoints import NAMES
+from tests.support.blocks import arrow_block
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
 from tests.support.event_sink import Sink
@@ -42,7 +43,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
     with Sink() as sink:
         store = new_store(
             topology, ready=False, SPOOL_SIZE="1000", HOUSEKEEPING="0.1", K_SINK=sink.url, COMMIT_TIMEOUT="3",
-            CHECKPOINT_SIZE="1000", **more,
+            CHECKPOINT_SIZE="1000", WRITE_ONCE="800", **more,
         )  # fmt: skip
         victim = store.ingest if name in OF_INGEST else store.writer
         victim.stop()
@@ -54,7 +55,7 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
                 deaths.append(victim.process.returncode)
                 victim.start()
 
-        first = {f"first-{i}": segment(3, t0=1000.0 + i) for i in range(24)}
+        first = {f"first-{i}": (segment if i % 4 else arrow_block)(3, t0=1000.0 + i) for i in range(24)}
         second = {f"second-{i}": segment(4, t0=2000.0 + i) for i in range(6)}
         acked = {}
         for key, body in first.items():
@@ -86,8 +87,8 @@ def test_killed_at_every_failpoint(name, more, topology, new_store):
 
 def test_every_answer_survives_kills_under_load(topology, new_store):
     """I1, I2, I4: 32 connections keep sending while the writer, then ingest, are killed again and again."""
-    store = new_store(topology, COMMIT_TIMEOUT="2", SPOOL_SIZE="200000")
-    bodies = [(f"k{i}", segment(1 + i % 40, t0=1000.0 + i)) for i in range(3000)]
+    store = new_store(topology, COMMIT_TIMEOUT="2", SPOOL_SIZE="200000", WRITE_ONCE="2000")
+    bodies = [(f"k{i}", (segment if i % 10 else arrow_block)(1 + i % 40, t0=1000.0 + i)) for i in range(3000)]
     import threading
 
     finished = threading.Event()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from shared.web.error_responses import ERROR_RESPONSES
 from tests.fuzz.test_targets import changed
+from tests.support.blocks import ARROW, NDJSON, arrow_block
 from tests.support.builders import segment
 from tests.support.servers import FUNCTION_OF, Store, http
 
@@ -66,6 +67,8 @@ class Requests:
         strain = segment(dice.randint(1, 8), t0=float(self.number))
         return dice.choice([
             strain, strain, strain,
+            arrow_block(dice.randint(1, 3), dice.randint(1, 8), float(self.number)),
+            b"[" + strain.replace(b"{", b'{"channel":"V1:x",') + b"]",
             b'{"user":"fuzz","token":"fuzz"}',
             b'{"user":"fuzz","token":"fuzz","dstatus":"OPERATIONAL"}',
             b'{"msg":"fuzz"}',
@@ -83,7 +86,20 @@ class Requests:
             method = dice.choice([b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"X-Y"])
         path = route.encode()
         if dice.random() < 0.3:
-            path += dice.choice([b"?limit=", b"?after=", b"?name=", b"?", b"/", b"/../", b"%00", b"//"])
+            path += dice.choice(
+                [
+                    b"?limit=",
+                    b"?after=",
+                    b"?name=",
+                    b"?name=gwb1.json&channel=",
+                    b"?t0=",
+                    b"?",
+                    b"/",
+                    b"/../",
+                    b"%00",
+                    b"//",
+                ]
+            )
             path += dice.choice(VALUES).replace(b" ", b"")
         lines = [b"%s %s HTTP/1.1" % (method, path), b"Host: localhost"]
         for _ in range(dice.randint(0, 3)):
@@ -93,7 +109,8 @@ class Requests:
             ])  # fmt: skip
             value = dice.choice([
                 *VALUES, b"application/json", b"application/cloudevents+json", b"application/cloudevents-batch+json",
-                b"text/plain; charset=x", b"1.0", b"eu.intertwin.datastore.segment", b"eu.intertwin.datastore.freeze",
+                b"text/plain; charset=x", ARROW.encode(), NDJSON.encode(), b"1.0",
+                b"eu.intertwin.datastore.segment", b"eu.intertwin.datastore.freeze",
             ])  # fmt: skip
             lines.append(name + b": " + value)
         lines.append(b"Content-Length: %d" % len(body))

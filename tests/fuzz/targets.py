@@ -15,6 +15,8 @@ import msgspec
 from shared import events
 from shared.auth.jwt_verifier import scopes_in
 from shared.auth.tokens import read_tokens
+from shared.domain import arrow_block, arrow_stream, line_block  # noqa: F401 - imported here to be instrumented
+from shared.domain import block as blocks
 from shared.domain.records import OPEN, WRITE, Record
 from shared.domain.segment import parse
 from shared.domain.state import State
@@ -26,6 +28,8 @@ from shared.storage.dedup import DedupSnapshot
 from shared.volume.posix import AppendFile
 from shared.volume.spool import read_payload
 from shared.web.messages import status_update
+from tests.support import blocks as built
+from tests.support.blocks import NS, T0, field, ndjson_block, stream
 
 _folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -39,6 +43,29 @@ def segment(data: bytes) -> None:
     assert 0 < len(found.h) <= 1000
     assert all(map(math.isfinite, (*found.h, found.t0, found.dt)))
     json.loads(data)  # what is stored can be read by others
+
+
+def _block(data: bytes, format: str) -> None:
+    try:
+        found = blocks.parse(data, format, 50, 1000)
+    except BadSegment:
+        return
+    assert 0 < sum(len(runs.channels) for runs in found.holds) <= 50
+    for runs in found.holds:
+        for channel in runs.channels:
+            samples = blocks.values(data, runs.detector, channel, runs.t0)
+            assert len(samples) == runs.n > 0
+            assert all(map(math.isfinite, (*samples, runs.t0, runs.dt)))
+
+
+def arrow(data: bytes) -> None:
+    """A block as an Arrow IPC stream: what is taken holds what its record will say."""
+    _block(data, blocks.ARROW)
+
+
+def lines(data: bytes) -> None:
+    """A block as text."""
+    _block(data, blocks.LIST if data.lstrip()[:1] == b"[" else blocks.NDJSON)
 
 
 def update(data: bytes) -> None:
@@ -159,13 +186,18 @@ def credentials(data: bytes) -> None:
 
 TARGETS = {
     target.__name__: target
-    for target in (segment, update, event, journal_tail, journal_anywhere, checkpoint, spool, credentials)
+    for target in (segment, arrow, lines, update, event, journal_tail, journal_anywhere, checkpoint, spool, credentials)
 }  # fmt: skip
 
 _EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"h": [1.0], "t": [0, 1]}}
 _DEDUP = DedupSnapshot({"0" * 16: 3}, {}, b"", b"", [], 1)
 SEEDS: dict[str, list[bytes]] = {
     "segment": [b'{"h":[1.5,-2e-21],"t":[1126259446.0,0.000244140625],"detector":"V1","channel":"V1:x","x":{"y":[]}}'],
+    "arrow": [
+        built.arrow_block(2, 3),
+        stream([field("V1:x", rate=2)], [[T0 * NS, [1.0, None]], [(T0 + 1) * NS, None], [(T0 + 2) * NS, [2.0]]], 2),
+    ],
+    "lines": [ndjson_block(2, 2), b"[" + b",".join(ndjson_block(2, 1).splitlines()) + b"]"],
     "update": [b'{"user":"u","token":"t","dstatus":"FROZEN"}'],
     "event": [
         b"\0\n\n" + json.dumps([_EVENT]).encode(),

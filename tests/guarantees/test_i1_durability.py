@@ -63,6 +63,8 @@ def shim(tmp_path_factory) -> Path:
 def test_i1_acknowledged_segments_survive_a_power_loss(how, spool, topology, new_store, shim, tmp_path):
     log = tmp_path / "synced"
     often = {"HOUSEKEEPING": "0.2", "CHECKPOINT_SIZE": "20000"}
+    if spool == "300000":
+        often["WRITE_ONCE"] = "4000"  # half of the payloads are long
     store = new_store(topology, SPOOL_SIZE=spool, **often, **environment(shim, log))
     dying = threading.Event()
 

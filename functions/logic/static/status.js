@@ -92,7 +92,7 @@ function show(s) {
   rows($("events"), s.events, (e) => [utc(e.time), ofEvent(e)]);
   showArchives(s, mayMake(s));
   rows($("log"), s.log, (e) => [
-    utc(e.time), e.name, e.detector || "–", e.channel || "–", e.t0 == null ? "–" : e.t0.toFixed(4), number(e.n || 0), bytes(e.size),
+    utc(e.time), e.name, e.detector || "–", e.channels ? count(e.channels, "channel") : e.channel || "–", e.t0 == null ? "–" : e.t0.toFixed(4), number(e.n || 0), bytes(e.size),
   ], 4);
   $("no-log").hidden = s.log.length > 0;
 }

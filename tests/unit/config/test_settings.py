@@ -67,3 +67,9 @@ def test_what_cannot_be_trusted_is_named_at_start(env, named):
 
 def test_clients_give_idle_connections_up_before_servers_do():
     assert CLIENT_IDLE_TIMEOUT < KEEP_ALIVE / 2
+
+
+def test_a_block_may_be_as_long_as_all_bodies_together():
+    assert limits_from_env({}).block == 32 << 20
+    assert limits_from_env({"MAX_BODY": "1000", "MAX_BODIES": "5000"}).block == 5000  # set before there were blocks
+    assert limits_from_env({"MAX_BODY": "1000", "MAX_BODIES": "5000", "MAX_BLOCK": "3000"}).block == 3000
