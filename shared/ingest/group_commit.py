@@ -49,12 +49,14 @@ class PendingSegment(NamedTuple):
     origin: Origin
     block: Block | None = None
 
+    @property
+    def begin(self) -> float:
+        """GPS time of the first sample; of a block, of the channel that begins last."""
+        return self.about[2] or 0.0 if self.block is None else max(runs.t0 for runs in self.block.holds)
+
 
 class _Waiting(NamedTuple):
-    payload: bytes
-    about: About
-    origin: Origin
-    block: Block | None
+    segment: PendingSegment
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
 
@@ -111,12 +113,8 @@ class GroupCommitter:
         """Check a segment or block without storing it. Raises BadSegment; arguments as `submit`."""
         if format:
             block = blocks.parse(payload, format, self._config.max_channels, self._config.max_samples)
-            if max(runs.t0 for runs in block.holds) > gps_from_unix(time.time()) + AHEAD:
-                metrics.AHEAD.inc()
             return PendingSegment(payload, ("", "", None, None, block.samples), origin, block)
         segment = parse(payload, self._config.max_samples)
-        if segment.t0 > gps_from_unix(time.time()) + AHEAD:
-            metrics.AHEAD.inc()
         about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
         return PendingSegment(payload, about, origin)
 
@@ -128,7 +126,7 @@ class GroupCommitter:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CommitResult] = loop.create_future()
-        self._queue.put(_Waiting(*segment, loop, future))
+        self._queue.put(_Waiting(segment, loop, future))
         return future
 
     def check(self) -> None:
@@ -163,7 +161,7 @@ class GroupCommitter:
         while (first := self._queue.get()) is not None:
             group = [first]
             last = False
-            size = len(first.payload)
+            size = len(first.segment.payload)
             while len(group) < self._config.group_size and size < GROUP_BYTES:
                 try:
                     item = self._queue.get_nowait()
@@ -173,7 +171,7 @@ class GroupCommitter:
                     last = True
                     break
                 group.append(item)
-                size += len(item.payload)
+                size += len(item.segment.payload)
             self._answer(group, self._store(group))
             if last:
                 return
@@ -181,11 +179,13 @@ class GroupCommitter:
     def _store(self, group: Sequence[_Waiting]) -> list[CommitResult | Exception]:
         """Spool a group, have it decided, and return each member's outcome."""
         metrics.GROUP_SIZE.observe(len(group))
+        too_late = gps_from_unix(time.time()) + AHEAD
+        metrics.AHEAD.inc(sum(item.segment.begin > too_late for item in group))
         try:
             with metrics.SPOOL_SECONDS.time():
-                positions = self._spool.store([item.payload for item in group])
+                positions = self._spool.store([item.segment.payload for item in group])
             requests = [
-                _commit_request(item, position)
+                _commit_request(item.segment, position)
                 for item, position in zip(group, positions, strict=True)
                 if isinstance(position, SpoolPosition)
             ]
@@ -217,13 +217,12 @@ class GroupCommitter:
 
     @staticmethod
     def _answer(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
-        stored = [outcome.size for outcome in outcomes if isinstance(outcome, CommitResult)]
+        pairs = zip(group, outcomes, strict=True)
+        stored = [item.segment for item, outcome in pairs if isinstance(outcome, CommitResult)]
         metrics.SEGMENTS.inc(len(stored))
-        metrics.BYTES.inc(sum(stored))
-        if stored:
-            kept = [item for item, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, CommitResult)]
-            metrics.SAMPLES.inc(sum(item.about[4] for item in kept))
-            metrics.RUNS.inc(sum(1 if item.block is None else item.block.runs for item in kept))
+        metrics.BYTES.inc(sum(len(segment.payload) for segment in stored))
+        metrics.SAMPLES.inc(sum(segment.about[4] for segment in stored))
+        metrics.RUNS.inc(sum(1 if segment.block is None else segment.block.runs for segment in stored))
         try:
             group[0].loop.call_soon_threadsafe(_resolve, group, outcomes)
         except RuntimeError:  # the loop has been closed; nobody waits any more
@@ -240,11 +239,11 @@ def _resolve(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Except
             item.future.set_result(outcome)
 
 
-def _commit_request(item: _Waiting, p: SpoolPosition) -> CommitRequest:
+def _commit_request(segment: PendingSegment, p: SpoolPosition) -> CommitRequest:
     spool, offset, size, crc32 = p
-    detector, channel, t0, dt, samples = item.about
-    format, holds = item.block if item.block is not None else ("", ())
-    by, key, _ = item.origin
+    detector, channel, t0, dt, samples = segment.about
+    format, holds = segment.block if segment.block is not None else ("", ())
+    by, key, _ = segment.origin
     return CommitRequest(spool, offset, size, crc32, key, detector, channel, t0, dt, samples, by, format, holds)
 
 
