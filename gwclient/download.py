@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import os
 import re
@@ -118,7 +119,11 @@ class MemorySink(Sink):
 
 
 class FileSink(Sink):
-    """Keeps the content in `<file>.part` until it is whole, and its ETag beside it, for the next run of the command."""
+    """Keeps the content in `<file>.part` until it is whole, and its ETag beside it, for the next run of the command.
+
+    Raises, when made:
+        NoData: another process writes it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -126,6 +131,10 @@ class FileSink(Sink):
         self._tag = path.with_name(f"{path.name}.part.etag")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NoData(f"{self._part}: another command writes it; wait for it, or name another file") from None
         self.size = self._file.tell()
         self.etag = self._tag.read_text() if self._tag.exists() else ""
         if not self.etag:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -203,6 +204,11 @@ def test_gaps_are_filled_or_left_out_on_request(alone, tmp_path):
     assert run("fetch", *arguments, "--gaps", "split", "-o", tmp_path / "x.csv").returncode == 0
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 6 * RATE
     assert run("fetch", *arguments, "-o", tmp_path / "x.xlsx").returncode == 2
+    part = tmp_path / "x.npy.part"
+    with part.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        busy = run("fetch", *arguments, "--gaps", "nan", "-o", tmp_path / "x.npy")
+    assert (busy.returncode, "another command" in busy.stderr) == (6, True)
 
 
 def test_channels_and_coverage_over_all_batches(alone):
