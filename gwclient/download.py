@@ -267,6 +267,9 @@ async def _receive(
     described = Described.read(headers, _whole_size(headers))
     if response.status == 200:
         sink.restart(headers.get("etag", ""))
+    elif not headers.get("content-range", "").startswith(f"bytes {sink.size}-"):
+        sink.restart("")
+        raise Unreachable("another part arrived than was asked for")
     report(sink.size, described.size)
     async for chunk in response.chunks:
         sink.add(chunk)

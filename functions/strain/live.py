@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ _HEARTBEAT = 15.0  # seconds; proxies close connections that are silent for long
 _PAGE = 1000  # arrivals that are read at once by a reader that is not up to date
 _CHUNK = 256 << 10  # bytes after which what has been found is sent
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second one for nginx
+_threads = ThreadPoolExecutor(8, "live-reader")  # of their own, so that slow disks delay no other route
 _encode = msgspec.json.Encoder().encode
 
 
@@ -127,7 +129,7 @@ class Live:
         following = Following(self._follower, wire, describe, authenticate)
         self._follower.join(following.wake)
         try:
-            newest = await asyncio.to_thread(self._follower.newest)
+            newest = await asyncio.get_running_loop().run_in_executor(_threads, self._follower.newest)
         except BaseException:
             self._follower.leave(following.wake)
             raise
@@ -202,7 +204,7 @@ class Following(web.EndlessBody):
                 if not self._found and not await self._read():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._arrived.wait(), self._due - now)
-                elif messages := await asyncio.to_thread(self._messages):
+                elif messages := await self._loop.run_in_executor(_threads, self._messages):
                     return messages
         except DatastoreError as error:
             self._over = True
@@ -221,7 +223,7 @@ class Following(web.EndlessBody):
         elif self._up_to_date or self._arrivals is None:
             raise ReaderBehind("this reader is more than LIVE_BACKLOG segments behind; go on where this message says")
         else:
-            found = await asyncio.to_thread(self._arrivals.read, _PAGE)
+            found = await self._loop.run_in_executor(_threads, self._arrivals.read, _PAGE)
             if not found:  # all up to there has been read
                 self._position = max(self._position, floor)
                 return True

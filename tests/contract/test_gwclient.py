@@ -750,8 +750,8 @@ def test_the_demo_says_what_an_address_is(demo):
 
 
 COMMANDS = (
-    "stream", "ping", "stat", "files", "log", "channels", "gaps", "coverage", "fetch", "follow", "archives", "products", "get",
-    "verify", "freeze", "clean", "watch", "completion",
+    "stream", "ping", "stat", "files", "log", "channels", "gaps", "coverage", "fetch", "follow", "archives",
+    "products", "get", "verify", "freeze", "clean", "watch", "completion",
 )  # fmt: skip
 
 
