@@ -91,6 +91,11 @@ class Sink:
     size = 0
     etag = ""
 
+    @property
+    def advice(self) -> str:
+        """What to say to who gives up here."""
+        return ""
+
     def restart(self, etag: str) -> None:
         """Begin anew, with other content."""
 
@@ -150,6 +155,11 @@ class FileSink(Sink):
     def add(self, chunk: bytes) -> None:
         """See `Sink`."""
         self.size += self._file.write(chunk)
+
+    @property
+    def advice(self) -> str:
+        """See `Sink`."""
+        return f"; {self.size} bytes are in {self._part}, and the same command goes on" if self.size else ""
 
     def close(self) -> None:
         """Keep what is there for the next run, if it is of use."""
@@ -246,7 +256,7 @@ async def _download(
                 if sink.size > before:
                     last, attempt = time.monotonic(), 0
                 if time.monotonic() - last >= patience:
-                    raise Unreachable(f"{error}; {sink.size} bytes are there, the same command goes on") from None
+                    raise Unreachable(f"{error}{sink.advice}") from None
             await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
             attempt += 1
 
