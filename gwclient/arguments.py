@@ -44,6 +44,9 @@ examples:
   gwclient watch --until frozen
   gwclient clean -o json
   gwclient get manifest.json --to products/
+  gwclient channels 'V1:*'
+  gwclient fetch --channel V1:Hrec_hoft_16384Hz --start 1126259446 --duration 32 -o strain.hdf5
+  gwclient follow --channel 'V1:*'
 
 """
 _STREAM_EXAMPLES = """\
@@ -58,6 +61,26 @@ _DATASET_EXAMPLES = """\
 examples:
   gwclient dataset make request.json --to sets/
   gwclient dataset make request.json --table gravityspy.csv --no-wait
+
+"""
+_COVERAGE_EXAMPLES = """\
+examples:
+  gwclient coverage --channel V1:Hrec_hoft_16384Hz
+  gwclient coverage --channel V1:Hrec_hoft_16384Hz --start 1126259446 --duration 3600 --gaps -o json
+
+"""
+_FETCH_EXAMPLES = """\
+The suffix chooses the format: .hdf5, .h5, .gwf, .csv, .txt, .npy, .json. Interrupted, the same command goes on.
+
+examples:
+  gwclient fetch --channel V1:Hrec_hoft_16384Hz --start 1126259446 --duration 32 -o strain.hdf5
+  gwclient fetch --channel V1:Hrec_hoft_16384Hz --start 1126259446.5 --end 1126259447.25 --gaps nan -o strain.npy
+
+"""
+_FOLLOW_EXAMPLES = """\
+examples:
+  gwclient follow --channel 'V1:*'
+  gwclient follow --channel V1:Hrec_hoft_16384Hz --after gwb1795859940073261959.json -o json --samples
 
 """
 
@@ -109,8 +132,18 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     command("files", "print the names of the stored segments", "name json table")
     log = command("log", "print the log of the stored segments", "json name table")
     log.add_argument("--by", metavar="NAME", help="only segments that NAME sent, a name or subject of credentials")
-    command("channels", "print detectors and channels of the stored segments, with their times", "table json name")
+    channels = command(
+        "channels", "print detectors and channels of the stored segments, with their times", "table json name"
+    )
+    channels.add_argument(
+        "pattern",
+        nargs="?",
+        type=_name,
+        help="such as 'V1:*': channels of all batches (without: of the open batch's log)",
+    )
+    _add_batch(channels)
     command("gaps", "print the times between the first and last segment of a channel that are not stored", "table json")
+    _add_by_time(command)
     command("archives", "print the newest archived batches", "table json name")
     command("products", "print the products of the batch's preprocessing", "table json name")
     get = command("get", "download segments or products to files")
@@ -213,6 +246,58 @@ def _add_dataset(dataset: argparse.ArgumentParser, command: Callable[..., argpar
     get.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="for the sets' folders (.)")
 
 
+def _add_by_time(command: Callable[..., argparse.ArgumentParser]) -> None:
+    coverage = command(
+        "coverage", "print the times for which strain of a channel is stored", "table json", _COVERAGE_EXAMPLES
+    )
+    _add_stream_choice(coverage)
+    _add_interval(coverage)
+    coverage.add_argument("--gaps", action="store_true", help="print the times for which it is missing")
+    fetch = command("fetch", "download strain of a channel by GPS time to a file", "", _FETCH_EXAMPLES)
+    _add_stream_choice(fetch)
+    _add_interval(fetch, required=True)
+    fetch.add_argument(
+        "--gaps",
+        choices=("error", "nan", "zero", "split"),
+        default="error",
+        help="what is not stored: refuse, fill, or (csv, hdf5, json) take the pieces that are there (%(default)s)",
+    )
+    target = fetch.add_argument("-o", "--output", type=_strain_file, required=True, metavar="FILE", help="to write")
+    _complete_files(target)
+    _add_timeout(fetch)
+    follow = command(
+        "follow", "print each segment as it is stored; outlives a restart", "text json name", _FOLLOW_EXAMPLES
+    )
+    follow.add_argument("--channel", type=_name, default="*", metavar="PATTERN", help="with * ? [...] (%(default)s)")
+    follow.add_argument(
+        "--after", default="", metavar="NAME", help="begin behind this file; gwb0.json: with all there are"
+    )
+    follow.add_argument("--samples", action="store_true", help="with the samples, for -o json")
+    _add_timeout(follow)
+
+
+def _add_stream_choice(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stream")
+    group.add_argument(
+        "--channel", type=_name, required=True, help="such as V1:Hrec_hoft_16384Hz; `channels` prints them"
+    )
+    group.add_argument("--detector", type=_name, default="", help="if several have this channel")
+    group.add_argument("--rate", type=_sample_rate, metavar="HERTZ", help="if it was sampled at several rates")
+    _add_batch(group)
+
+
+def _add_batch(group: Any) -> None:
+    group.add_argument("--batch", type=_name, default="", help="open, all, a number or the name of an archive (all)")
+
+
+def _add_interval(command: argparse.ArgumentParser, required: bool = False) -> None:
+    group = command.add_argument_group("interval, in GPS seconds with any number of digits")
+    group.add_argument("--start", type=_gps, required=required, metavar="SECONDS")
+    either = group.add_mutually_exclusive_group(required=required)
+    either.add_argument("--end", type=_gps, metavar="SECONDS")
+    either.add_argument("--duration", type=_span, metavar="SECONDS")
+
+
 def _add_timeout(group: Any) -> None:
     group.add_argument(
         "--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="without an answer to give up (%(default)g)"
@@ -312,6 +397,14 @@ def _until(text: str) -> str:
     if text not in ("frozen", "open") and not re.fullmatch("[0-9]{1,18}", text):
         raise ValueError
     return text
+
+
+@_argument("a file name that ends in .hdf5, .h5, .gwf, .csv, .txt, .npy or .json")
+def _strain_file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in (".hdf5", ".h5", ".gwf", ".csv", ".txt", ".npy", ".json"):
+        raise ValueError
+    return path
 
 
 @_argument("an http:// or https:// URL, or host:port")

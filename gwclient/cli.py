@@ -171,6 +171,10 @@ def _short(entry: Row) -> Row:
 
 
 def _channels(options: argparse.Namespace) -> None:
+    if options.pattern or options.batch:
+        found = _store(options).channels(options.pattern or "*", options.batch)
+        print_rows((_describe_row(row) for row in found), options.output)
+        return
     print_rows([_describe(channel) for channel in _read_channels(options)], options.output)
 
 
@@ -185,6 +189,80 @@ def _describe(channel: Channel) -> Row:
         "end": float(max(span.end for span in channel.spans)),
         "gaps": len(channel.gaps()),
     }
+
+
+def _describe_row(row: Row) -> Row:
+    """A channel as /channels describes it, in the words of the other form of the command."""
+    kept = {name: row.get(name) for name in ("detector", "channel", "rate", "samples", "seconds")}
+    return {
+        "name": row.get("channel"),
+        **kept,
+        "begin": row.get("start"),
+        "end": row.get("end"),
+        "gaps": row.get("gaps"),
+    }
+
+
+def _coverage(options: argparse.Namespace) -> None:
+    from gwclient.download import decimal_seconds
+
+    if options.duration is not None and options.start is None:
+        raise NoData("--duration needs --start")
+    query = {"channel": options.channel, "detector": options.detector, "batch": options.batch, "rate": _rate(options)}
+    for name in ("start", "end", "duration"):
+        if (value := getattr(options, name)) is not None:
+            query[name] = decimal_seconds(value)
+    found = _store(options).coverage({name: value for name, value in query.items() if value})
+    spans = found.get("gaps" if options.gaps else "active") or []
+    rows = [{"begin": begin, "end": end, "seconds": round(end - begin, 9)} for begin, end in spans]
+    print_rows(rows, options.output)
+    complete = "complete" if found.get("complete") else f"{len(found.get('gaps') or [])} gap(s)"
+    _say(f"{options.channel}: {found.get('seconds')} s at {found.get('rate')} Hz stored, {complete}")
+
+
+def _rate(options: argparse.Namespace) -> str:
+    return "" if options.rate is None else repr(float(options.rate))
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from gwclient.download import FORMATS, FileSink, Request, download
+    from gwclient.progress import byte_progress
+
+    path: Path = options.output
+    format = FORMATS[path.suffix.lower()]
+    more = {"gaps": options.gaps, "detector": options.detector, "rate": _rate(options), "batch": options.batch}
+    interval = (options.start, options.end, options.duration)
+    request = Request.of(options.url, format, options.channel, interval, **more)
+    sink = FileSink(path)
+    if sink.size:
+        _say(f"going on after {sink.size} bytes in {path}.part")
+    try:
+        with byte_progress(path.name) as report:
+            described = download(request, sink, options.timeout, report)
+        sink.finish(format, described.samples)
+    finally:
+        sink.close()
+    _say(
+        f"{path}: {described.samples} samples at {float(described.rate):g} Hz from GPS {float(described.t0)!r}, "
+        f"{sink.size} bytes"
+    )
+
+
+def _follow(options: argparse.Namespace) -> None:
+    import json
+
+    from gwclient.follow import follow
+
+    def report(row: Row) -> None:
+        if options.output == "json":
+            print(json.dumps(row), flush=True)
+        elif options.output == "name":
+            print(row["name"], flush=True)
+        else:
+            print(f"{row['name']}  {row['channel'] or row['detector'] or '-'}  {row['t0']!r}  {row['n']}", flush=True)
+
+    samples = options.samples and options.output == "json"
+    follow(options.url, options.channel, options.after, report, _say, samples=samples, timeout=options.timeout)
 
 
 def _gaps(options: argparse.Namespace) -> None:
@@ -355,6 +433,9 @@ _COMMANDS = {
     "log": _log,
     "channels": _channels,
     "gaps": _gaps,
+    "coverage": _coverage,
+    "fetch": _fetch,
+    "follow": _follow,
     "archives": _archives,
     "products": _products,
     "get": _get,

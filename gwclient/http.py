@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ConnectError, PyreqwestError
+from pyreqwest.response import ResponseBodyReader
 
 from gwclient import bearer_token
 from gwclient.errors import Refused
 
+T = TypeVar("T")
 _IDLE_TIMEOUT = timedelta(seconds=30)  # shorter than the store's, so that it does not close a connection in use
 
 
@@ -118,6 +123,54 @@ class HttpClient:
             raise Refused(f"{url!r} is not a URL: {_reason(error)}") from None
         except PyreqwestError as error:
             raise NoResponse(f"{url} does not answer: {_reason(error)}", not isinstance(error, ConnectError)) from None
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, url: str, *, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> AsyncIterator[StreamedResponse]:
+        """Send a GET once; its response is read while it arrives.
+
+        Raises:
+            NoResponse: there is none; or, while it is read, the connection is lost, or no byte arrives in time.
+            Refused: `url` is not a URL.
+        """
+        try:
+            request = self._client.request("GET", url).headers(headers).query(query)
+            streamed = request.streamed_read_buffer_limit(0).build_streamed()  # by default it waits for 64 KiB
+        except ValueError as error:
+            raise Refused(f"{url!r} is not a URL: {_reason(error)}") from None
+        try:
+            async with streamed as response:
+                yield StreamedResponse(response.status, response.headers, _chunks(response.body_reader))
+        except PyreqwestError as error:
+            raise NoResponse(f"{url} does not answer: {_reason(error)}", not isinstance(error, ConnectError)) from None
+
+
+class StreamedResponse(NamedTuple):
+    """A response whose body arrives."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+    async def whole(self) -> HttpResponse:
+        """The whole response."""
+        return HttpResponse(self.status, self.headers, b"".join([chunk async for chunk in self.chunks]))
+
+
+async def _chunks(reader: ResponseBodyReader) -> AsyncIterator[bytes]:
+    while chunk := await reader.read_chunk():
+        yield bytes(chunk)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run asynchronous work to its end; on a thread of its own where a loop runs already, as in notebooks."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def _reason(error: Exception) -> str:

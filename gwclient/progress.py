@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as RichProgress
 
 _LINE_INTERVAL = 2.0  # seconds between two lines in a pipe
@@ -37,6 +45,30 @@ def progress(name: str, done: int, count: int, unit: str = "segments") -> Iterat
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         yield _Bar(bar, bar.add_task(name, total=count, completed=done))
+
+
+@contextmanager
+def byte_progress(name: str) -> Iterator[Callable[[int, int | None], object]]:
+    """Display the progress of a download; call the result with the bytes that are there, and their number if known."""
+    if not sys.stderr.isatty():
+        yield _ByteLines(name).show
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=size)
+
+
+class _ByteLines:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = time.monotonic()
+
+    def show(self, done: int, size: int | None) -> None:
+        if (now := time.monotonic()) - self._last >= _LINE_INTERVAL:
+            self._last = now
+            of = "" if size is None else f" of {size}"
+            print(f"{self._name}: {done}{of} bytes", file=sys.stderr, flush=True)
 
 
 class _Bar:

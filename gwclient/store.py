@@ -32,10 +32,13 @@ _ARCHIVES = ("/archives",)
 _PRODUCTS = ("/products",)
 _DATASETS = ("/datasets",)
 SEGMENT = "/segment"
+_CHANNELS = ("/channels",)
+_COVERAGE = ("/coverage",)
+_BY_TIME = (*_CHANNELS, *_COVERAGE, "/strain", "/live")
 _READINESS = ("/health/readiness",)
 _PAGE = 10_000  # names or log entries in one request
 _STREAM = ("/streamdata", "/sendF", "/stream")
-_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_DATASETS, SEGMENT)
+_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_DATASETS, SEGMENT, *_BY_TIME)
 _ROUTES = {*_READ, *_FREEZE, *_TRAIN, *_CLEAN, *_STREAM}
 _SEGMENT_NAME = re.compile(r"gwb\d+\.json")
 _MANIFEST = "manifest.json"
@@ -88,6 +91,20 @@ class Store:
     def log(self) -> Iterator[Row]:
         """Every log entry, in order of arrival."""
         return self._pages(_LOG, _entries)
+
+    def channels(self, pattern: str, batch: str) -> Iterator[Row]:
+        """The channels that a pattern matches, as /channels describes them, in `batch` or, if it is empty, in all."""
+        query = {"channel": pattern, **({"batch": batch} if batch else {})}
+        while True:
+            page = self._object("GET", _CHANNELS, query=query)
+            yield from _list(page, "channels")
+            if not page.get("next"):
+                return
+            query["after"] = str(page["next"])
+
+    def coverage(self, query: dict[str, str]) -> Row:
+        """The answer of /coverage to a query."""
+        return self._object("GET", _COVERAGE, query=query)
 
     def freeze(self, user: str, token: str, policy: bool) -> Row:
         """Freeze the batch; with `policy` only if the store holds enough.
@@ -201,8 +218,10 @@ class Store:
             last: Any = page[-1]
             query["after"] = last if isinstance(last, str) else last["name"]
 
-    def _object(self, method: str, routes: tuple[str, ...], body: object = None) -> dict[str, object]:
-        content = _content(self._request(method, routes, body))
+    def _object(
+        self, method: str, routes: tuple[str, ...], body: object = None, query: dict[str, str] | None = None
+    ) -> dict[str, object]:
+        content = _content(self._request(method, routes, body, query))
         return content if isinstance(content, dict) else {"text": content}
 
     def _request(

@@ -232,6 +232,12 @@ class Recovering(Unavailable):
     code = "RECOVERING"
 
 
+class ReaderBehind(Unavailable):
+    """A reader of /live takes segments more slowly than they are stored, and is too far behind."""
+
+    code = "BEHIND"
+
+
 class NotFrozen(Unavailable):
     """Products need a frozen batch; this one is open, was opened again, or is archived."""
 

@@ -1,4 +1,4 @@
-"""strain: strain by GPS time: GET /channels, their /coverage, and the samples by /strain and /data."""
+"""strain: strain by GPS time: GET /channels, their /coverage, samples by /strain and /data, what arrives by /live."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functions_framework.aio
 from functions.strain import datafind, dqsegdb, gwosc
 from functions.strain.file_urls import FileUrls
 from functions.strain.listing import Listing
+from functions.strain.live import Live
 from functions.strain.samples import Samples
 from functions.strain.streams import streams_of
 from shared import config, web
@@ -30,6 +31,7 @@ def routes(reader: BatchReader, max_span: int, settings: config.StrainConfig) ->
         ("GET", "/coverage"): listing.coverage,
         ("GET", "/strain"): samples.strain,
         ("GET", "/data/*"): samples.file,
+        ("GET", "/live"): Live(reader, settings).live,
     }
 
 

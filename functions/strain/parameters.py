@@ -5,11 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Protocol, TypeVar
 
 from shared import web
 from shared.domain.sampling import MAX_GPS
 from shared.errors import BadRequest, NotAcceptable
-from shared.strain.formats.body import Format
+
+
+class Format(Protocol):
+    """A format of an answer: its name for `format=`, and its media type."""
+
+    @property
+    def name(self) -> str:
+        """Such as csv."""
+
+    @property
+    def type(self) -> str:
+        """Such as text/csv."""
+
+
+F = TypeVar("F", bound=Format)
 
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{0,40})?")
 
@@ -101,7 +116,7 @@ def word(request: web.Request, name: str, *words: str) -> str:
     return value
 
 
-def negotiate(request: web.Request, formats: Sequence[Format]) -> Format:
+def negotiate(request: web.Request, formats: Sequence[F]) -> F:
     """The format that `format=` names, or else the first that Accept allows; by default the first of all.
 
     Raises:

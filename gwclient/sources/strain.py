@@ -55,6 +55,24 @@ class Strain:
             )
         return cls(samples, t0, rate, detector, channel)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
+        array: numpy.ndarray = numpy.array(self.samples, dtype=dtype, copy=copy is not False)
+        return array
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def to_gwpy(self) -> Any:
+        """The same as a gwpy `TimeSeries`, without copying the samples.
+
+        Raises:
+            ModuleNotFoundError: gwpy is not installed.
+        """
+        from gwpy.timeseries import TimeSeries
+
+        names = {"name": self.channel or None, "channel": self.channel or None}
+        return TimeSeries(self.samples, t0=float(self.t0), sample_rate=float(self.rate), unit="strain", **names)
+
     def time_of(self, index: int) -> float:
         """GPS time of a sample, rounded once so that no error accumulates."""
         return float(self.t0 + index / self.rate)

@@ -1,4 +1,4 @@
-"""Settings of reading strain by GPS time: addresses of files in listings."""
+"""Settings of reading strain: addresses of files in listings, and readers of what arrives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _file_urls(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StrainConfig:
-    """How the field's clients find files."""
+    """How the field's clients find files, and how many may follow what arrives."""
 
     datafind_seconds: int = setting("DATAFIND_SECONDS", 64, COUNT, "files in listings are cut at multiples of these")
     datafind_file: str = setting(
@@ -30,6 +30,10 @@ class StrainConfig:
         "URL_SIGNING_KEY", "", TEXT, "file with a key of 32 characters or more, which signs the URLs in listings"
     )
     signed_seconds: int = setting("SIGNED_URL_SECONDS", 3600, COUNT, "seconds for which a signed URL is valid at least")
+    live_readers: int = setting("LIVE_READERS", 64, COUNT, "readers of /live at once")
+    live_backlog: int = setting(
+        "LIVE_BACKLOG", 10_000, COUNT, "segments that a reader of /live may fall behind, once it has been up to date"
+    )
 
 
 def strain_from_env(env: Environment = os.environ) -> StrainConfig:

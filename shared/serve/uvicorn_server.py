@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.config import Limits
 from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 from shared.errors import BadRequest, Busy, HeaderTooLarge, TooSlow, WrongMethod
-from shared.web.asgi import ANSWERED, AUTHENTICATED
+from shared.web.asgi import ANSWERED, AUTHENTICATED, ENDING
 from shared.web.error_responses import error_response
 from shared.web.messages import Response
 from shared.web.refusals import REFUSALS
@@ -69,6 +69,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ENDING.set()
+        await super().shutdown(sockets)
 
 
 class _CoalescingTransport:

@@ -17,11 +17,15 @@ OPEN_BATCH, ALL_BATCHES = "open", "all"
 
 
 class Archived(NamedTuple):
-    """An archived batch: the name of its folder, its number, and the identity of its journal."""
+    """An archived batch: the name of its folder, its number, and the identity of its journal.
+
+    `last` is the number in the newest file name given before it began; 0 where its journal does not say so.
+    """
 
     name: str
     batch: int
     opened: int
+    last: int = 0
 
 
 class Chosen(NamedTuple):
@@ -75,7 +79,7 @@ class Batches:
                 first = journal.read_record(file, 0)
         except OSError:
             return None
-        return None if first is None else Archived(name, first.batch, identity(first))
+        return None if first is None else Archived(name, first.batch, identity(first), first.last)
 
     def select(self, batch: str) -> Chosen:
         """The batches that a parameter `batch` names: `open`, `all`, a number, or the name of an archive.

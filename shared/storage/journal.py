@@ -171,6 +171,27 @@ def stored_segments(
             return
 
 
+def last_segment(file: Readable, count: int) -> Record | None:
+    """The record of the newest acknowledged segment; None in a batch without any.
+
+    Args:
+        file: the journal.
+        count: how many segments of the batch are acknowledged.
+    """
+    end = os.fstat(file.fileno()).st_size
+    length = _FIRST_CHUNK
+    while count:
+        start = max(end - length, 0)
+        lines = _from_next_line(file, start) if start else ((at, decode(line)) for at, line, _ in raw_lines(file))
+        found = [one for _, one in lines if one is not None and one.kind == WRITE and one.index < count]
+        if found:
+            return found[-1]
+        if not start:
+            break
+        length *= 4
+    return None
+
+
 def _first_line_after(file: Readable, threshold: int) -> int:
     """Binary search: an offset at a line's start, at or shortly before the first name above `threshold`."""
     low, high = 0, os.fstat(file.fileno()).st_size

@@ -219,6 +219,24 @@ class BatchReader:
         """The batch's segments in order of arrival; see `log` for the arguments and errors."""
         if after:
             _check_name(after, "after")
+        file, first, count = self._open(batch)
+        entries = journal.stored_segments(file, count=count, after=after, limit=limit)
+        return Page(first.batch, _closing(file, entries), identity(first), file.close)
+
+    def progress(self) -> tuple[int, int]:
+        """A batch and a count that change when a segment is acknowledged: one file is read. Errors as `log`."""
+        counted = counters.read(self._layout.counters)
+        return counted.batch, self._count() if self._count else counted.segments
+
+    def newest(self) -> int:
+        """The number in the newest file name that is acknowledged, in the open batch or before it; errors as `log`."""
+        file, first, count = self._open()
+        with file:
+            segment = journal.last_segment(file, count)
+        return first.last if segment is None else file_number(segment.name)
+
+    def _open(self, batch: int | None = None) -> tuple[BinaryIO, Record, int]:
+        """The open batch's journal, its first record, and how many of its segments are acknowledged."""
         path = self._layout.journal
         for _ in itertools.repeat(None, 100):
             try:
@@ -235,8 +253,7 @@ class BatchReader:
                 raise BatchChanged(f"batch {batch} is not open, batch {first.batch} is; begin again without `after`")
             count = self._count() if self._count else self._acknowledged(first.batch)
             if same_file(file.fileno(), path):  # else a cleanall came between: the count is not this journal's
-                entries = journal.stored_segments(file, count=count, after=after, limit=limit)
-                return Page(first.batch, _closing(file, entries), identity(first), file.close)
+                return file, first, count
             file.close()
         raise Recovering("The batch is being changed.")
 

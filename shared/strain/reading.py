@@ -44,6 +44,7 @@ class DataFolder:
                 self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotFrozen(f"{path} is gone: the batch has been archived.") from None
+        self._content = "", b""  # the last file
         self._last: tuple[object, Sequence[float]] = (None, ())
 
     def __del__(self) -> None:
@@ -70,6 +71,8 @@ class DataFolder:
     def _read(self, part: FileSlice) -> Sequence[float]:
         name = part.name
         try:
+            if self._content[0] == name:  # a block, of which another channel has been read
+                return block.samples(self._content[1], *part.run)
             with open(open_plain(name, self._fd), "rb", buffering=0) as file:
                 content = file.read()
                 status = os.fstat(file.fileno())
@@ -79,6 +82,7 @@ class DataFolder:
                     raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
                 if len(content) > _LONG:
                     _verified.add(known)
+            self._content = name, content
             return block.samples(content, *part.run)
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been archived.") from None

@@ -7,6 +7,7 @@ from shared.web.event_routes import Action, dispatch_events, on_events
 from shared.web.messages import (
     JSON,
     NO_CONTENT,
+    EndlessBody,
     Handler,
     Request,
     Response,
@@ -31,6 +32,7 @@ __all__ = [
     "Action",
     "App",
     "Content",
+    "EndlessBody",
     "Handler",
     "Request",
     "Response",

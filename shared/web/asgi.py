@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -15,7 +17,7 @@ from shared.errors import BadRequest
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
-from shared.web.messages import REPEATED, Response
+from shared.web.messages import REPEATED, EndlessBody, Response
 from shared.web.refusals import REFUSALS
 
 AUTHENTICATED = "authenticated"
@@ -28,6 +30,9 @@ _SHORT = 4  # digits of a length that is not worth a check before the body arriv
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
 """Every asynchronous target of this process as a plain ASGI application, by name; see `asgi_target`."""
+ENDING = asyncio.Event()
+"""Set by the server when it is told to stop: responses without an end then end."""
+_LAST_SEND = 1.0  # seconds for a client to take what is left at that time
 
 
 def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
@@ -94,6 +99,9 @@ def _mark_repeated_key(headers: dict[str, str], received: Iterable[tuple[bytes, 
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if response.endless is not None:
+        await _stream(response, response.endless, receive, send)
+        return
     if not isinstance(response.body, bytes):
         streamed = StreamingResponse(response.body, response.status, dict(response.headers), response.type)
         await streamed(scope, receive, send)
@@ -105,6 +113,36 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
             headers.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def _stream(response: Response, body: EndlessBody, receive: Receive, send: Send) -> None:
+    """Send a body without an end, until its client goes or the server is told to stop."""
+    headers = {**response.headers, "content-type": response.type}
+
+    async def forward() -> None:
+        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def client_gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    forwarding, gone = asyncio.create_task(forward()), asyncio.create_task(client_gone())
+    tasks = [forwarding, gone, asyncio.create_task(ENDING.wait())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await body.aclose()
+    if forwarding in done:
+        forwarding.result()  # an error leaves the response without its end, which tells the client
+    if gone not in done:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _LAST_SEND)
 
 
 async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:

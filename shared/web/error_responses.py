@@ -38,6 +38,7 @@ from shared.errors import (
     OutcomeUnknown,
     PreprocUnavailable,
     RangeNotSatisfiable,
+    ReaderBehind,
     Recovering,
     SegmentDamaged,
     SigningKeysUnavailable,
@@ -89,6 +90,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     OutcomeUnknown: ErrorResponse(503, 1),
     Recovering: ErrorResponse(503, 1),
     NotFrozen: ErrorResponse(409),
+    ReaderBehind: ErrorResponse(503, 1),  # in the stream, where no status can be sent any more
     PreprocUnavailable: ErrorResponse(503, 60),
     JournalDamaged: ErrorResponse(503, 60),
     SegmentDamaged: ErrorResponse(500),

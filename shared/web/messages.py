@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import unquote
@@ -92,14 +93,23 @@ class Request:
         return auth.recorded_identity(self.principal, user, token)
 
 
+class EndlessBody(AsyncIterator[bytes]):
+    """A body that goes on until its client or the server ends it. Only asynchronous functions send it."""
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Release what it holds; called once, even if nothing was read."""
+
+
 @dataclass(slots=True)
 class Response:
-    """A response; an iterator as body is streamed."""
+    """A response; an iterator as body is streamed. `endless` is sent in place of the body."""
 
     body: bytes | Iterator[bytes] = b""
     status: int = 200
     type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    endless: EndlessBody | None = None
 
 
 PlainHandler = Callable[[Request], Response]

@@ -137,6 +137,8 @@ def ask(store, function, method, path, event, headers):
         path += "/none"
     below = "/V/V1_Hrec/V-V1_Hrec-1-1.gwf" if path == "/data" else ""  # a folder, of which every file is served
     url = store.url(path) if function == "strain" else store.processes[function].url + path
+    if path == "/live":  # whose answer has no end
+        below += "?after=x"
     return http.request(method, url + below, headers={**headers, **kind}, body=body)
 
 

@@ -750,8 +750,8 @@ def test_the_demo_says_what_an_address_is(demo):
 
 
 COMMANDS = (
-    "stream", "ping", "stat", "files", "log", "channels", "gaps", "archives", "products", "get", "verify", "freeze",
-    "clean", "watch", "completion",
+    "stream", "ping", "stat", "files", "log", "channels", "gaps", "coverage", "fetch", "follow", "archives",
+    "products", "get", "verify", "freeze", "clean", "watch", "completion",
 )  # fmt: skip
 
 
@@ -780,6 +780,8 @@ def test_a_shell_completes_commands_and_options(gwclient):
     assert completed("st") == ["stream", "stat"]
     assert "--gaps" in completed("stream", "--g")
     assert completed("stream", "--gaps", "s") == ["skip"]
+    assert completed("fe") == ["fetch"]
+    assert completed("fetch", "--gaps", "s") == ["split"]
 
 
 @pytest.mark.parametrize(

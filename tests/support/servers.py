@@ -33,7 +33,7 @@ FUNCTION_OF = {
     "/cleanall": "cleanall",
     "/segment": "files",
     "/archives": "files",
-    **dict.fromkeys(("/channels", "/coverage", "/strain", "/data"), "strain"),
+    **dict.fromkeys(("/channels", "/coverage", "/strain", "/data", "/live"), "strain"),
     **dict.fromkeys(("/api/version", "/api/v1/gwf.json", "/api/v2/runs", "/dq"), "strain"),
     **dict.fromkeys(("/", "/status.json", "/whoami", "/bufstat", "/dsdesc", "/dumpf", "/dumpflog"), "logic"),
     **dict.fromkeys(("/stream", "/freezeds", "/flushbuf"), "logic"),
