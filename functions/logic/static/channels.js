@@ -1,4 +1,5 @@
-// The channels: rows with the coverage of each over the GPS span of all that are listed. Pages of /channels are loaded as
+// The channels: rows with the coverage of each over the GPS span of all that are listed, or
+// the newest part of it. Pages of /channels are loaded as
 // they come into sight, and so are the gaps, from /coverage.
 import { $, count, number } from "./format.js";
 import { both, gpsOf } from "./gpstime.js";
@@ -154,15 +155,17 @@ function drawAll() {
   const list = $("channel-list");
   all.forEach((one, i) => list.children[i] === one.item || list.insertBefore(one.item, list.children[i] || null));
   while (list.childElementCount > all.length) list.lastElementChild.remove();
-  span = all.length
-    ? [Math.min(...all.map(({ row }) => row.start)), Math.max(...all.map(({ row }) => row.end))] : null;
+  if (all.length) {
+    const [begin, end] = [Math.min(...all.map(({ row }) => row.start)), Math.max(...all.map(({ row }) => row.end))];
+    span = [Math.max(begin, end - Number($("channel-time").value)), end];
+  }
   all.forEach(drawBar);
   reach(all.find(({ button }) => button.tabIndex === 0) || all[0]);
   $("channel-scroll").hidden = !all.length;
   $("more-channels").hidden = !next;
   const searched = $("channel-search").value.trim();
   const text = all.length
-    ? `${next ? `The first ${number(all.length)} channels` : count(all.length, "channel")}. Bars are from ${both(...span)}.`
+    ? `${next ? `The first ${number(all.length)} channels` : count(all.length, "channel")}. Bars are from ${both(...span)}; half as high where part of the time is missing.`
     : searched ? `No channel matches “${searched}”.` : "Nothing is stored yet.";
   if ($("channels-about").textContent !== text) $("channels-about").textContent = text;
   loadGaps();
@@ -233,6 +236,7 @@ $("channel-search").addEventListener("input", () => {
   clearTimeout(typing);
   if (asked) typing = setTimeout(search, 250);
 });
+$("channel-time").addEventListener("change", () => shown.size && drawAll());
 const more = () => {
   if (next) load(PAGE, next);
 };

@@ -27,12 +27,12 @@ const strain = plotter(
   (label) => [{ label: "seconds", labelSize: 20 }, { label, size: 70, labelSize: 20 }],
   { style: () => ({ width: 1.25 }) },
 );
-const power = (digits) => (_, ticks) => ticks.map((tick) => (10 ** tick).toExponential(digits).replace("e+", "e"));
+const powers = (_, ticks) => ticks.map((tick) => String(Number((10 ** tick).toPrecision(2))));
 const density = plotter(
   "view-asd",
   (label) => [
-    { label: "Hz", labelSize: 20, values: (_, ticks) => ticks.map((tick) => String(Number((10 ** tick).toPrecision(2)))) },
-    { label, size: 90, labelSize: 20, values: power(0) },
+    { label: "Hz", labelSize: 20, values: powers },
+    { label, size: 90, labelSize: 20, values: powers },
   ],
   { style: () => ({ width: 1.25, points: { show: false } }) },
 );
@@ -117,8 +117,13 @@ function showDensity(h, rate) {
   $("view-asd-about").textContent = about;
   $("view-asd").setAttribute("aria-label", `Plot of the spectral density of ${nameOf(row)}. ${about}`);
   const step = Math.ceil(f.length / TABLE);
-  table("view-asd-values", ["Frequency (Hz)", "Density (1/√Hz)"], f.flatMap((value, i) =>
-    i % step ? [] : [[String(value), asd[i].toExponential()]]));
+  const items = [];
+  for (let i = 0; i < f.length; i += step) {
+    let loudest = i;
+    for (let k = i; k < Math.min(f.length, i + step); k++) if (asd[k] > asd[loudest]) loudest = k;
+    items.push([String(f[i]), String(f[loudest]), asd[loudest].toExponential()]);
+  }
+  table("view-asd-values", ["From (Hz)", "Loudest at (Hz)", "Density there (1/√Hz)"], items);
 }
 
 // The spectrogram that shows the interval: of the open batch, or of an archive that has strain of the channel.
