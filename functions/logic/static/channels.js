@@ -76,7 +76,7 @@ function make(row) {
   const button = element("button", "name", nameOf(row));
   button.type = "button";
   button.tabIndex = -1;
-  button.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-pressed", String(keyOf(row) === chosen));
   button.addEventListener("click", () => choose(keyOf(row)));
   const bar = document.createElementNS(SVG, "svg");
   bar.setAttribute("role", "img");
@@ -193,21 +193,26 @@ async function load(limit, after) {
   }
 }
 
+function press() {
+  for (const [key, { button }] of shown) button.setAttribute("aria-pressed", String(key === chosen));
+}
+
+function close() {
+  const one = shown.get(chosen);
+  chosen = "";
+  press();
+  closeViewer();
+  (one ? one.button : $("channel-search")).focus();
+}
+
 function choose(key) {
-  for (const { button } of shown.values()) button.setAttribute("aria-pressed", "false");
   if (chosen === key) {
-    chosen = "";
-    closeViewer();
+    close();
     return;
   }
   chosen = key;
-  shown.get(key).button.setAttribute("aria-pressed", "true");
-  openViewer(shown.get(key).row, () => {
-    const one = shown.get(chosen);
-    if (!one) return;
-    choose(chosen);
-    one.button.focus();
-  });
+  press();
+  openViewer(shown.get(key).row, close);
 }
 
 // Called with each document. Where another function may serve the routes, they are requested when somebody searches.
