@@ -612,7 +612,7 @@ def test_the_viewer_shows_what_the_store_answers_and_links_to_it(shared, open_pa
     page.click("#view-asd-values summary")
     shown = [tuple(map(float, row)) for row in table(page, "#view-asd-values")]
     assert [row[:2] for row in shown] == [((k + 1) * RATE / 32,) * 2 for k in range(16)]
-    assert [row[2] for row in shown] == pytest.approx(direct_density(h, 32), rel=1e-9)
+    assert [row[2] for row in shown] == pytest.approx(direct_density(h, 32), rel=1e-9, abs=0)
     assert page.is_visible("#view-no-picture")
 
     links = page.locator("#view-links a").evaluate_all("all => all.map((a) => [a.textContent, a.href])")
