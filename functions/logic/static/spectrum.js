@@ -28,24 +28,37 @@ function transform(re, im) {
   }
 }
 
-// Frequencies (Hz) without 0 and densities (1/sqrt(Hz)) of samples, and the number and length of the segments; segments
-// with a sample that is missing (NaN) are left out. null where no segment is left.
+// The parts of samples without a missing one (NaN).
+function runs(h) {
+  const found = [];
+  for (let i = 0; i < h.length; i++) {
+    const start = i;
+    while (i < h.length && !Number.isNaN(h[i])) i++;
+    if (i > start) found.push(h.subarray(start, i));
+  }
+  return found;
+}
+
+// Frequencies (Hz) without 0 and densities (1/sqrt(Hz)) of samples, and the number and length of the segments, which lie
+// between gaps; null where no segment fits.
 export function welch(h, rate) {
-  const n = 2 ** Math.floor(Math.log2(Math.min(h.length, Math.max(rate, LEAST))));
+  const parts = runs(h);
+  const longest = parts.reduce((most, { length }) => Math.max(most, length), 0);
+  const n = 2 ** Math.floor(Math.log2(Math.min(longest, Math.max(rate, LEAST))));
   if (!(n >= LEAST)) return null;
   const hann = Float64Array.from({ length: n }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / n));
   const power = new Float64Array(n / 2 + 1);
   let segments = 0;
-  for (let start = 0; start + n <= h.length; start += n / 2) {
-    const part = h.subarray(start, start + n);
-    const mean = part.reduce((sum, value) => sum + value, 0) / n;
-    if (!Number.isFinite(mean)) continue;
-    const re = part.map((value, i) => (value - mean) * hann[i]), im = new Float64Array(n);
-    transform(re, im);
-    for (let k = 0; k <= n / 2; k++) power[k] += re[k] ** 2 + im[k] ** 2;
-    segments++;
+  for (const part of parts) {
+    for (let start = 0; start + n <= part.length; start += n / 2) {
+      const segment = part.subarray(start, start + n);
+      const mean = segment.reduce((sum, value) => sum + value, 0) / n;
+      const re = segment.map((value, i) => (value - mean) * hann[i]), im = new Float64Array(n);
+      transform(re, im);
+      for (let k = 0; k <= n / 2; k++) power[k] += re[k] ** 2 + im[k] ** 2;
+      segments++;
+    }
   }
-  if (!segments) return null;
   const scale = 1 / (rate * segments * hann.reduce((sum, w) => sum + w * w, 0));
   const f = [], asd = [];
   for (let k = 1; k <= n / 2; k++) {

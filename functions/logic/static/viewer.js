@@ -106,7 +106,7 @@ function showDensity(h, rate) {
   if ($("view-asd").hidden) {
     $("view-asd-about").textContent = found
       ? "No spectral density: all samples are equal."
-      : "No spectral density: it needs 16 samples without a gap, and a segment of about a second where there are more.";
+      : "No spectral density: it needs 16 samples without a gap.";
     return;
   }
   const { f, asd, segments, n } = found;
