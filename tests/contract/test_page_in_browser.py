@@ -614,9 +614,9 @@ def test_the_viewer_shows_what_the_store_answers_and_links_to_it(shared, open_pa
     h = strain_of(f"start={T0}&duration=0.01171875").json()["h"]
     assert page.inner_text("#view-about").endswith(f"from {_digits(min(h))} to {_digits(max(h))}.")
     assert "2 Hann-windowed segments of 32 samples" in page.inner_text("#view-asd-about")
-    shown = [tuple(map(float, row)) for row in table(page, "#view-asd-values")]
-    assert [row[:2] for row in shown] == [((k + 1) * RATE / 32,) * 2 for k in range(16)]
-    assert [row[2] for row in shown] == pytest.approx(direct_density(32, h), rel=1e-9, abs=0)
+    bins = [[float(cell) for cell in row] for row in table(page, "#view-asd-values")]
+    assert [row[:2] for row in bins] == [[(k + 1) * RATE / 32] * 2 for k in range(16)]
+    assert [row[2] for row in bins] == pytest.approx(direct_density(32, h), rel=1e-9, abs=0)
     assert page.is_visible("#view-no-picture")
 
     links = page.locator("#view-links a").evaluate_all("all => all.map((a) => [a.textContent, a.href])")
