@@ -58,8 +58,8 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
 
     reader, mode = datasets.reader, config.auth_from_env().mode(writer.config.host)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
-    links = {"documentation": "docs", "products": "products", "metrics": "metrics"}
-    status = StatusDocument(logic, products, mode, name=writer.config.name, links=links, check=writer.check_ready)
+    name, links = writer.config.name, {"documentation": "docs", "products": "products", "metrics": "metrics"}
+    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready, strain_routes=True)
     with_events = (
         ingest_function.routes(committer),
         freeze_function.routes(writer),

@@ -50,6 +50,7 @@ class StatusDocument:
         name: of the store, STORE_NAME.
         links: text and URL of further pages that are served at the same address.
         check: raises what keeps the store from taking segments, as its readiness probe does.
+        strain_routes: whether this process serves strain by GPS time; the page then lists the channels unasked.
     """
 
     def __init__(
@@ -61,11 +62,17 @@ class StatusDocument:
         name: str = "",
         links: Mapping[str, str] | None = None,
         check: Callable[[], object] = lambda: None,
+        strain_routes: bool = False,
     ) -> None:
         self._logic = logic
         self._products = products
         self._mode = mode
-        self._about = {"name": name, "version": program_version(), "links": links or {}}
+        self._about = {
+            "name": name,
+            "version": program_version(),
+            "links": links or {},
+            "strain_routes": strain_routes,
+        }
         self._check = check
         self._happenings = Happenings()
         self._lock = threading.Lock()

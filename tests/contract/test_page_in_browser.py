@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import cmath
 import hashlib
 import importlib.util
 import json
+import math
 import os
+import random
+import re
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -338,6 +343,13 @@ def test_with_authentication_the_page_asks_for_a_token_and_operates_the_store(ne
     page.click("#yes")
     wait_for(page, "#who", "ada may operate, read, write")
     assert page.is_hidden("#warning")
+    page.click("#channel-list .name")
+    with page.expect_download() as download:
+        page.click("#view-links a >> text=CSV")
+    assert download.value.suggested_filename.endswith(".csv")
+    assert len(download.value.path().read_text().splitlines()) == 300
+    wait_for(page, "#view-done", "CSV is downloaded.")
+    page.keyboard.press("Escape")
     page.click("#freeze")
     assert page.is_hidden("#token")
     page.click("#no")
@@ -441,6 +453,11 @@ def test_cleaning_waits_for_the_spectrograms_and_the_archive_shows_them(new_stor
         page.wait_for_timeout(50)
     page.click("#back")
     assert page.locator("#pictures li").count() == 0
+    page.click("#channel-list .name >> text=V1:b")
+    assert page.wait_for_selector("#view-picture img").get_attribute("alt").startswith("Spectrogram of V1:b, GPS 1000")
+    view(page, "900", "1")
+    wait_to_contain(page, "#view-about", "there is no strain of V1:b")
+    assert page.locator("#view-picture img").count() == 0
 
     [archive] = store.archives()
     shutil.rmtree(archive / "products")
@@ -462,20 +479,224 @@ def test_pictures_are_shown_when_there_are_some(new_store, open_page):
     assert page.get_attribute("#pictures a", "href") == "/products/H1.png"
 
 
+# -- channels and viewer ---------------------------------------------------------------------------------------------
+
+T0, RATE = 1126259446, 4096
+
+
+def send_all(store: Store, bodies: list[bytes]) -> None:
+    with ThreadPoolExecutor(1) as apart:  # playwright has an event loop of its own in this thread
+        sent = apart.submit(post_all, store.url("/sendF"), [("", body) for body in bodies], 16).result()
+    assert {one.status for one in sent} == {201}
+
+
+def noisy(first: int, n: int, channel: str) -> bytes:
+    """`n` samples of noise from sample `first` behind T0 on."""
+    dice = random.Random(first)
+    h = [dice.gauss(0, 1e-21) for _ in range(n)]
+    return json.dumps({"h": h, "t": [T0 + first / RATE, 1 / RATE], "channel": channel}).encode()
+
+
+def table(page, element: str) -> list[list[str]]:
+    rows = page.locator(f"{element} tbody tr")
+    return rows.evaluate_all("all => all.map((row) => [...row.cells].map((cell) => cell.textContent))")
+
+
+def view(page, start: str, seconds: str) -> None:
+    page.fill("#view-start", start)
+    page.fill("#view-seconds", seconds)
+    page.press("#view-seconds", "Enter")
+
+
+def direct_density(n: int, *runs: list[float]) -> list[float]:
+    """Welch's method by the definition of the transform: the density of each frequency but 0, of runs without a gap."""
+    hann = [0.5 - 0.5 * math.cos(2 * math.pi * i / n) for i in range(n)]
+    power = [0.0] * (n // 2 + 1)
+    segments = [h[start : start + n] for h in runs for start in range(0, len(h) - n + 1, n // 2)]
+    for part in segments:
+        mean = sum(part) / n
+        x = [(value - mean) * w for value, w in zip(part, hann, strict=True)]
+        for k in range(n // 2 + 1):
+            power[k] += abs(sum(v * cmath.exp(-2j * math.pi * k * i / n) for i, v in enumerate(x))) ** 2
+    scale = 1 / (RATE * sum(w * w for w in hann) * len(segments))
+    return [math.sqrt(p * scale * (2 if k < n // 2 else 1)) for k, p in enumerate(power)][1:]
+
+
+def test_thousands_of_channels_are_found_and_gaps_are_told_to_the_sample(shared, open_page):
+    from playwright.sync_api import expect
+
+    send_all(shared, [segment(4, channel=f"V1:ENV_{i:04}") for i in range(2000)])
+    send_all(shared, [noisy(first, 96, "V1:Hrec") for first in (0, 133, 4096)])
+    page = open_page(shared.url("/"))
+    names = page.locator("#channel-list .name")
+    expect(names).to_have_count(50)
+    page.fill("#channel-search", "V1:ENV_1*")
+    expect(names.first).to_have_text("V1:ENV_1000")
+    wait_to_contain(page, "#channels-about", "The first 50 channels.")
+    page.locator("#more-channels").scroll_into_view_if_needed()
+    expect(names).to_have_count(100)
+    assert names.nth(99).inner_text() == "V1:ENV_1099"
+    page.fill("#channel-search", "env_199")
+    wait_to_contain(page, "#channels-about", "10 channels.")
+    page.fill("#channel-search", "no such name")
+    wait_for(page, "#channels-about", "No channel matches “no such name”.")
+    page.fill("#channel-search", "hREC")
+    wait_to_contain(page, "#channels-about", "1 channel. Bars are from GPS 1126259446 \u2013 1126259447.0234375")
+    assert "2015-09-14 09:50:29 \u2013 2015-09-14 09:50:30.023 UTC, 2 gaps" in page.inner_text(".channel")
+    assert re.search(r"[0-9.]+ years behind real time", page.inner_text(".channel"))
+    assert page.get_attribute(".channel svg", "aria-label") == "Coverage of V1:Hrec: 0.07 s of strain, 2 gaps"
+    path = page.locator(".channel path")
+    expect(path).to_have_attribute("d", re.compile("."))
+    drawn = [tuple(map(int, run)) for run in re.findall(r"M(\d+) 10V\d+H(\d+)", path.get_attribute("d"))]
+    spans = shared.request("GET", "/coverage", query="?channel=V1:Hrec").json()
+    covered = {i for low, high in drawn for i in range(low, high)}
+    width = (spans["known"][1] - T0) / 500
+    assert covered == {
+        i for i in range(500) if any(a - T0 < (i + 1) * width and b - T0 > i * width for a, b in spans["active"])
+    }
+    page.select_option("#channel-time", "60")  # which is longer than all of it
+    assert path.get_attribute("d").count("M") == len(drawn)
+
+    page.focus("#channel-list .name")
+    page.keyboard.press("Enter")
+    wait_to_contain(page, "#view-title", "V1:Hrec, 4096 Hz")
+    page.focus("#view-spans summary")
+    page.keyboard.press("Enter")
+    expect(page.locator("#view-spans tbody tr")).to_have_count(5)
+    told = [(what, float(begin), float(end), samples) for what, begin, end, _, _, samples in table(page, "#view-spans")]
+    active, missing = spans["active"], spans["gaps"]
+    assert told == [
+        ("strain", *active[0], "96"), ("gap", *missing[0], "37"), ("strain", *active[1], "96"),
+        ("gap", *missing[1], "3,867"), ("strain", *active[2], "96"),
+    ]  # fmt: skip
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#viewer")
+    assert page.evaluate("document.activeElement.textContent") == "V1:Hrec"
+    page.keyboard.press("Enter")
+    page.fill("#channel-search", "ENV_0007")  # the channel that is shown is listed no more
+    expect(names).to_have_text(["V1:ENV_0007"])
+    page.click("#view-close")
+    assert page.is_hidden("#viewer")
+    assert focused(page) == "channel-search"
+
+
+def test_the_viewer_shows_what_the_store_answers_and_links_to_it(shared, open_page):
+    send_all(shared, [noisy(first, 96, "V1:view") for first in (0, 133)])
+    page = open_page(shared.url("/"), expected="Failed to load resource")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#channel-search", "V1:view")
+    wait_to_contain(page, "#channels-about", "1 channel.")
+    page.click("#channel-list .name")
+    wait_to_contain(
+        page, "#view-about", "192 samples at 4096 Hz from GPS 1126259446.000000000 (2015-09-14 09:50:29 UTC)"
+    )
+    wait_to_contain(page, "#view-about", "; 37 are missing.")
+    assert "09:50:29.055" in page.inner_text("#view-span")
+    assert page.locator("#view-strain canvas").is_visible()
+    runs = [json.loads(noisy(first, 96, ""))["h"] for first in (0, 133)]
+    density = direct_density(64, *runs)
+    loudest = [max(density[i : i + 2]) for i in range(0, 32, 2)]
+    page.click("#view-asd-values summary")
+    shown = [float(value) for _, _, value in table(page, "#view-asd-values")]
+    assert shown == pytest.approx(loudest, rel=1e-9, abs=0)
+    assert "gaps=nan" in page.locator("#view-links a").first.get_attribute("href")
+
+    def strain_of(query: str):
+        return shared.request("GET", "/strain", query=f"?channel=V1:view&{query}")
+
+    view(page, f"{T0}.0009765625", "0.005859375")
+    wait_to_contain(page, "#view-about", "24 samples at 4096 Hz")
+    page.click("#view-values summary")
+    h = strain_of(f"start={T0}.0009765625&duration=0.005859375").json()["h"]
+    assert [(float(low), float(high)) for _, low, high, _ in table(page, "#view-values")] == [(v, v) for v in h]
+    view(page, str(T0), "0.01171875")
+    wait_to_contain(page, "#view-about", "48 samples at 4096 Hz")
+    h = strain_of(f"start={T0}&duration=0.01171875").json()["h"]
+    assert page.inner_text("#view-about").endswith(f"from {_digits(min(h))} to {_digits(max(h))}.")
+    assert "2 Hann-windowed segments of 32 samples" in page.inner_text("#view-asd-about")
+    bins = [[float(cell) for cell in row] for row in table(page, "#view-asd-values")]
+    assert [row[:2] for row in bins] == [[(k + 1) * RATE / 32] * 2 for k in range(16)]
+    assert [row[2] for row in bins] == pytest.approx(direct_density(32, h), rel=1e-9, abs=0)
+    assert page.is_visible("#view-no-picture")
+
+    links = page.locator("#view-links a").evaluate_all("all => all.map((a) => [a.textContent, a.href])")
+    assert [text for text, _ in links] == ["HDF5", "GWF", "CSV"]
+    for text, url in links:
+        answer = strain_of(f"start={T0}&duration=0.01171875&format={text.lower()}")
+        linked = shared.request("GET", "/strain", query=url.removeprefix(shared.url("/strain")))
+        assert (linked.status, linked.data) == (answer.status, answer.data)
+    with page.expect_download() as download:
+        page.click("#view-links a >> text=CSV")
+    assert [float(line.split(",")[1]) for line in download.value.path().read_text().splitlines()] == h
+    page.click("#view-copy")
+    wait_for(page, "#view-done", "Copied.")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("from gwpy.timeseries import TimeSeries; data = TimeSeries.read(")
+    assert json.dumps(links[0][1]) in copied
+
+    for start, seconds, said in (
+        ("1126259400", "1", "there is no strain of V1:view from 1126259400 to 1126259401"),
+        ("yesterday", "1", "in decimal digits"),
+        (str(T0), "300", "1,048,576 samples at the most, which is 256.000 s"),
+    ):
+        view(page, start, seconds)
+        wait_to_contain(page, "#view-about", said)
+        assert page.is_hidden("#view-strain")
+
+
+def _digits(value: float) -> str:
+    """As toExponential() of JavaScript."""
+    mantissa, exponent = f"{Decimal(repr(value)):e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def test_where_another_function_serves_the_channels_the_page_says_so(services, open_page):
+    services.stored(strain(0, channel="H1:GDS"))
+    page = open_page(services.url("/"), expected="404")
+    if services.topology == "embedded":
+        wait_to_contain(page, "#channels-about", "Bars are from GPS")
+        return
+    wait_to_contain(page, "#channels-about", "perhaps at this address too: Search asks it.")
+    page.click("#channel-form button")
+    wait_to_contain(page, "#channels-about", "not served at this address")
+
+
+def test_utc_counts_leap_seconds(shared, open_page):
+    page = open_page(shared.url("/"))
+    told = page.evaluate("""() => import("./assets/gpstime.js").then(({ utcOf, gpsOf }) => [
+        ...[0, 46828800, 1126259446, 1167264016.5, 1167264017.5, 1167264018, 1400000000].map(utcOf),
+        gpsOf(Date.UTC(2016, 11, 31, 23, 59, 59)), gpsOf(Date.UTC(2017, 0, 1)),
+    ])""")
+    assert told == [
+        "1980-01-06 00:00:00", "1981-06-30 23:59:60", "2015-09-14 09:50:29", "2016-12-31 23:59:59.500",
+        "2016-12-31 23:59:60.500", "2017-01-01 00:00:00", "2024-05-17 16:53:02", 1167264016, 1167264018,
+    ]  # fmt: skip
+
+
 # -- everybody -------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_fits_a_phone_and_the_keyboard(shared, open_page):
-    for i in range(3):
-        shared.stored(strain(i))
+    for channel in ("H1:GDS", "H1:GDS", "H1:a_channel_with_a_name_that_is_wider_than_a_phone_because_they_are"):
+        shared.stored(strain(number_of(shared), channel=channel))
     page = open_page(shared.url("/"), viewport={"width": 390, "height": 844}, has_touch=True)
     wait_for(page, "#files", "3")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     reached = set()
-    for _ in range(12):
+    page.wait_for_selector("#channel-list .name >> nth=1")
+    for _ in range(16):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label')"))
-    assert {"freeze", "clean", "bar", "Table of events", "Table of archives"} <= reached
+        if page.evaluate("document.activeElement.className") == "name":
+            page.keyboard.press("ArrowDown")
+            assert page.evaluate("document.activeElement === document.querySelectorAll('.name')[1]")
+    assert {"freeze", "clean", "bar", "channel-search", "Table of events", "Table of archives"} <= reached
+    page.press("#channel-list .name >> nth=1", "Enter")
+    page.wait_for_selector("#view-strain canvas")
+    page.click("#view-spans summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for heading in ("#view-strain", "#view-gwpy"):
+        assert page.locator(heading).bounding_box()["width"] > 100
 
 
 def test_axe_finds_nothing_in_any_state_and_theme(shared, open_page):
@@ -488,7 +709,10 @@ def test_axe_finds_nothing_in_any_state_and_theme(shared, open_page):
     shared.stored(strain(1, channel="H1:GDS"))
     page = open_page(shared.url("/"), expected="Failed to load resource")
     wait_for(page, "#files", "1")
-    for values in ("#strain-values", "#rates-values", "#raw"):
+    page.click("#channel-list .name >> text=H1:GDS")
+    page.wait_for_selector("#view-asd canvas")
+    opened = ("#view-values", "#view-asd-values", "#view-spans")
+    for values in ("#strain-values", "#rates-values", "#raw", *opened):
         page.click(f"{values} > summary")
     operational = shared.request("GET", "/status.json").json()
     picture = {"name": "H1.png", "url": "/assets/icon.svg", "channel": "H1:GDS", "span": [1000.0, 1001.0]}

@@ -74,9 +74,9 @@ def wait_for(store: Store, state: str) -> None:
         time.sleep(0.2)
 
 
-def shoot(page, path: Path, full: bool) -> None:
-    """Take a picture, of the whole page or of what is in sight, and reduce its colours."""
-    page.screenshot(path=str(path), full_page=full)
+def shoot(what, path: Path, **options) -> None:
+    """Take a picture of a page or of an element, with playwright's options, and reduce its colours."""
+    what.screenshot(path=str(path), **options)
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -108,7 +108,13 @@ def main(folder: Path) -> int:
                 views.append((page, width, scheme))
         for page, width, scheme in views:
             page.wait_for_timeout(500)  # the bar is still moving
-            shoot(page, folder / f"page-{width}-{scheme}.png", full=width < 1440)
+            shoot(page, folder / f"page-{width}-{scheme}.png", full_page=width < 1440)
+        for page, width, scheme in views:
+            if width == 1440:
+                page.click("#channel-list .name >> text=Hrec")
+                page.wait_for_selector("#view-asd canvas")
+                shoot(page.locator("#channels-section"), folder / f"channels-{width}-{scheme}.png")
+                page.keyboard.press("Escape")
         if spectrograms:
             store.freeze("airflow", "x")
             wait_for(store, "done")
@@ -117,7 +123,7 @@ def main(folder: Path) -> int:
                     continue
                 page.wait_for_selector("#pictures li >> nth=11")
                 page.wait_for_load_state("networkidle")
-                shoot(page, folder / f"frozen-{width}-{scheme}.png", full=True)
+                shoot(page, folder / f"frozen-{width}-{scheme}.png", full_page=True)
         browser.close()
     for path in sorted(folder.glob("*.png")):
         print(f"{path}  {path.stat().st_size // 1024} kB")

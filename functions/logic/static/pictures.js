@@ -21,7 +21,7 @@ async function load(link, image, url) {
   }
 }
 
-function picture(product) {
+export function picture(product) {
   const name = product.channel || product.detector || product.name;
   const caption = document.createElement("span");
   const lines = [name];

@@ -8,7 +8,7 @@ const TABLE = 24; // rows
 const width = (_, labels) => 18 + 8 * Math.max(3, ...(labels || []).map((label) => String(label).length));
 
 // One plot, made when there is something to draw, made anew when the colours or the labels change.
-function plotter(id, axes, series) {
+export function plotter(id, axes, series) {
   const element = $(id);
   let plot, made;
   const draw = (data, label) => {

@@ -2,10 +2,12 @@
 // of the answer; only a store that does not answer at all is out of reach.
 import { ask, credentials, forget, hasToken } from "./access.js";
 import { showArchives } from "./archives.js";
+import { showChannels } from "./channels.js";
 import { $, bytes, count, number, operator, rows, seconds, utc } from "./format.js";
 import { learnWho, mayMake, showOperations } from "./operate.js";
 import { showPictures } from "./pictures.js";
 import { showRates, showStrain } from "./plots.js";
+import { updateViewer } from "./viewer.js";
 import { ofAnswer, ofEvent } from "./words.js";
 
 const EVERY = 2000; // milliseconds
@@ -87,6 +89,8 @@ function show(s) {
   showOperations(s);
   showBatch(s, frozen, percent);
   showPictures(s);
+  updateViewer(s);
+  showChannels(s);
   showStrain(s.strain);
   showRates(s.rates);
   rows($("events"), s.events, (e) => [utc(e.time), ofEvent(e)]);
