@@ -14,8 +14,10 @@ def routes(reader: BatchReader) -> web.Routes:
     """The routes of files."""
 
     def dump(request: web.Request) -> web.Response:
-        page = reader.page(*web.pagination(request))
-        return web.of_batch(page.batch, web.name_list(page.names))
+        after, limit, batch = web.pagination(request)
+        page = reader.page(after, limit, batch)
+        response = web.of_batch(page.batch, web.name_list(page.names))
+        return web.next_page(request, response, reader.following(after, limit, page.batch), batch=page.batch)
 
     def segment(request: web.Request) -> web.Response:
         name, batch = request.query.get("name", ""), request.query.get("batch", "")

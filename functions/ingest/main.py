@@ -19,7 +19,7 @@ def routes(committer: GroupCommitter) -> web.Routes:
 
     async def send(request: web.Request) -> web.Response:
         stored = await committer.submit(request.body, request.origin(), request.format)
-        return web.json(stored_answer(stored), 201)
+        return web.json(stored_answer(stored), 201, {"Location": f"/segment?name={stored.name}"})
 
     def on_segment(request: web.Request, event: events.Event) -> web.Action:
         origin, format = request.origin(event), format_of(request.headers, event.data)

@@ -15,10 +15,12 @@ def routes(reader: BatchReader) -> web.Routes:
     """The routes of logdump."""
 
     def dump(request: web.Request) -> web.Response:
-        page = reader.page(*web.pagination(request))
+        after, limit, batch = web.pagination(request)
+        page = reader.page(after, limit, batch)
         first = next(page.lines, None)
         response = web.Response(status=204) if first is None else web.json_list(itertools.chain([first], page.lines))
-        return web.of_batch(page.batch, response)
+        response = web.of_batch(page.batch, response)
+        return web.next_page(request, response, reader.following(after, limit, page.batch), batch=page.batch)
 
     return {("GET", "/"): dump, ("GET", "/dumpLogF"): dump}
 

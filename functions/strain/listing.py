@@ -53,7 +53,7 @@ class Listing:
             page = list(itertools.islice(found, limit + 1))
             rows = [_row(track, names) for track in page[:limit]]
         following = _cursor(page[limit - 1].key) if len(page) > limit else None
-        return web.json({"channels": rows, "next": following})
+        return web.next_page(request, web.json({"channels": rows, "next": following}), following)
 
     def coverage(self, request: web.Request) -> web.Response:
         """The answer of /coverage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -63,6 +64,11 @@ class StoredSegment(NamedTuple):
 
 
 _LONG_AGO = 1e8  # GPS seconds: a time of these years, not an interval
+_NOT_FINITE = re.compile(rb"[\[,:]\s*-?(?:NaN|nan|Infinity|Inf|inf|null)\b")
+_ONE_SEGMENT = (
+    'the body must be one segment, {"h":[…],"t":[t0,dt]}, not a list: send each by itself, or all as a batch of '
+    "CloudEvents"
+)
 _decoder = msgspec.json.Decoder(Segment)
 _MEMBERS = tuple(f'"{name}"'.encode() for name in Segment.__struct_fields__)
 
@@ -86,7 +92,7 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     except UnicodeDecodeError as error:
         raise BadSegment(f"the body is not UTF-8 (byte {error.start})") from None
     except msgspec.DecodeError as error:  # ValidationError included
-        raise BadSegment(str(error)) from None
+        raise BadSegment(_advice(body, str(error))) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
     if _may_repeat(body, segment) and (name := repeated_member(body)) is not None:
@@ -103,6 +109,15 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     except ValueError as error:
         raise BadSegment(str(error)) from None
     return segment
+
+
+def _advice(body: bytes, reason: str) -> str:
+    """What to do about a body that cannot be decoded, where that is known; by default the decoder's reason."""
+    if body.lstrip()[:1] == b"[":
+        return f"{_ONE_SEGMENT} ({reason})"
+    if _NOT_FINITE.search(body):
+        return f"JSON has no NaN and no infinity: leave the sample out, and send what follows by itself ({reason})"
+    return reason
 
 
 class _Samples(msgspec.Struct):

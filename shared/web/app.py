@@ -20,6 +20,7 @@ from shared.config.limits import CONTROL_BODY
 from shared.domain.block import declared_format
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
 from shared.web.admission import BodyBudget
+from shared.web.cross_origin import CrossOrigin
 from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
 from shared.web.same_origin import SameOrigin
 
@@ -47,14 +48,15 @@ class App:
         self.limits = limits or limits_from_env()
         trust = trust or auth_from_env()
         self.guard = auth.Guard(trust) if trust.enabled else None
+        self.cross_origin = CrossOrigin(trust.cors_origins) if trust.cors_origins else None
         # No page can send a bearer token by itself, so this is for stores without authentication.
-        self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env())
+        self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env(), self.cross_origin)
         self.body_budget = BodyBudget(self.limits.total_bodies, self.limits.total_bodies // 2)
         self._check = check
         self._routes: dict[str, dict[str, Handler]] = {}
         public = auth.requires(auth.OPEN)
         common: dict[tuple[str, str], Handler] = {
-            ("GET", PROBES[0]): public(lambda request: text("alive")),
+            ("GET", PROBES[0]): public(lambda request: text("alive\n")),
             ("GET", PROBES[1]): public(lambda request: self._readiness()),
             # Counts and times without names, because a scraper has no credentials.
             ("GET", "/metrics"): public(lambda request: Response(metrics.text(), type=metrics.CONTENT_TYPE)),
@@ -105,7 +107,7 @@ class App:
 
     def _readiness(self) -> Response:
         self._check()
-        return text("ready")
+        return text("ready\n")
 
 
 def max_body(size: int) -> Callable[[H], H]:

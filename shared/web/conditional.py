@@ -40,7 +40,7 @@ def serve(request: Request, content: Content) -> Response:
         DatastoreError: whatever reading the first bytes raises; nothing has been sent then.
     """
     etag = f'"{content.etag}"'
-    headers = {"ETag": etag, "X-Content-Type-Options": "nosniff", **content.headers}
+    headers = {"ETag": etag, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache", **content.headers}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status=304, type=content.type, headers=headers)
     size = content.size()

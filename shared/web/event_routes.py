@@ -12,7 +12,7 @@ from shared import auth, events
 from shared.errors import BadRequest, DatastoreError, NoSuchRoute, Unavailable
 from shared.events import Event
 from shared.web.app import run
-from shared.web.error_responses import error_response
+from shared.web.error_responses import encoded, error_response
 from shared.web.messages import NO_CONTENT, Handler, Request, Response
 
 Action = Callable[[], Response | None] | Callable[[], Awaitable[Response | None]]
@@ -125,7 +125,7 @@ def _failed(received: Sequence[Event], failures: Sequence[_Failure]) -> Response
         {"source": event.source, "id": event.id, "code": getattr(error, "code", DatastoreError.code)}
         for event, error in failures
     ]
-    response.body = msgspec.json.encode({**content, "failed": named})
+    response.body = encoded({**content, "failed": named})
     return response
 
 

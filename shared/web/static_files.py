@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.resources.abc import Traversable
 
 from shared import auth
-from shared.web.messages import Handler, Request, Response, file
+from shared.web.compression import accepts_gzip, compress
+from shared.web.conditional import Content, serve
+from shared.web.messages import Handler, Request, Response
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -22,16 +25,23 @@ _POLICY = (
 
 
 def serve_file(path: Traversable) -> Handler:
-    """Make a handler that responds with a file, without authentication."""
+    """Make a handler that responds with a file, without authentication. Its gzip is made once."""
     headers = {
         "Cache-Control": "no-cache" if path.name.endswith(".html") else "max-age=300",
         "Content-Security-Policy": _POLICY,
+        "Vary": "Accept-Encoding",
     }
     type = _TYPES[path.name[path.name.rindex(".") :]]
-    content = cache(path.read_bytes)
+
+    @cache
+    def content(gzip: bool) -> Content:
+        body = compress(path.read_bytes()) if gzip else path.read_bytes()
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        coding = {"Content-Encoding": "gzip"} if gzip else {}
+        return Content(type, etag, lambda: len(body), lambda a, b: iter([body[a:b]]), {**headers, **coding})
 
     @auth.requires(auth.OPEN)
-    def serve(request: Request) -> Response:
-        return file(content(), type, headers)
+    def respond(request: Request) -> Response:
+        return serve(request, content(accepts_gzip(request.headers.get("accept-encoding", ""))))
 
-    return serve
+    return respond
