@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.json_members import repeated_member
-from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, detector_of
+from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, MIN_INTERVAL, detector_of
 from shared.errors import BadSegment
 
 
@@ -65,10 +65,6 @@ class StoredSegment(NamedTuple):
 
 _LONG_AGO = 1e8  # GPS seconds: a time of these years, not an interval
 _NOT_FINITE = re.compile(rb"[\[,:]\s*-?(?:NaN|nan|Infinity|Inf|inf|null)\b")
-_ONE_SEGMENT = (
-    'the body must be one segment, {"h":[…],"t":[t0,dt]}, not a list: send each by itself, or all as a batch of '
-    "CloudEvents"
-)
 _decoder = msgspec.json.Decoder(Segment)
 _MEMBERS = tuple(f'"{name}"'.encode() for name in Segment.__struct_fields__)
 
@@ -113,8 +109,6 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
 
 def _advice(body: bytes, reason: str) -> str:
     """What to do about a body that cannot be decoded, where that is known; by default the decoder's reason."""
-    if body.lstrip()[:1] == b"[":
-        return f"{_ONE_SEGMENT} ({reason})"
     if _NOT_FINITE.search(body):
         return f"JSON has no NaN and no infinity: leave the sample out, and send what follows by itself ({reason})"
     return reason
@@ -143,6 +137,8 @@ def _check_times(segment: Segment) -> None:
     if len(segment.t) == 2:
         if segment.t[1] <= 0:
             raise BadSegment("`t[1]`, the sampling interval in seconds, must be positive")
+        if segment.t[1] < MIN_INTERVAL:
+            raise BadSegment(f"the sampling interval is {segment.t[1]:g} s: must be {MIN_INTERVAL:g} s or more")
     elif len(segment.t) != len(segment.h):
         raise BadSegment(
             f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
@@ -159,7 +155,7 @@ def _check_times(segment: Segment) -> None:
 def _check_spacing(segment: Segment) -> None:
     """Refuse one time per sample unless they increase evenly, to half a sample."""
     t0, dt = segment.t0, segment.dt
-    if dt <= 0 or any(abs(t - t0 - i * dt) > dt / 2 for i, t in enumerate(segment.t)):
+    if dt < MIN_INTERVAL or any(abs(t - t0 - i * dt) > dt / 2 for i, t in enumerate(segment.t)):
         raise BadSegment("`t` must increase evenly, to half a sampling interval; send what lies between gaps by itself")
 
 

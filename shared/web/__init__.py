@@ -2,6 +2,7 @@
 
 from shared.web.app import App, no_body, run, small_body, takes_blocks
 from shared.web.conditional import Content, serve
+from shared.web.describe import Parameter, describe, undocumented
 from shared.web.error_responses import encoded as encoded_error
 from shared.web.error_responses import error_response
 from shared.web.event_routes import Action, dispatch_events, on_events
@@ -36,9 +37,11 @@ __all__ = [
     "Content",
     "EndlessBody",
     "Handler",
+    "Parameter",
     "Request",
     "Response",
     "Routes",
+    "describe",
     "dispatch_events",
     "encoded_error",
     "error_response",
@@ -60,5 +63,6 @@ __all__ = [
     "status_update",
     "takes_blocks",
     "text",
+    "undocumented",
     "whole_number",
 ]

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shared.errors import BadRequest, UnsupportedCoding
-from shared.web.messages import EndlessBody, Response
+from shared.web.messages import Response
 
 MIN_SIZE = 1024  # bytes; a shorter response gains less than the header costs
 _GZIP = 16 + zlib.MAX_WBITS
@@ -77,12 +77,7 @@ def compressed(response: Response, method: str, headers: Mapping[str, str]) -> R
     """
     own = response.headers
     body = response.body
-    if (
-        isinstance(body, EndlessBody)
-        or response.status != 200
-        or response.type.partition(";")[0] not in _TYPES
-        or "Content-Encoding" in own
-    ):
+    if response.status != 200 or response.type.partition(";")[0] not in _TYPES or "Content-Encoding" in own:
         return response
     vary = {**own, "Vary": "Accept-Encoding"}
     if method == "HEAD" or not accepts_gzip(headers.get("accept-encoding", "")):

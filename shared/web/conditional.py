@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,12 @@ class Content:
     size: Callable[[], int | None]
     read: Callable[[int, int | None], Iterator[bytes]]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def fixed_content(type: str, body: bytes, headers: Mapping[str, str] | None = None) -> Content:
+    """Content that does not change, named by its checksum."""
+    etag = hashlib.sha256(body).hexdigest()[:32]
+    return Content(type, etag, lambda: len(body), lambda a, b: iter([body[a:b]]), headers or {})
 
 
 def serve(request: Request, content: Content) -> Response:

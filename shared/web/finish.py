@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 
 from shared.web.app import App
 from shared.web.compression import MIN_SIZE, compressed
@@ -43,4 +44,4 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 def _with(response: Response, headers: Mapping[str, str]) -> Response:
     # A copy, because handlers may return the same response each time.
-    return Response(response.body, response.status, response.type, {**response.headers, **headers})
+    return replace(response, headers={**response.headers, **headers})

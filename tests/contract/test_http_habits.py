@@ -195,9 +195,7 @@ def test_pages_and_their_scripts_are_not_sent_twice(store, route):
 def test_errors_end_their_line_and_say_what_to_do(store):
     nan = store.send(b'{"h":[1,NaN],"t":[1,0.1]}')
     assert "leave the sample out" in nan.json()["body"]
-    several = store.send(b"[" + segment() + b"]")
-    assert "send each by itself" in several.json()["body"]
-    for answer in (nan, several, store.request("POST", "/streamdata", b"{"), store.request("POST", "/upddsc", b"5")):
+    for answer in (nan, store.request("POST", "/streamdata", b"{"), store.request("POST", "/upddsc", b"5")):
         assert answer.status in (400, 422)
         assert answer.data.endswith(b"}\n")
 
@@ -260,3 +258,18 @@ def test_without_the_setting_nothing_is_granted(new_store, topology):
     assert store.request("OPTIONS", "/stat", headers=ask).status == 403
     assert store.request("GET", "/stat", headers={"Origin": SITE}).status == 403
     assert "Vary" not in store.request("GET", "/stat").headers
+
+
+def test_a_stream_without_an_end_keeps_its_identifier_and_goes_on(clean):
+    headers = {"X-Request-ID": "live-1", "Origin": SITE, **ACCEPT}
+    answer = http.request("GET", clean.url("/live"), headers=headers, preload_content=False)
+    try:
+        assert (answer.status, answer.headers["X-Request-ID"]) == (200, "live-1")
+        assert "Content-Encoding" not in answer.headers
+        assert answer.read(1)
+        name = clean.stored(segment(3)).encode()
+        seen = b""
+        while name not in seen:
+            seen += answer.read1(4096) if hasattr(answer, "read1") else answer.read(1)
+    finally:
+        answer.close()
