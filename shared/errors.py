@@ -6,6 +6,7 @@ DatastoreError
 │   ├── BadRequest      any other part of the request that cannot be read
 │   ├── Unprocessable   a BadRequest or BadSegment as GlitchflowAPI answers it
 │   ├── BodyTooLarge
+│   ├── UnsupportedCoding       the body is compressed in a way that is not read
 │   ├── KeyReused       the request's key named another payload before
 │   ├── BatchChanged    pages of two batches would be mixed
 │   ├── NameTaken       another request has that name
@@ -87,6 +88,12 @@ class BodyTooLarge(Rejected):
     """The body is longer than MAX_BODY."""
 
     code = "ERRSIZE"
+
+
+class UnsupportedCoding(Rejected):
+    """The body's Content-Encoding is not read here; the text says which is."""
+
+    code = "ERRENCODING"
 
 
 class KeyReused(Rejected):

@@ -6,12 +6,15 @@ from shared import config, events, web
 from shared.clients.writer import RemoteWriter
 from shared.domain.commit import WriterAPI
 from shared.domain.messages import cleaned_answer
+from shared.web.bodies import Done
+from shared.web.describe import KEY
 from shared.web.wsgi import wsgi_target
 
 
 def routes(writer: WriterAPI) -> web.Routes:
     """The routes of cleanall."""
 
+    @web.describe("Archive the batch and open the next one", KEY, answer=Done, status=201)
     def archive(request: web.Request) -> web.Response:
         return web.json(cleaned_answer(writer.archive_batch(request.origin())), 201)
 

@@ -12,9 +12,10 @@ from shared import auth, config, events, web
 from shared.clients.event_sink import EventSink
 from shared.datasets.request import Request
 from shared.datasets.runner import DatasetRunner
-from shared.errors import NoSuchRoute
+from shared.errors import NameTaken, NoSuchRoute
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
+from shared.web.bodies import JsonObject
 
 
 class _Frozen(msgspec.Struct):
@@ -25,6 +26,10 @@ def routes(datasets: DatasetRunner) -> web.Routes:
     """The routes of datasets."""
     reading = Reading(datasets)
 
+    @web.describe(
+        "Have a training set made", body=Request, answer=JsonObject, status=202, done="it will be made",
+        also={200: "it is there already"}, headers={"Location": "the set"}, errors=(NameTaken,),
+    )  # fmt: skip
     def make(request: web.Request) -> web.Response:
         wanted = web.read_json(request.body, Request)
         done = datasets.submit(wanted)
@@ -35,6 +40,7 @@ def routes(datasets: DatasetRunner) -> web.Routes:
         response.headers = {"Location": url}
         return response
 
+    @web.describe("Delete a training set", below="{name}", status=204)
     @web.no_body
     def remove(request: web.Request) -> web.Response:
         name = request.path.removeprefix("/datasets/")
@@ -62,7 +68,9 @@ def routes(datasets: DatasetRunner) -> web.Routes:
     # Anyone may report that a batch is frozen, because the work is done once, and only if that is true.
     declare = auth.requires(lambda headers: auth.OPEN if events.is_event(headers) else auth.OPERATE)
     return {
-        ("POST", "/"): declare(web.on_events({events.FROZEN: on_frozen}, batches=False, slice_size=1)),
+        ("POST", "/"): web.describe("Report that a batch is frozen", status=204)(
+            declare(web.on_events({events.FROZEN: on_frozen}, batches=False, slice_size=1))
+        ),
         ("POST", "/datasets"): make,
         ("GET", "/datasets"): reading.listing,
         ("GET", "/datasets/*"): reading.read,

@@ -6,6 +6,7 @@ import hashlib
 
 from shared import web
 from shared.datasets.runner import DatasetRunner
+from shared.web.bodies import JsonObject
 
 
 class Reading:
@@ -18,6 +19,7 @@ class Reading:
     def __init__(self, datasets: DatasetRunner) -> None:
         self._datasets = datasets
 
+    @web.describe("The training sets, and those that are not done", answer=JsonObject)
     def listing(self, request: web.Request) -> web.Response:
         """The list of all sets, and of those that are not done."""
         self._datasets.wake()
@@ -40,6 +42,9 @@ class Reading:
                 rows[name] = under_way
         return web.json({"datasets": [row for _, row in sorted(rows.items())]})
 
+    @web.describe("The manifest of a training set, or its progress; or the set as <name>.tar", below="{name}",
+                  answer=JsonObject, media=(web.JSON, "application/x-tar"))  # fmt: skip
+    @web.describe("A file of a training set", below="{name}/{file}", media=("application/octet-stream",))
     def read(self, request: web.Request) -> web.Response:
         """A manifest or the progress, a file, or the whole set as `<name>.tar`."""
         name, _, file = request.path.removeprefix("/datasets/").partition("/")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 
 import functions_framework.aio
-import msgspec
 
 from functions.cleanall import main as cleanall_function
 from functions.datasets import main as datasets_function
@@ -21,11 +21,12 @@ from functions.logdump import main as logdump_function
 from functions.logic import main as logic_function
 from functions.logic.status import StatusDocument
 from functions.preproc import main as preproc_function
+from functions.preproc.listing import product_list
+from functions.stats import main as stats_function
 from functions.strain import main as strain_function
 from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.datasets.runner import DatasetRunner
-from shared.domain.messages import ProductList
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
 from shared.logic.in_process import InProcessBuffer
@@ -53,13 +54,11 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
     async def dstat(request: web.Request) -> web.Response:
         return web.json((await state()).dstat)
 
-    def products() -> ProductList:
-        return msgspec.convert(preproc_function.listing_of(preproc), ProductList)
-
     reader, mode = datasets.reader, config.auth_from_env().mode(writer.config.host)
     logic = DatastoreLogic(InProcessBuffer(writer, reader, committer), writer.policy)
     name, links = writer.config.name, {"documentation": "docs", "products": "products", "metrics": "metrics"}
-    status = StatusDocument(logic, products, mode, name=name, links=links, check=writer.check_ready, strain_routes=True)
+    made = functools.partial(product_list, preproc)
+    status = StatusDocument(logic, made, mode, name=name, links=links, check=writer.check_ready, strain_routes=True)
     with_events = (
         ingest_function.routes(committer),
         freeze_function.routes(writer),
@@ -74,8 +73,8 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
-        ("GET", "/stat"): stat,
-        ("GET", "/dstat"): dstat,
+        ("GET", "/stat"): stats_function.stat(stat),
+        ("GET", "/dstat"): stats_function.dstat(dstat),
         ("POST", "/"): web.takes_blocks(web.dispatch_events(served["POST", "/"] for served in with_events)),
     }
 

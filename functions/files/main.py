@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import functions_framework.aio
 
-from shared import config, web
+from shared import config, errors, web
 from shared.domain.block import media_type
+from shared.domain.messages import ArchiveList
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
+from shared.web.bodies import JsonObject, Names
+from shared.web.describe import BATCH, LIMIT, NEXT, PAGE, PAGE_HEADERS
 
 
 def routes(reader: BatchReader) -> web.Routes:
     """The routes of files."""
 
+    @web.describe(
+        "The files in the batch, in order of arrival", *PAGE, BATCH, answer=Names, headers=PAGE_HEADERS,
+        errors=(errors.BatchChanged,),
+    )  # fmt: skip
     def dump(request: web.Request) -> web.Response:
-        page = reader.page(*web.pagination(request))
-        return web.of_batch(page.batch, web.name_list(page.names))
+        after, limit, batch = web.pagination(request)
+        page = reader.page(after, limit, batch)
+        response = web.of_batch(page.batch, web.name_list(page.names))
+        return web.next_page(request, response, reader.following(after, limit, page.batch), batch=page.batch)
 
+    @web.describe(
+        "A stored segment, byte for byte as received",
+        web.Parameter(
+            "name", "the file's name", {"type": "string", "pattern": "^gwb[0-9]{1,19}[.]json$"},
+            example=lambda: next(reader.names(limit=1), None), required=True,
+        ),
+        web.Parameter("batch", "`open`, `all`, a batch's number, or an archive's name", {"type": "string"}),
+        answer=JsonObject,
+        errors=(errors.NoSuchFile, errors.SegmentDamaged),
+    )  # fmt: skip
     def segment(request: web.Request) -> web.Response:
         name, batch = request.query.get("name", ""), request.query.get("batch", "")
         if channel := request.query.get("channel"):
@@ -24,9 +43,14 @@ def routes(reader: BatchReader) -> web.Routes:
         content = reader.segment(name, batch)
         return web.Response(content, type=media_type(content))
 
+    @web.describe(
+        "The archives, newest first", NEXT, LIMIT,
+        answer=ArchiveList, headers={"Link": PAGE_HEADERS["Link"]},
+    )  # fmt: skip
     def archives(request: web.Request) -> web.Response:
         after, limit, _ = web.pagination(request)
-        return web.json(reader.archives(after, limit))
+        found = reader.archives(after, limit)
+        return web.next_page(request, web.json(found), found.next or None)
 
     return {
         ("GET", "/"): dump,

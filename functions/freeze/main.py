@@ -9,6 +9,8 @@ from shared.clients.writer import RemoteWriter
 from shared.domain.commit import Committed, WriterAPI
 from shared.domain.messages import updated_answer
 from shared.domain.request_key import Origin
+from shared.web.bodies import Done, StatusChange
+from shared.web.describe import KEY
 from shared.web.wsgi import wsgi_target
 
 
@@ -20,6 +22,10 @@ def routes(writer: WriterAPI) -> web.Routes:
         identity = request.identity_for_record(update.user, update.token)
         return lambda: writer.set_status(*identity, update.status, origin)
 
+    @web.describe(
+        "Freeze the batch, whatever its size", KEY, body=StatusChange, answer=Done, status=201,
+        example={"user": "ada", "token": "mine"}, done="frozen, or open again, as the body says",
+    )  # fmt: skip
     def update_description(request: web.Request) -> web.Response:
         return web.json(updated_answer(checked(request, request.body, request.origin())()), 201)
 

@@ -13,7 +13,8 @@ def routes() -> web.Routes:
     static = files("functions.glitchflow") / "static"
     swagger = files("flask_swagger_ui") / "dist"
     return {
-        ("GET", "/docs"): serve_file(static / "docs.html"),
+        ("GET", "/docs"): serve_file(static / "docs.html", "This documentation, to be tried", "glitchflow"),
+        ("GET", "/docs/docs.css"): serve_file(static / "docs.css"),
         ("GET", "/docs/docs.js"): serve_file(static / "docs.js"),
         ("GET", "/docs/icon.svg"): serve_file(static / "icon.svg"),
         ("GET", "/docs/swagger-ui.css"): serve_file(swagger / "swagger-ui.css"),

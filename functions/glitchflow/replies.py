@@ -22,7 +22,7 @@ def with_resp(handler: web.Handler) -> web.Handler:
             bad_body = isinstance(error, BadRequest | BadSegment)
             response = web.error_response(Unprocessable(str(error)) if bad_body else error)
             content = msgspec.json.decode(cast(bytes, response.body))
-            response.body = msgspec.json.encode({"resp": content["code"], **content})
+            response.body = web.encoded_error({"resp": content["code"], **content})
             return response
 
     return wrapped

@@ -6,20 +6,28 @@ import atexit
 
 import functions_framework.aio
 
-from shared import auth, config, events, web
+from shared import auth, config, errors, events, web
 from shared.clients.writer import RemoteWriter
 from shared.domain.block import format_of
 from shared.domain.messages import stored_answer
 from shared.ingest.group_commit import GroupCommitter
 from shared.web.asgi import asgi_target
+from shared.web.bodies import EXAMPLE_SEGMENT, Done, SegmentSchema
+from shared.web.describe import KEY
 
 
 def routes(committer: GroupCommitter) -> web.Routes:
     """The routes of ingest."""
 
+    @web.describe(
+        "Store a strain segment, or a block of many channels",
+        KEY, body=SegmentSchema, example=EXAMPLE_SEGMENT, answer=Done, status=201,
+        done="stored, durable and counted", headers={"Location": "where the segment can be read"},
+        errors=(errors.BufferFrozen, errors.KeyReused, errors.KeysFull, errors.StorageFailed),
+    )  # fmt: skip
     async def send(request: web.Request) -> web.Response:
         stored = await committer.submit(request.body, request.origin(), request.format)
-        return web.json(stored_answer(stored), 201)
+        return web.json(stored_answer(stored), 201, {"Location": f"/segment?name={stored.name}"})
 
     def on_segment(request: web.Request, event: events.Event) -> web.Action:
         origin, format = request.origin(event), format_of(request.headers, event.data)

@@ -6,19 +6,27 @@ import itertools
 
 import functions_framework.aio
 
-from shared import config, web
+from shared import config, errors, web
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
+from shared.web.bodies import JsonObject
+from shared.web.describe import BATCH, PAGE, PAGE_HEADERS
 
 
 def routes(reader: BatchReader) -> web.Routes:
     """The routes of logdump."""
 
+    @web.describe(
+        "The log of the stored segments, in order of arrival", *PAGE, BATCH, answer=list[JsonObject],
+        also={204: "the log is empty"}, headers=PAGE_HEADERS, errors=(errors.BatchChanged,),
+    )  # fmt: skip
     def dump(request: web.Request) -> web.Response:
-        page = reader.page(*web.pagination(request))
+        after, limit, batch = web.pagination(request)
+        page = reader.page(after, limit, batch)
         first = next(page.lines, None)
         response = web.Response(status=204) if first is None else web.json_list(itertools.chain([first], page.lines))
-        return web.of_batch(page.batch, response)
+        response = web.of_batch(page.batch, response)
+        return web.next_page(request, response, reader.following(after, limit, page.batch), batch=page.batch)
 
     return {("GET", "/"): dump, ("GET", "/dumpLogF"): dump}
 

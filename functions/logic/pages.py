@@ -18,6 +18,6 @@ _ASSETS = ("status.css", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg", *(f"{
 def routes() -> web.Routes:
     """The routes of the page and its assets."""
     return {
-        ("GET", "/"): serve_file(_STATIC / "status.html"),
+        ("GET", "/"): serve_file(_STATIC / "status.html", "The status page", "logic"),
         **{("GET", f"/assets/{name}"): serve_file(_STATIC / name) for name in _ASSETS},
     }

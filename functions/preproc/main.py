@@ -8,6 +8,8 @@ from urllib.parse import quote
 import functions_framework.aio
 import msgspec
 
+from functions.preproc import described
+from functions.preproc.listing import listing_of
 from shared import auth, config, events, web
 from shared.clients.event_sink import EventSink
 from shared.errors import NoSuchRoute
@@ -36,17 +38,21 @@ def routes(preproc: PreprocRunner) -> web.Routes:
 
         return make_products
 
+    @described.make
     @web.no_body
     async def make(request: web.Request) -> web.Response:
         await asyncio.wrap_future(preproc.request())
         return web.json(listing_of(preproc), 201)
 
+    @described.listing
     def listing(request: web.Request) -> web.Response:
         return web.json(listing_of(preproc))
 
+    @described.product
     def product(request: web.Request) -> web.Response:
         return served(request, preproc.layout.products, request.path.removeprefix("/products/"))
 
+    @described.archived
     def archived(request: web.Request) -> web.Response:
         _, _, name, *below = request.path.split("/", 4)
         if below[:1] != ["products"]:
@@ -56,6 +62,7 @@ def routes(preproc: PreprocRunner) -> web.Routes:
             return web.json(products.listing(folder, f"/archives/{quote(name)}/products/"))
         return served(request, folder, below[1])
 
+    @described.make_archived
     @web.no_body
     async def make_archived(request: web.Request) -> web.Response:
         _, _, name, *below = request.path.split("/", 4)
@@ -79,11 +86,6 @@ def routes(preproc: PreprocRunner) -> web.Routes:
         ("GET", "/archives/*"): archived,
         ("POST", "/archives/*"): make_archived,
     }
-
-
-def listing_of(preproc: PreprocRunner) -> dict[str, object]:
-    """The document of GET /products: the products in place, and how far those of the open batch have come."""
-    return {**products.listing(preproc.layout.products), "preproc": preproc.status()}
 
 
 def build() -> web.App:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import functions_framework.aio
 
 from shared import config, web
+from shared.domain.messages import Counts
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
+from shared.web.bodies import Status
+
+stat = web.describe("Counts of the batch", service="stats", answer=Counts)
+dstat = web.describe("Status of the batch, and the operator on record", service="stats", answer=Status)
 
 
 def routes(reader: BatchReader) -> web.Routes:
     """The routes of stats."""
     return {
-        ("GET", "/stat"): lambda request: web.json(reader.stat()),
-        ("GET", "/dstat"): lambda request: web.json(reader.dstat()),
+        ("GET", "/stat"): stat(lambda request: web.json(reader.stat())),
+        ("GET", "/dstat"): dstat(lambda request: web.json(reader.dstat())),
     }
 
 

@@ -12,11 +12,13 @@ from fractions import Fraction
 
 import msgspec
 
+from functions.strain.answers import EXTENSION, FRAMETYPE, OBSERVATORY, SPAN
 from functions.strain.parameters import gps_time
 from functions.strain.streams import Catalog
 from shared import web
 from shared.domain.frame_names import EXTENSIONS, FrameFile, Key, clipped, files_between, frametypes, whole_seconds
 from shared.errors import BadRequest, NoSuchFile
+from shared.web.bodies import JsonObject
 
 PREFIXES = ("/api/v1", "/LDR/services/data/v1", "/services/data/v1")
 
@@ -39,10 +41,28 @@ def routes(catalog: Catalog, address: Address, seconds: int) -> web.Routes:
     """
     finder = _Finder(catalog, address, seconds)
 
+    @web.describe("gwdatafind: the observatories", EXTENSION, answer=list[str], below="{ext}.json")
+    @web.describe(
+        "gwdatafind: the frametypes of an observatory", EXTENSION, OBSERVATORY, answer=list[str],
+        below="{ext}/{observatory}.json",
+    )  # fmt: skip
+    @web.describe(
+        "gwdatafind: URLs of files", EXTENSION, OBSERVATORY, FRAMETYPE, SPAN, answer=list[str],
+        below="{ext}/{observatory}/{frametype}/{span}.json",
+    )  # fmt: skip
+    @web.describe(
+        "gwdatafind: whole seconds that are stored", EXTENSION, OBSERVATORY, FRAMETYPE, SPAN,
+        answer=list[list[int]], below="{ext}/{observatory}/{frametype}/segments/{span}.json",
+    )  # fmt: skip
+    @web.describe(
+        "gwdatafind: the latest file", EXTENSION, OBSERVATORY, FRAMETYPE, answer=list[str],
+        below="{ext}/{observatory}/{frametype}/latest.json",
+    )  # fmt: skip
     def find(request: web.Request) -> web.Response:
         prefix = next(prefix for prefix in PREFIXES if request.path.startswith(f"{prefix}/"))
         return finder.answer(request, request.path.removeprefix(f"{prefix}/"))
 
+    @web.describe("gwdatafind: versions", answer=JsonObject)
     def version(request: web.Request) -> web.Response:
         return web.json(_VERSION)
 

@@ -12,18 +12,28 @@ from functions.strain.streams import Catalog, StreamIndex
 from shared import web
 from shared.domain.frame_names import Key, Span, frametypes
 from shared.errors import BadRequest, NoSuchFile
+from shared.web.bodies import JsonObject
 
 _SUFFIX = "-AVAILABLE"
+_DETECTOR = web.Parameter("detector", "such as V1", {"type": "string"}, "V1", where="path")
+_FLAG = web.Parameter("flag", "as /dq lists them", {"type": "string"}, f"EXAMPLE_4Hz{_SUFFIX}", where="path")
 _ABOUT: dict[str, object] = {"query_information": {}}
 
 
 def routes(catalog: Catalog) -> web.Routes:
     """The routes, by the streams."""
 
+    @web.describe("DQSEGDB: the detectors", answer=JsonObject)
     def detectors(request: web.Request) -> web.Response:
         with catalog() as streams:
             return web.json({"Ifos": sorted({detector for detector, _, _ in streams.known()}), **_ABOUT})
 
+    @web.describe("DQSEGDB: the flags of a detector", _DETECTOR, answer=JsonObject, below="{detector}")
+    @web.describe("DQSEGDB: versions of a flag", _DETECTOR, _FLAG, answer=JsonObject, below="{detector}/{flag}")
+    @web.describe(
+        "DQSEGDB: times of which strain is stored", _DETECTOR, _FLAG, answer=JsonObject,
+        below="{detector}/{flag}/1",
+    )  # fmt: skip
     def below(request: web.Request) -> web.Response:
         detector, *parts = request.path.removeprefix("/dq/").split("/")
         with catalog() as streams:

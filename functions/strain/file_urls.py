@@ -63,6 +63,10 @@ class FileUrls:
     def routes(self, data: Callable[[web.Request], web.Response]) -> web.Routes:
         """The route of signed URLs; `data` answers for the path that was signed."""
 
+        @web.describe(
+            "A file, as a listing has its URL", below="{signature}/data/{observatory}/{frametype}/{file}",
+            media=("application/octet-stream",), errors=(Unauthenticated,),
+        )  # fmt: skip
         @auth.requires(auth.OPEN)
         def signed(request: web.Request) -> web.Response:
             return data(dataclasses.replace(request, path=self.verified(request.path)))

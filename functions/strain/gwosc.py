@@ -11,15 +11,18 @@ from fractions import Fraction
 
 import msgspec
 
+from functions.strain.answers import FRAMETYPE
 from functions.strain.parameters import gps_time
 from functions.strain.streams import Catalog, StreamIndex
 from shared import web
 from shared.domain.frame_names import FrameFile, Key, files_between, frametypes, whole_seconds
 from shared.errors import BadRequest, NoSuchFile
+from shared.web.bodies import JsonObject
 
 PREFIX = "/api/v2"
 _RATES = {"4": 4096.0, "16": 16384.0}  # as clients name them, kHz
 _FOREVER = 1 << 62
+_RUN = web.Parameter("run", "as /api/v2/runs lists them", {"type": "string"}, FRAMETYPE.example, where="path")
 
 Address = Callable[[web.Request], Callable[[FrameFile], str]]
 """For a request: what gives the URL of a file; HDF5 in GWOSC's layout."""
@@ -34,14 +37,18 @@ def routes(catalog: Catalog, address: Address, seconds: int) -> web.Routes:
         seconds: files are cut at multiples of these.
     """
 
+    @web.describe("GWOSC: nothing, in their form", answer=JsonObject)
     def nothing(request: web.Request) -> web.Response:
         return _page(0, [])
 
+    @web.describe("GWOSC: a run for each stream", answer=JsonObject)
     def runs(request: web.Request) -> web.Response:
         with catalog() as streams:
             found = [_run(run, key, streams) for run, (_, key) in _runs(streams).items()]
         return _page(len(found), found)
 
+    @web.describe("GWOSC: a run", _RUN, answer=JsonObject, below="{run}")
+    @web.describe("GWOSC: files with a run's strain", _RUN, answer=JsonObject, below="{run}/strain-files")
     def run(request: web.Request) -> web.Response:
         name, *rest = request.path.removeprefix(f"{PREFIX}/runs/").split("/")
         with catalog() as streams:

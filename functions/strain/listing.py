@@ -10,14 +10,30 @@ from fractions import Fraction
 from urllib.parse import quote, unquote
 
 from functions.strain import parameters
+from functions.strain.answers import (
+    BATCH,
+    DETECTOR,
+    DURATION,
+    END,
+    MAX_RATE,
+    MIN_RATE,
+    MIN_SECONDS,
+    PATTERN,
+    START,
+    STREAM,
+    Channels,
+    Coverage,
+    words,
+)
 from functions.strain.streams import known
 from shared import web
 from shared.catalog.catalog import Catalog
 from shared.catalog.tracks import Span, Track, gaps, glob, one_track, seconds, tracks
 from shared.domain.frame_names import frametypes, observatory
-from shared.errors import BadRequest
+from shared.errors import Ambiguous, BadRequest, NoData
 from shared.storage.batches import ALL_BATCHES
 from shared.strain.index import Key
+from shared.web.describe import LIMIT, NEXT, TEXT
 
 _CHANNELS = 1000  # rows of a page by default
 _EXACT = 14  # decimals; enough for every multiple of 1/16384 s
@@ -33,6 +49,10 @@ class Listing:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
+    @web.describe(
+        "The channels of the store", PATTERN, DETECTOR, MIN_RATE, MAX_RATE, START, END, DURATION, BATCH, LIMIT, NEXT,
+        answer=Channels, headers={"Link": 'the next page, `rel="next"`'},
+    )  # fmt: skip
     def channels(self, request: web.Request) -> web.Response:
         """The answer of /channels."""
         query = request.query
@@ -53,8 +73,13 @@ class Listing:
             page = list(itertools.islice(found, limit + 1))
             rows = [_row(track, names) for track in page[:limit]]
         following = _cursor(page[limit - 1].key) if len(page) > limit else None
-        return web.json({"channels": rows, "next": following})
+        return web.next_page(request, web.json({"channels": rows, "next": following}), following)
 
+    @web.describe(
+        "Times of which a channel is stored", *STREAM, START, END, DURATION, MIN_SECONDS, BATCH,
+        words("format", "of the answer", "json", "flag", "segwizard", "csv"),
+        answer=Coverage, media=(web.JSON, TEXT, "text/csv"), errors=(NoData, Ambiguous),
+    )  # fmt: skip
     def coverage(self, request: web.Request) -> web.Response:
         """The answer of /coverage."""
         form = parameters.word(request, "format", "json", "flag", "segwizard", "csv")

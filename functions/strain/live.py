@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from functions.strain import parameters
+from functions.strain.answers import PATTERN, words
 from shared import web
 from shared.catalog.arrivals import Arrival, Arrivals, Position
 from shared.catalog.arrived_samples import ArrivedSamples
@@ -104,6 +105,13 @@ class Live:
         self._layout = Layout(reader.config)
         self._follower = Follower(reader, settings.live_readers, settings.live_backlog)
 
+    @web.describe(
+        "Stored segments as soon as they are durable, without an end", PATTERN,
+        web.Parameter("after", "the `id` of the last message that was read", {"type": "string"}),
+        words("format", "of the messages", *(wire.name for wire in _WIRES)),
+        words("samples", "whether messages hold the samples", "false", "true"),
+        media=tuple(wire.type for wire in _WIRES),
+    )  # fmt: skip
     async def live(self, request: web.Request) -> web.Response:
         """The answer of /live."""
         wire = parameters.negotiate(request, _WIRES)

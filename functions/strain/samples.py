@@ -8,20 +8,23 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from functions.strain import parameters
+from functions.strain.answers import BATCH, DURATION, END, FRAMETYPE, OBSERVATORY, START, STREAM, file, words
 from functions.strain.streams import known
 from shared import web
 from shared.catalog.catalog import Catalog, Indexed
 from shared.catalog.tracks import Track, joined, one_track, require_whole
 from shared.domain.frame_names import FrameFile, covering_name, frametypes
-from shared.errors import BadRequest, Gap, NoData, NotFrozen, Recovering
+from shared.errors import Ambiguous, BadRequest, Gap, NoData, NotAcceptable, NotFrozen, Recovering, SpanTooLong
 from shared.storage.batches import ALL_BATCHES
 from shared.strain.formats.body import Format
 from shared.strain.formats.registry import FILES, FORMATS, HDF5
 from shared.strain.series import Series
+from shared.web.bodies import JsonObject
 
 _ATTEMPTS, _PAUSE = 40, 0.05  # seconds: a cleanall moves the batch's files in far less
 _GWOSC = "gwosc/"  # folder of HDF5 in GWOSC's layout, below /data
 _NAN = float("nan")
+_FILES = tuple(dict.fromkeys(FILES[name].type for name in ("gwf", "hdf5")))
 
 Interval = tuple[Fraction, Fraction]
 
@@ -38,6 +41,14 @@ class Samples:
         self._catalog = catalog
         self._max_span = max_span
 
+    @web.describe(
+        "Samples of a channel", *STREAM, START, END, DURATION, BATCH,
+        words("format", "of the answer; or say it by Accept", *FORMATS, example="json"),
+        words("layout", "of HDF5", *HDF5),
+        words("gaps", "what stands for missing samples", "error", "nan", "zero", "split"),
+        answer=JsonObject, media=tuple(dict.fromkeys(format.type for format in FORMATS.values())),
+        errors=(SpanTooLong, NoData, NotAcceptable, Gap, Ambiguous),
+    )  # fmt: skip
     def strain(self, request: web.Request) -> web.Response:
         """The answer of /strain."""
         format = parameters.negotiate(request, list(FORMATS.values()))
@@ -58,6 +69,14 @@ class Samples:
 
         return self._answer(request, format, (start, end), choose)
 
+    @web.describe(
+        "A file of whole seconds", OBSERVATORY, FRAMETYPE, file("gwf"), below="{observatory}/{frametype}/{file}",
+        media=_FILES, errors=(NoData,),
+    )  # fmt: skip
+    @web.describe(
+        "A file in GWOSC's layout", OBSERVATORY, FRAMETYPE, file("hdf5"), media=_FILES[1:], errors=(NoData,),
+        below="gwosc/{observatory}/{frametype}/{file}",
+    )  # fmt: skip
     def file(self, request: web.Request) -> web.Response:
         """The answer of /data: every whole-second interval that is covered without a gap is a file."""
         path = request.path.removeprefix("/data/")

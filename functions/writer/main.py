@@ -7,20 +7,15 @@ from typing import cast
 import functions_framework.aio
 import msgspec
 
+from functions.writer.passed_on import passed_on_origin
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.domain.commit import CommitRequest
-from shared.domain.request_key import Origin, RequestKey
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
 from shared.storage.writer import Writer
 from shared.web.asgi import asgi_target
-
-
-class _PassedOn(msgspec.Struct):
-    by: str = ""
-    key: RequestKey | None = None
 
 
 class _Commit(msgspec.Struct):
@@ -31,6 +26,7 @@ class _Commit(msgspec.Struct):
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     """The routes of the writer: batches of `commit`, the events `freeze` and `cleanall`, and Knative's ping."""
 
+    @web.describe("Wake the maintenance", status=204)
     @web.no_body
     @auth.requires(auth.OPEN)
     def ping(request: web.Request) -> web.Response:
@@ -42,13 +38,13 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
         auth.authorize(on_freeze, request)
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        origin = _origin(request, event)
+        origin = passed_on_origin(request, event)
         return lambda: web.json(writer.set_status(*identity, update.status, origin))
 
     @auth.requires(auth.CLEANALL)
     def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
         auth.authorize(on_cleanall, request)
-        origin = _origin(request, event)
+        origin = passed_on_origin(request, event)
         return lambda: web.json(writer.archive_batch(origin))
 
     def on_ping(request: web.Request, event: events.Event) -> web.Action:
@@ -70,6 +66,7 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
             requests = [msgspec.structs.replace(item, by=request.caller) for item in requests]
         return web.json(writer.commit(requests))
 
+    @web.describe("Commit, freeze or archive, by CloudEvent")
     @auth.requires((auth.COMMIT, auth.FREEZE, auth.CLEANALL))
     def decide(request: web.Request) -> web.Response:
         if request.headers.get("content-type") == events.BATCH:
@@ -77,12 +74,6 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
         return cast(web.Response, on_single_event(request))
 
     return {("POST", "/"): decide, ("POST", "/ping"): ping}
-
-
-def _origin(request: web.Request, event: events.Event) -> Origin:
-    """The origin that the calling function passes on; by default the event itself."""
-    passed_on = web.read_json(event.data or b"{}", _PassedOn)
-    return Origin(request.relayed(passed_on.by), passed_on.key or RequestKey(event.source, event.id))
 
 
 def build() -> web.App:

@@ -6,7 +6,18 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.config.env import ABSOLUTE_PATH, HOSTS, SWITCH, TEXT, ConfigError, Environment, read, setting, words
+from shared.config.env import (
+    ABSOLUTE_PATH,
+    HOSTS,
+    ORIGINS,
+    SWITCH,
+    TEXT,
+    ConfigError,
+    Environment,
+    read,
+    setting,
+    words,
+)
 
 AuthMode = Literal["on", "off", "exposed"]
 
@@ -45,6 +56,7 @@ class AuthConfig:
     hosts: str = setting(
         "ALLOWED_HOSTS", "", HOSTS, "without authentication: further names of the store, separated by commas"
     )
+    origins: str = setting("CORS_ORIGINS", "", ORIGINS, "sites whose pages may read, separated by commas")
 
     @property
     def enabled(self) -> bool:
@@ -55,6 +67,11 @@ class AuthConfig:
     def allowed_hosts(self) -> tuple[str, ...]:
         """ALLOWED_HOSTS: names in lower case, each with or without a port."""
         return words(self.hosts.lower())
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """CORS_ORIGINS, as browsers send them."""
+        return words(self.origins.lower())
 
     def mode(self, host: str) -> AuthMode:
         """The mode of a store that listens at `host`: "exposed" if other machines reach it without credentials."""

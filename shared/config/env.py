@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 Environment = Mapping[str, str]
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 class ConfigError(ValueError):
@@ -132,6 +134,12 @@ def _hosts(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> str:
+    if not all(_ORIGIN.fullmatch(origin) for origin in words(text)):
+        raise ValueError
+    return text
+
+
 def _endpoint(text: str) -> str:
     if not text.isprintable() or " " in text:
         raise ValueError
@@ -173,6 +181,7 @@ ADDRESS = Kind(_address, "host:port or :port")
 FILE_NAME = Kind(_file_name, "a file name")
 URL = Kind(_url, "an http:// or https:// URL")
 HOSTS = Kind(_hosts, "host or host:port, several separated by commas")
+ORIGINS = Kind(_origins, "origins such as https://lab.example.org, several separated by commas")
 URL_OR_PATH = Kind(_url_or_path, "an http:// or https:// URL, or a path")
 ENDPOINT = Kind(_endpoint, "a path without spaces, or an http:// or https:// URL")
 ABSOLUTE_PATH = Kind(_absolute_path, "a path that begins with / and goes nowhere else")

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from shared.domain.sampling import GRID_TOLERANCE, sample_rate
+from shared.domain.sampling import GRID_TOLERANCE, MIN_INTERVAL, sample_rate
 
 Stream = tuple[str, str, float]
 """Detector, channel and samples per second. Time is contiguous only within one stream."""
@@ -63,8 +63,10 @@ class Livetime:
         """Add a segment of `n` samples from GPS time `t0` on, `dt` seconds apart.
 
         Its span is n * dt long, up to the first sample of its successor. A hole of up to a quarter of a sample is
-        rounding, not a gap (a double holds GPS time to about 0.1 µs).
+        rounding, not a gap (a double holds GPS time to about 0.1 µs). Without a usable interval it adds nothing.
         """
+        if dt < MIN_INTERVAL:
+            return
         rate = sample_rate(dt)
         start, end, slack = t0, t0 + n / rate, GRID_TOLERANCE / rate
         s = self._streams.setdefault((detector, channel, rate), _Spans())

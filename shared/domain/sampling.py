@@ -8,6 +8,7 @@ import re
 RATE_TOLERANCE = 1e-6  # relative; clients print intervals with six digits or more
 GRID_TOLERANCE = 0.25  # samples by which a segment may miss its stretch's grid
 MAX_INTERVAL = 64.0  # seconds; no channel is sampled less than once a minute
+MIN_INTERVAL = 1e-9  # seconds; GPS times of the field's tools have nanoseconds
 MAX_GPS = 2.0**31  # seconds; LIGOTimeGPS cannot hold later times
 MAX_NAME = 256  # characters of a channel or detector
 _GPS_EPOCH = 315964800  # 1980-01-06 in seconds since 1970

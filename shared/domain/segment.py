@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
 
 from shared.domain.json_members import repeated_member
-from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, detector_of
+from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, MIN_INTERVAL, detector_of
 from shared.errors import BadSegment
 
 
@@ -63,6 +64,7 @@ class StoredSegment(NamedTuple):
 
 
 _LONG_AGO = 1e8  # GPS seconds: a time of these years, not an interval
+_NOT_FINITE = re.compile(rb"[\[,:]\s*-?(?:NaN|nan|Infinity|Inf|inf|null)\b")
 _decoder = msgspec.json.Decoder(Segment)
 _MEMBERS = tuple(f'"{name}"'.encode() for name in Segment.__struct_fields__)
 
@@ -86,7 +88,7 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     except UnicodeDecodeError as error:
         raise BadSegment(f"the body is not UTF-8 (byte {error.start})") from None
     except msgspec.DecodeError as error:  # ValidationError included
-        raise BadSegment(str(error)) from None
+        raise BadSegment(_advice(body, str(error))) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
     if _may_repeat(body, segment) and (name := repeated_member(body)) is not None:
@@ -103,6 +105,13 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     except ValueError as error:
         raise BadSegment(str(error)) from None
     return segment
+
+
+def _advice(body: bytes, reason: str) -> str:
+    """What to do about a body that cannot be decoded, where that is known; by default the decoder's reason."""
+    if _NOT_FINITE.search(body):
+        return f"JSON has no NaN and no infinity: leave the sample out, and send what follows by itself ({reason})"
+    return reason
 
 
 class _Samples(msgspec.Struct):
@@ -128,6 +137,8 @@ def _check_times(segment: Segment) -> None:
     if len(segment.t) == 2:
         if segment.t[1] <= 0:
             raise BadSegment("`t[1]`, the sampling interval in seconds, must be positive")
+        if segment.t[1] < MIN_INTERVAL:
+            raise BadSegment(f"the sampling interval is {segment.t[1]:g} s: must be {MIN_INTERVAL:g} s or more")
     elif len(segment.t) != len(segment.h):
         raise BadSegment(
             f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
@@ -144,7 +155,7 @@ def _check_times(segment: Segment) -> None:
 def _check_spacing(segment: Segment) -> None:
     """Refuse one time per sample unless they increase evenly, to half a sample."""
     t0, dt = segment.t0, segment.dt
-    if dt <= 0 or any(abs(t - t0 - i * dt) > dt / 2 for i, t in enumerate(segment.t)):
+    if dt < MIN_INTERVAL or any(abs(t - t0 - i * dt) > dt / 2 for i, t in enumerate(segment.t)):
         raise BadSegment("`t` must increase evenly, to half a sampling interval; send what lies between gaps by itself")
 
 

@@ -122,6 +122,22 @@ class BatchReader:
         """
         return self.page(after, limit, batch).lines
 
+    def following(self, after: str, limit: int | None, batch: int) -> str | None:
+        """The `after` of the page behind that of `page`; None if there is none yet, or the batch is not open any more.
+
+        It reads the page once more, because a page is streamed and may be too long to keep.
+        """
+        last = None
+        try:
+            names = self.names(after, limit + 1, batch) if limit is not None else iter(())
+            for number, name in enumerate(names):
+                if number == limit:
+                    return last
+                last = name
+        except BatchChanged:
+            pass
+        return None
+
     def segment(self, name: str, batch: str = "") -> bytes:
         """A stored segment, as it was received.
 

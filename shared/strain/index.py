@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
-from shared.domain.sampling import GRID_TOLERANCE, sample_rate
+from shared.domain.sampling import GRID_TOLERANCE, MIN_INTERVAL, sample_rate
 from shared.domain.segment import StoredSegment
 from shared.strain.stated_rate import StatedRate
 
@@ -270,7 +270,7 @@ class StrainIndex:
         self.crc32s.append(crc32)
         self._t0.append(t0)
         self._n.append(n)
-        if not dt > 0 or not n:
+        if not dt >= MIN_INTERVAL or not n:
             self.unusable.append(row)
             return
         rate = sample_rate(dt)

@@ -2,6 +2,8 @@
 
 from shared.web.app import App, no_body, run, small_body, takes_blocks
 from shared.web.conditional import Content, serve
+from shared.web.describe import Parameter, describe, undocumented
+from shared.web.error_responses import encoded as encoded_error
 from shared.web.error_responses import error_response
 from shared.web.event_routes import Action, dispatch_events, on_events
 from shared.web.messages import (
@@ -17,6 +19,7 @@ from shared.web.messages import (
     json,
     json_list,
     name_list,
+    next_page,
     of_batch,
     pagination,
     read_json,
@@ -34,16 +37,20 @@ __all__ = [
     "Content",
     "EndlessBody",
     "Handler",
+    "Parameter",
     "Request",
     "Response",
     "Routes",
+    "describe",
     "dispatch_events",
+    "encoded_error",
     "error_response",
     "file",
     "idempotency_key",
     "json",
     "json_list",
     "name_list",
+    "next_page",
     "no_body",
     "of_batch",
     "on_events",
@@ -56,5 +63,6 @@ __all__ = [
     "status_update",
     "takes_blocks",
     "text",
+    "undocumented",
     "whole_number",
 ]

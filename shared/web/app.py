@@ -13,14 +13,21 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from shared import auth, metrics
 from shared.auth.guard import requirement_of
 from shared.config import AuthConfig, Limits, auth_from_env, host_from_env, limits_from_env
 from shared.config.limits import CONTROL_BODY
 from shared.domain.block import declared_format
 from shared.errors import BadRequest, NoSuchRoute, WrongMethod
+from shared.web import openapi
 from shared.web.admission import BodyBudget
-from shared.web.messages import AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
+from shared.web.bodies import JsonObject
+from shared.web.conditional import Content, fixed_content, serve
+from shared.web.cross_origin import CrossOrigin
+from shared.web.describe import TEXT, describe
+from shared.web.messages import JSON, AsyncHandler, Handler, PlainHandler, Request, Response, Routes, text
 from shared.web.same_origin import SameOrigin
 
 H = TypeVar("H", bound=Callable[..., object])
@@ -36,28 +43,44 @@ class App:
         check: raises what keeps the function from working. The readiness probe calls it, so it must not block.
         limits: bounds of a request; by default those of the environment.
         trust: accepted credentials; by default those of the environment.
+        title: of the OpenAPI document.
 
     Raises:
         ConfigError: a file that `trust` names cannot be read.
     """
 
     def __init__(
-        self, routes: Routes, check: Callable[[], object], limits: Limits | None = None, trust: AuthConfig | None = None
+        self,
+        routes: Routes,
+        check: Callable[[], object],
+        limits: Limits | None = None,
+        trust: AuthConfig | None = None,
+        title: str = "DT Datastore",
     ) -> None:
         self.limits = limits or limits_from_env()
         trust = trust or auth_from_env()
         self.guard = auth.Guard(trust) if trust.enabled else None
+        self.cross_origin = CrossOrigin(trust.cors_origins) if trust.cors_origins else None
         # No page can send a bearer token by itself, so this is for stores without authentication.
-        self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env())
+        self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env(), self.cross_origin)
         self.body_budget = BodyBudget(self.limits.total_bodies, self.limits.total_bodies // 2)
         self._check = check
+        self._title = title
+        self._document: tuple[list[object], Content | None] = ([], None)
         self._routes: dict[str, dict[str, Handler]] = {}
         public = auth.requires(auth.OPEN)
         common: dict[tuple[str, str], Handler] = {
-            ("GET", PROBES[0]): public(lambda request: text("alive")),
-            ("GET", PROBES[1]): public(lambda request: self._readiness()),
+            ("GET", PROBES[0]): describe("Whether the process answers", media=(TEXT,))(
+                public(lambda request: text("alive\n"))
+            ),
+            ("GET", PROBES[1]): describe("Whether the function can serve", media=(TEXT,))(
+                public(lambda request: self._readiness())
+            ),
             # Counts and times without names, because a scraper has no credentials.
-            ("GET", "/metrics"): public(lambda request: Response(metrics.text(), type=metrics.CONTENT_TYPE)),
+            ("GET", "/metrics"): describe("Metrics for Prometheus", media=(TEXT,))(
+                public(lambda request: Response(metrics.text(), type=metrics.CONTENT_TYPE))
+            ),
+            ("GET", "/openapi.json"): self._openapi,
         }
         for (method, path), handler in {**common, **routes}.items():
             self._routes.setdefault(path, {})[method] = handler
@@ -103,9 +126,22 @@ class App:
                 return methods
         return None
 
+    @describe("This document", answer=JsonObject)
+    @auth.requires(auth.OPEN)
+    def _openapi(self, request: Request) -> Response:
+        """The OpenAPI document, made again when an example of this store has changed."""
+        routes = [(m, path, h) for path, methods in self._routes.items() for m, h in methods.items()]
+        examples = openapi.examples(routes) if self.guard is None else []
+        known, content = self._document
+        if content is None or known != examples:
+            body = msgspec.json.encode(openapi.document(self._title, routes, self.limits.page, self.guard))
+            content = fixed_content(JSON, body)
+            self._document = examples, content
+        return serve(request, content)
+
     def _readiness(self) -> Response:
         self._check()
-        return text("ready")
+        return text("ready\n")
 
 
 def max_body(size: int) -> Callable[[H], H]:

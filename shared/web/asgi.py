@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request as StarletteRequest
@@ -17,6 +18,7 @@ from shared.errors import BadRequest
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
+from shared.web.finish import finish
 from shared.web.messages import REPEATED, EndlessBody, Response
 from shared.web.refusals import REFUSALS
 
@@ -26,6 +28,7 @@ AUTHENTICATED = "authenticated"
 ANSWERED = "datastore.answered"
 """In a scope: the server has answered the request in the function's place, and logged that."""
 
+_inflaters = ThreadPoolExecutor(2, "inflate")  # so that compressed bodies take no more than two cores
 _SHORT = 4  # digits of a length that is not worth a check before the body arrives
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
@@ -50,6 +53,8 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange | None = None
+        served: App | None = None
+        headers: dict[str, str] = {}
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
             if (
@@ -58,9 +63,13 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
             ):
                 headers[REPEATED] = "true"
             query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
-            exchange = Exchange(app(), scope["method"], scope["path"], headers, query)
+            served = app()
+            exchange = Exchange(served, scope["method"], scope["path"], headers, query)
             if exchange.takes_body:
-                exchange.accept_body(await _read_body(headers, receive, exchange))
+                body = await _read_body(headers, receive, exchange)
+                if exchange.compressed:
+                    body = await asyncio.get_running_loop().run_in_executor(_inflaters, exchange.inflate, body)
+                exchange.accept_body(body)
             if exchange.request.principal is not None and (report := scope.get("state", {}).get(AUTHENTICATED)):
                 report()
             response = await run(exchange.handler, exchange.request)
@@ -69,6 +78,7 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         finally:
             if exchange is not None:
                 exchange.finish()
+        response = finish(served, scope["method"], headers, response)
         if response.status >= 400 and ANSWERED not in scope:
             address = (scope.get("client") or ("?",))[0]
             REFUSALS.note(scope["method"], scope["path"], address, exchange.request if exchange else None, response)
@@ -91,11 +101,6 @@ class _Deferred(StarletteResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-def _mark_repeated_key(headers: dict[str, str], received: Iterable[tuple[bytes, bytes]]) -> None:
-    if [name for name, _ in received].count(b"idempotency-key") > 1:
-        headers[REPEATED] = "true"
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

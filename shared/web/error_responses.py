@@ -47,6 +47,7 @@ from shared.errors import (
     TooSlow,
     Unauthenticated,
     Unprocessable,
+    UnsupportedCoding,
     UpstreamFailed,
     WrongMethod,
 )
@@ -82,6 +83,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     NotAcceptable: ErrorResponse(406),
     TooSlow: ErrorResponse(408),
     BodyTooLarge: ErrorResponse(413),
+    UnsupportedCoding: ErrorResponse(415),
     HeaderTooLarge: ErrorResponse(431),
     KeyReused: ErrorResponse(422),  # draft-ietf-httpapi-idempotency-key-header
     BatchChanged: ErrorResponse(409),
@@ -123,4 +125,9 @@ def error_response(error: Exception) -> Response:
         log.error("unforeseen error", exc_info=error)
     metrics.REFUSALS.labels(code).inc()
     body = {**msgspec.structs.asdict(ErrorBody(code, message)), **details}
-    return Response(msgspec.json.encode(body), status, headers=headers)
+    return Response(encoded(body), status, headers=headers)
+
+
+def encoded(body: Mapping[str, object]) -> bytes:
+    """The body of an error response; it ends its line, because people read it in a terminal."""
+    return msgspec.json.encode(body) + b"\n"

@@ -12,7 +12,8 @@ from shared import auth, events
 from shared.errors import BadRequest, DatastoreError, NoSuchRoute, Unavailable
 from shared.events import Event
 from shared.web.app import run
-from shared.web.error_responses import error_response
+from shared.web.describe import describe, is_described, operations_of
+from shared.web.error_responses import encoded, error_response
 from shared.web.messages import NO_CONTENT, Handler, Request, Response
 
 Action = Callable[[], Response | None] | Callable[[], Awaitable[Response | None]]
@@ -77,6 +78,8 @@ def on_events(
     handler = cast(Any, serve)
     handler.event_types = tuple(handlers)
     handler.is_async = slice_size > 0
+    if otherwise is not None and is_described(otherwise):
+        handler.operations = operations_of(otherwise)
     return cast(Handler, serve)
 
 
@@ -125,7 +128,7 @@ def _failed(received: Sequence[Event], failures: Sequence[_Failure]) -> Response
         {"source": event.source, "id": event.id, "code": getattr(error, "code", DatastoreError.code)}
         for event, error in failures
     ]
-    response.body = msgspec.json.encode({**content, "failed": named})
+    response.body = encoded({**content, "failed": named})
     return response
 
 
@@ -137,6 +140,7 @@ def dispatch_events(handlers: Iterable[Handler]) -> Handler:
     by_type = {type: handler for handler in handlers for type in cast(Any, handler).event_types}
     accepted = " or ".join(by_type)
 
+    @describe("Deliver CloudEvents to the functions of the store", service="events", status=204)
     @auth.requires(auth.ANY_PRINCIPAL)
     async def serve(request: Request) -> Response:
         if not events.is_event(request.headers):
@@ -149,4 +153,5 @@ def dispatch_events(handlers: Iterable[Handler]) -> Handler:
         auth.authorize(target, request)
         return await run(target, request)
 
+    cast(Any, serve).event_types = tuple(by_type)
     return serve

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from shared.config.limits import CONTROL_BODY
 from shared.errors import BodyTooLarge
 from shared.web.app import PROBES, App
+from shared.web.compression import inflate, is_gzip
+from shared.web.cross_origin import CrossOrigin
 from shared.web.messages import Handler, Request
 
 
@@ -15,7 +17,8 @@ class Exchange:
 
     Then the adapters, which only move bytes, do in this order:
 
-    1. if `takes_body`, `expect_body` with its declared length, `reserve` while it arrives, and `accept_body`
+    1. if `takes_body`, `expect_body` with its declared length, `reserve` while it arrives, `inflate` if it is
+       `compressed`, and `accept_body`
     2. call `handler` with `request`
     3. in any case `finish`, when the response exists
 
@@ -24,13 +27,15 @@ class Exchange:
     Raises, when made:
         NoSuchRoute, WrongMethod, BadRequest, Unauthenticated, Forbidden, SigningKeysUnavailable,
         CrossSite, ForeignHost: not admitted.
+        UnsupportedCoding: the body cannot be read.
     """
 
-    __slots__ = ("_app", "_known", "_reserved", "handler", "max_body", "request", "takes_body")
+    __slots__ = ("_app", "_known", "_reserved", "compressed", "handler", "max_body", "request", "takes_body")
 
     handler: Handler
     request: Request
     takes_body: bool
+    compressed: bool
     max_body: int
 
     def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
@@ -38,10 +43,15 @@ class Exchange:
         self._reserved = 0
         if app.same_origin is not None and path not in PROBES:
             app.same_origin.check(method, headers)
+        if method == "OPTIONS" and app.cross_origin is not None and app.cross_origin.is_preflight(method, headers):
+            self.handler, self.request = CrossOrigin.grant, Request(method, path, headers, b"", query)
+            self.takes_body = False
+            return
         self.handler = handler = app.handler(method, path)
         self.request = request = Request(method, path, headers, b"", query)
         self.max_body = app.max_body(handler, headers)
         self.takes_body = method == "POST" and self.max_body > 0
+        self.compressed = self.takes_body and "content-encoding" in headers and is_gzip(headers["content-encoding"])
         self._known = True
         if query:
             app.check_query(query)
@@ -70,12 +80,33 @@ class Exchange:
         """
         if size > self._reserved:
             self._check_length(size)
-            self._app.body_budget.change(size - self._reserved, self._known)
-            self._reserved = size
+            self._take(size)
 
     def _check_length(self, length: int) -> None:
         if length > self.max_body:
             raise BodyTooLarge(f"the body must have at most {self.max_body} bytes")
+
+    def _take(self, size: int) -> None:
+        self._app.body_budget.change(size - self._reserved, self._known)
+        self._reserved = size
+
+    def inflate(self, body: bytes) -> bytes:
+        """Inflate the whole body; memory is taken while it grows. It may take a while for a long one.
+
+        Raises:
+            BadRequest: it is not what its Content-Encoding says.
+            BodyTooLarge: it is longer than a body may be.
+            Busy: the bodies of other requests use the budget.
+        """
+        arrived = self._reserved
+
+        def reserve(length: int) -> None:
+            self._check_length(length)
+            self._take(arrived + length)
+
+        inflated = inflate(body, reserve)
+        self._take(len(inflated))
+        return inflated
 
     def accept_body(self, body: bytes) -> None:
         """Take the whole body, and authenticate by it where the route allows that.

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
@@ -123,9 +123,9 @@ NO_CONTENT = Response(status=204)
 # -- responses ------------------------------------------------------------------------------------------------
 
 
-def json(value: object, status: int = 200) -> Response:
+def json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
-    return Response(msgspec.json.encode(value), status)
+    return Response(msgspec.json.encode(value), status, JSON, headers or {})
 
 
 def text(value: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -151,6 +151,14 @@ def name_list(names: Iterable[str]) -> Response:
 def of_batch(batch: int, response: Response) -> Response:
     """Add the number of the batch that a page belongs to, which `batch=` takes for the next page."""
     response.headers = {**response.headers, BATCH_HEADER: str(batch)}
+    return response
+
+
+def next_page(request: Request, response: Response, after: str | None, **more: object) -> Response:
+    """Add a link to the next page (RFC 8288): this request with another `after`; None leaves the response."""
+    if after is not None:
+        query = urlencode({**request.query, **more, "after": after})
+        response.headers = {**response.headers, "Link": f'<{quote(request.path)}?{query}>; rel="next"'}
     return response
 
 

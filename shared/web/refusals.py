@@ -49,9 +49,10 @@ class RefusalLog:
         reason = response.body.decode(errors="replace") if isinstance(response.body, bytes) else ""
         # repr, because a path or a name with a line break must not look like a line of this log.
         log.warning(
-            "refused %s %r: %d %r, from %s%s",
+            "refused %s %r: %d %r, from %s, request %s%s",
             method, path[:_MAX_TEXT], response.status, reason[:_MAX_TEXT],
             f"{caller[:_MAX_TEXT]!r} at {address}" if caller else address,
+            response.headers.get("X-Request-ID", "?"),
             f" ({suppressed} more since the last such line)" if suppressed else "",
         )  # fmt: skip
 

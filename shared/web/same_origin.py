@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from shared.config import AuthConfig
 from shared.errors import CrossSite, ForeignHost
+from shared.web.cross_origin import CrossOrigin
 
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
 _MAX_CACHED = 64
@@ -25,10 +26,12 @@ class SameOrigin:
     Args:
         config: names the further hosts of the store (ALLOWED_HOSTS).
         host: at which the store listens. On loopback, and with ALLOWED_HOSTS, no other names are served.
+        readers: the sites whose pages may read (CORS_ORIGINS).
     """
 
-    def __init__(self, config: AuthConfig, host: str) -> None:
+    def __init__(self, config: AuthConfig, host: str, readers: CrossOrigin | None = None) -> None:
         self._allowed = frozenset(config.allowed_hosts)
+        self._readers = readers
         self._any_host = config.mode(host) == "exposed" and not self._allowed
         self._accepted: set[str | None] = {None, ""}  # headers `Host`; HTTP/1.0 needs none
 
@@ -57,6 +60,8 @@ class SameOrigin:
         opens_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
         if opens_page and method in ("GET", "HEAD"):  # a link, whose answer the other page cannot read
             return
+        if self._readers is not None and self._readers.may_read(method, headers):
+            return
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise CrossSite("pages of other sites may not send requests to this store; open its own page")
         origin = headers.get("origin")
@@ -66,7 +71,7 @@ class SameOrigin:
         if not sender or not (sender.lower() == (host or "").lower() or self._is_allowed(sender)):
             raise CrossSite(
                 f"the page at {origin[:_MAX_SHOWN]!r} may not send requests to this store; open its own page, or add "
-                "the page's host to ALLOWED_HOSTS"
+                "the page's host to ALLOWED_HOSTS; for reading alone, its origin to CORS_ORIGINS"
             )
 
     def _is_allowed(self, host: str) -> bool:

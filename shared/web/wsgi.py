@@ -13,6 +13,7 @@ from shared.errors import BadRequest, TooSlow
 from shared.web.app import App
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
+from shared.web.finish import finish
 from shared.web.messages import Response
 from shared.web.refusals import REFUSALS
 
@@ -25,11 +26,15 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
 
     def target(request: flask.Request) -> flask.Response:
         exchange: Exchange | None = None
+        served: App | None = None
+        headers: dict[str, str] = {}
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
-            exchange = Exchange(app(), request.method, request.path, headers, request.args)
+            served = app()
+            exchange = Exchange(served, request.method, request.path, headers, request.args)
             if exchange.takes_body:
-                exchange.accept_body(_read_body(request, exchange, app().limits))
+                body = _read_body(request, exchange, served.limits)
+                exchange.accept_body(exchange.inflate(body) if exchange.compressed else body)
             response = exchange.handler(exchange.request)
             assert isinstance(response, Response), "a WSGI target takes plain handlers only"
         except Exception as error:
@@ -37,6 +42,7 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         finally:
             if exchange is not None:
                 exchange.finish()
+        response = finish(served, request.method, headers, response)
         if response.status >= 400:
             address = request.remote_addr or "?"
             REFUSALS.note(request.method, request.path, address, exchange.request if exchange else None, response)

@@ -169,13 +169,15 @@ def test_the_documentation_needs_nothing_from_elsewhere(services):
 @pytest.mark.parametrize(
     "part",
     [
-        # A list with one GPS time per sample is accepted too, which JSON Schema has no words for.
-        ("--include-path=/streamdata", "--exclude-checks=negative_data_rejection"),
-        ("--exclude-path=/streamdata",),
+        # A list with one GPS time per sample is accepted too, and a key that is known is not: JSON Schema has no words.
+        ("--include-path=/streamdata", "--exclude-checks=negative_data_rejection,positive_data_acceptance"),
+        ("--include-tag=glitchflow", "--exclude-path=/streamdata"),
     ],
     ids=["streamdata", "others"],
 )
 def test_the_service_is_as_its_document_says(services, part, tmp_path):
+    if services.topology == "embedded":
+        pytest.skip("test_openapi.py compares all routes of the embedded store with its document")
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", services.url("/openapi.json"), *part, "--max-examples=25",
         "--checks=all", "--phases=coverage,fuzzing", "--generation-deterministic", "--no-color",

@@ -354,7 +354,7 @@ def test_an_answer_leaves_in_one_piece(peer, before):
     with socket.create_connection(("127.0.0.1", process.port), timeout=20) as s:
         for _ in range(50):
             s.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert s.recv(65536).endswith(b"\r\n\r\nalive")
+            assert s.recv(65536).endswith(b"\r\n\r\nalive\n")
 
 
 @pytest.fixture

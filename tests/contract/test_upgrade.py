@@ -129,7 +129,7 @@ def test_a_client_that_waits_for_100_continue(store, offer):
 def test_many_in_one_packet(store):
     request = b"GET /health/liveness HTTP/1.1\r\nConnection:upgrade\r\nUpgrade:a\r\n\r\n"
     found = answers(store.ingest, request * 450, wanted=450)
-    assert found == [(200, b"alive")] * 450
+    assert found == [(200, b"alive\n")] * 450
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")

@@ -55,3 +55,9 @@ def test_coverage_comes_back_from_its_stretches():
     for each in (coverage, again):
         each.add("L1", "x", 3.0, 1.0, 2)
     assert (again.spans(), again.longest_span) == (coverage.spans(), 5.0)
+
+
+def test_an_interval_that_no_clock_can_have_adds_nothing():
+    livetime = Livetime()
+    livetime.add("V1", "V1:x", 1e9, 5e-324, 100)
+    assert (livetime.total, livetime.longest_span) == (0.0, 0.0)

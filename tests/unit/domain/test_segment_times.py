@@ -27,6 +27,7 @@ def segment(h=(1e-21, 2e-21), t=(GPS, 1 / 4096), **more) -> bytes:
         ((1e300, 0.25), "GPS time"),
         ((GPS, 1e300), "GPS time"),
         ((GPS, 0.0), "must be positive"),
+        ((GPS, 5e-324), "must be 1e-09 s or more"),  # samples per second beyond any number
     ],
 )
 def test_times_and_intervals_that_cannot_be_are_refused(t, words):
