@@ -1,4 +1,4 @@
-"""Measures strain by GPS time: 10,000 channels and a million segments in a batch, and 64 s of one channel at 16384 Hz.
+"""Measures strain by GPS time: 10,000 channels and a million segments, 64 s of a channel at 16384 Hz, 1 s of 240.
 
     python -m bench.strain [--segments 1000000] [--channels 10000]
 
@@ -26,7 +26,8 @@ from shared.storage import journal
 from shared.volume import counters
 from shared.volume.layout import Layout, create_folders
 from tests.support import ROOT
-from tests.support.servers import Process, http
+from tests.support.blocks import arrow_block
+from tests.support.servers import Process, Store, http
 
 T0, RATE, SECONDS, CHUNK = 1126259446, 16384, 64, 300
 READ = "V1:Hrec_hoft_16384Hz"
@@ -139,6 +140,30 @@ def main() -> None:
             row("resident memory after all", [memory(strain)], "MB")
         finally:
             strain.stop()
+        many_channels(folder)
+
+
+def many_channels(folder: Path) -> None:
+    """One second of 240 channels that came as a block, a request a channel, beside h5py with the same bytes."""
+    payload = arrow_block(240, 4096, t0=T0)
+    url = f"/strain?start={T0}&duration=1&format=raw&channel=V1:CH_"
+    with Store("embedded", folder / "block") as store:
+        store.stored(payload, {"Content-Type": "application/vnd.apache.arrow.stream"})
+        rates, size = [], 0
+        for _ in range(5):
+            began = time.perf_counter()
+            size = sum(len(http.request("GET", store.url("/strain") + url[7:] + str(i)).data) for i in range(240))
+            rates.append(size / 1e6 / (time.perf_counter() - began))
+    assert size == 240 * 4096 * 8
+    path = folder / "channels.hdf5"
+    with h5py.File(path, "w") as file:
+        for i in range(240):
+            file[f"V1:CH_{i}"] = numpy.zeros(4096)
+    began = time.perf_counter()
+    with h5py.File(path) as file:
+        assert sum(file[name][()].nbytes for name in file) == size
+    share = median(rates) / (size / 1e6 / (time.perf_counter() - began))
+    row(f"/strain, 1 s of 240 channels at 4096 Hz, raw, {share:.1%} of h5py", rates, "MB/s of samples")
 
 
 def h5py_seconds(folder: Path, samples: numpy.ndarray) -> float:
