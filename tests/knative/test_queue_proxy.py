@@ -23,6 +23,7 @@ WRITES = {
     "preproc": {"appdata", "datavar"},
     "datasets": {"appdata", "datavar"},
     "ingest": {"datavar"},
+    "strain": {"datavar"},  # its indices
 }
 
 
