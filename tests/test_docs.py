@@ -179,41 +179,16 @@ def tables() -> dict[str, list[str]]:
     return rows
 
 
-class Environment(dict[str, str]):
-    """An environment that records which variables are read."""
-
-    def __init__(self, **values: str) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
-        return super().get(key, default)
-
-
-def declared() -> set[str]:
-    """Every variable that `shared.config` reads, in any function."""
-    env = Environment()
-    config.store_from_env(env)
-    config.limits_from_env(env)
-    config.strain_from_env(env)
-    config.policy_from_env(env)
-    config.auth_from_env(env)
-    config.logic_from_env(env)
-    config.glitchflow_from_env(env)
-    return env.read
-
-
 def test_every_variable_that_is_declared_is_in_the_tables() -> None:
-    assert len(declared()) > 50
-    assert not declared() - tables().keys()
+    assert len(config.declared_variables()) > 50
+    assert not config.declared_variables() - tables().keys()
 
 
 def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
     folders = [ROOT / name for name in ("shared", "functions", "gwclient", "gwflight", "scripts")]
     files = [path for folder in folders for path in folder.rglob("*.py")]
     source = "".join(path.read_text() for path in [*files, ROOT / "Makefile"])
-    read = declared() | {name for name in tables() if f'"{name}"' in source or f"$({name})" in source}
+    read = config.declared_variables() | {name for name in tables() if f'"{name}"' in source or f"$({name})" in source}
     assert not tables().keys() - read
 
 

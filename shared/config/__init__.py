@@ -1,6 +1,7 @@
 """The configuration: every environment variable, checked once at start, in frozen objects."""
 
 from shared.config.auth import AuthConfig, AuthMode, Issuer, auth_from_env
+from shared.config.declared import declared_variables
 from shared.config.env import ConfigError, child_environment
 from shared.config.limits import Limits, limits_from_env, writer_limits
 from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
@@ -18,6 +19,7 @@ __all__ = [
     "StrainConfig",
     "auth_from_env",
     "child_environment",
+    "declared_variables",
     "glitchflow_from_env",
     "host_from_env",
     "limits_from_env",

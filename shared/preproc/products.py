@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -217,7 +216,7 @@ def archived(layout: Layout, name: str) -> str:
         NoSuchRoute: there is no archive of that name.
         StorageFailed: the archives cannot be listed.
     """
-    if not any(name == found for found, _ in newest_archives(layout, sys.maxsize)):
+    if not any(name == found for found, _ in newest_archives(layout)):
         raise NoSuchRoute(f"there is no archive {name!r}; GET /archives lists them")
     return os.path.join(layout.archive(name), PRODUCTS)
 

@@ -20,6 +20,7 @@ import flask
 import functions_framework
 
 from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
+from shared.config.version import program_version
 from shared.serve import command_line
 from shared.serve.descriptors import connections_within
 
@@ -33,7 +34,7 @@ FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 def main(arguments: Sequence[str] = ()) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 2 for a configuration error."""
     if arguments:
-        known = {"--help": command_line.USAGE, "-h": command_line.USAGE, "--version": command_line.program_version()}
+        known = {"--help": command_line.USAGE, "-h": command_line.USAGE, "--version": program_version()}
         wanted = known.get(arguments[0])
         print((wanted or command_line.USAGE).rstrip(), file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2

@@ -9,12 +9,12 @@ import errno
 import os
 import socket
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from shared import config
 from shared.auth.tokens import read_tokens
 from shared.config import AuthMode, ConfigError, StoreConfig
+from shared.config.version import program_version
 
 USAGE = """\
 usage: make run [VARIABLE=value ...], or: [VARIABLE=value ...] python -m shared.serve [--help | --version]
@@ -34,27 +34,9 @@ _OUTSIDE = ("FUNCTION_TARGET", "FAILPOINTS")  # read by other modules than `shar
 _UNUSABLE = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST)  # waiting does not cure them
 
 
-class _Recorder(dict[str, str]):
-    """An environment without variables that notes which ones are asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
-        self.asked.add(key)
-        return default
-
-
 def known_variables() -> set[str]:
     """Every variable that a function reads."""
-    env = _Recorder()
-    for read in (
-        config.store_from_env, config.policy_from_env, config.limits_from_env, config.auth_from_env,
-        config.logic_from_env, config.glitchflow_from_env,
-    ):  # fmt: skip
-        read(env)
-    return env.asked | set(_OUTSIDE)
+    return config.declared_variables() | set(_OUTSIDE)
 
 
 def mistyped(env: Mapping[str, str]) -> list[str]:
@@ -149,11 +131,3 @@ DT Datastore {program_version()} serves at http://{shown}:{settings.port}/
   spectrograms  {spectrograms}
   next          docs/first-ten-minutes.md; `make demo` shows it with real strain
 Ctrl+C ends it."""
-
-
-def program_version() -> str:
-    """The version of the store; 0 where it is run from a folder and not installed."""
-    try:
-        return version("dt-datastore")
-    except PackageNotFoundError:
-        return "0"

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.config import Limits
 from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 from shared.errors import BadRequest, Busy, HeaderTooLarge, TooSlow, WrongMethod
-from shared.web.asgi import ANSWERED, AUTHENTICATED, ENDING
+from shared.web.asgi import ANSWERED, AUTHENTICATED, ENDING, encoded
 from shared.web.error_responses import error_response
 from shared.web.messages import Response
 from shared.web.refusals import REFUSALS
@@ -284,8 +284,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     async def _refuse(self, error: Exception, send: Send) -> None:
         response = self._noted(error)
         named = {**response.headers, "content-type": response.type, "connection": "close"}
-        headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded(named)})
         await send({"type": "http.response.body", "body": response.body})
 
     def _noted(self, error: Exception) -> Response:

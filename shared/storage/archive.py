@@ -8,7 +8,6 @@ step replaces the journal by the next batch's, and removes the plan with it.
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 from collections.abc import Iterator
 
@@ -76,8 +75,8 @@ def open_first_batch(layout: Layout, data: DataFiles, opening: Record) -> None:
         atomic_replace(layout.journal, journal.encode(opening))
 
 
-def newest_archives(layout: Layout, limit: int) -> list[tuple[str, str]]:
-    """The newest archives, newest first: name, and path of the final counts.
+def newest_archives(layout: Layout) -> list[tuple[str, str]]:
+    """The archives, newest first: name, and path of the final counts.
 
     Raises:
         StorageFailed: the volume cannot be listed.
@@ -91,7 +90,7 @@ def newest_archives(layout: Layout, limit: int) -> list[tuple[str, str]]:
                 continue
             with contextlib.suppress(OSError):
                 found.append((os.lstat(path).st_mtime_ns, name, path))
-    return [(name, path) for _, name, path in heapq.nlargest(limit, found)]
+    return [(name, path) for _, name, path in sorted(found, reverse=True)]
 
 
 def free_archive_name(layout: Layout, wanted: str) -> str:

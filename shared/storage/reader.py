@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -219,7 +218,7 @@ class BatchReader:
             BadRequest: `after` is no archive.
             StorageFailed: the volume cannot be listed.
         """
-        found = newest_archives(self._layout, sys.maxsize)
+        found = newest_archives(self._layout)
         names = [name for name, _ in found]
         if after and after not in names:
             raise BadRequest(f"`after` must be the name of an archive: there is no {after!r}")

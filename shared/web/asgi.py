@@ -103,6 +103,11 @@ class _Deferred(StarletteResponse):
         await self._app(scope, receive, send)
 
 
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI sends them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     if response.endless is not None:
         await _stream(response, response.endless, receive, send)
@@ -111,7 +116,7 @@ async def _respond(response: Response, scope: Scope, receive: Receive, send: Sen
         streamed = StreamingResponse(response.body, response.status, dict(response.headers), response.type)
         await streamed(scope, receive, send)
         return
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers = encoded(response.headers)
     if response.status not in (204, 304):
         headers.append((b"content-type", response.type.encode()))
         if "Content-Length" not in response.headers and (response.body or scope["method"] != "HEAD"):
@@ -125,8 +130,7 @@ async def _stream(response: Response, body: EndlessBody, receive: Receive, send:
     headers = {**response.headers, "content-type": response.type}
 
     async def forward() -> None:
-        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded(headers)})
         async for chunk in body:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
