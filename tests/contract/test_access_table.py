@@ -10,9 +10,8 @@ import re
 import subprocess
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import jwt
 import pytest
@@ -25,6 +24,7 @@ from shared.config import AuthConfig
 from tests.support import ROOT
 from tests.support.builders import segment
 from tests.support.checks import name_in
+from tests.support.http_server import serving
 from tests.support.servers import FUNCTION_OF, Process, Store, http
 
 WITH_JOBS = ("/products", "/preproc", "/datasets", "/archives/<name>/products", "/archives/<name>/preproc")
@@ -489,11 +489,8 @@ def test_keys_are_read_from_a_url_and_read_again_for_a_new_one(new_store, tmp_pa
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}/jwks"
+    with serving(Handler) as port:
+        url = f"http://127.0.0.1:{port}/jwks"
         store = new_store("embedded", AUTH_ISSUER=ISSUER, AUTH_AUDIENCE=AUDIENCE, AUTH_JWKS=url)
 
         def status(secret: str) -> int:
@@ -509,10 +506,6 @@ def test_keys_are_read_from_a_url_and_read_again_for_a_new_one(new_store, tmp_pa
         while status(token(KEY, "k1", scope="read")) != 200:
             assert time.monotonic() < deadline
             time.sleep(0.3)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

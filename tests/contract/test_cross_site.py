@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from tests.contract.test_page_in_browser import browser  # noqa: F401 - a fixture
 from tests.support.builders import segment
+from tests.support.http_server import serving
 from tests.support.servers import Process, http
 
 WRITES = (
@@ -110,14 +110,9 @@ def foreign_page():
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    page["port"] = str(server.server_port)
-    yield page
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as port:
+        page["port"] = str(port)
+        yield page
 
 
 # The second is another site for the browser, the first only another origin.

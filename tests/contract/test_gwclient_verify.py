@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.contract.test_gwclient import gwclient  # noqa: F401 - a fixture
+from tests.support import http_server
 from tests.support.builders import segment
 from tests.support.checks import wait_for
 
@@ -80,15 +80,8 @@ def serving(segments: dict[str, bytes], log: list[dict], batches: list[str]) -> 
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server.serving(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def entry(name: str, content: bytes) -> dict:

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.support.bench import Bench
+
 _watching = False
 
 
@@ -22,3 +24,10 @@ def _no_process():
     _watching = True
     yield
     _watching = False
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path / "store")
+    yield bench
+    bench.close()

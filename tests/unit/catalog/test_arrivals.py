@@ -13,17 +13,8 @@ from shared.catalog.arrived_samples import ArrivedSamples
 from shared.catalog.follower import Follower
 from shared.errors import BadRequest, Busy, JournalDamaged, Recovering, SegmentDamaged
 from shared.storage.reader import BatchReader
-from tests.unit.catalog.test_catalog import Bench
 
 BEGINNING = Position(0)
-
-
-@pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path / "store")
-    yield bench
-    bench.spool.close()
-    bench.writer.close()
 
 
 def times(found) -> list[int]:

@@ -14,44 +14,8 @@ from shared.catalog import catalog as module
 from shared.catalog import indexed_batch
 from shared.catalog.catalog import Catalog
 from shared.catalog.tracks import glob, tracks
-from shared.config import store_from_env
 from shared.errors import BadRequest, NoSuchFile, Recovering
-from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.reader import BatchReader
-from shared.storage.writer import Writer
-from tests.support.builders import commit_requests, segment
-
-
-class Bench:
-    """A writer, and catalogs that read its volume."""
-
-    def __init__(self, root) -> None:
-        self.config = store_from_env({"ROOT": str(root), "STAGE_APART": "1000"})
-        self.writer = Writer(self.config)
-        self.writer.open()
-        self.spool = SpoolWriter.from_config(self.config)
-        self.layout = self.writer.layout
-
-    def store(self, *seconds: int, channel="V1:X") -> None:
-        """Store one second at 4 Hz for each GPS time."""
-        for t0 in seconds:
-            fields = {"t0": float(t0), "dt": 0.25, "samples": 4, "detector": "V1", "channel": channel}
-            self.writer.commit(commit_requests(self.spool, [segment(4, t0=t0, dt=0.25)], **fields))
-
-    def catalog(self) -> Catalog:
-        """A new one, as after a start."""
-        return Catalog(BatchReader(self.config), self.layout)
-
-    def archives(self) -> list[str]:
-        return [archived.name for archived in BatchReader(self.config).batches.archived()]
-
-
-@pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path / "store")
-    yield bench
-    bench.spool.close()
-    bench.writer.close()
 
 
 def spans(catalog: Catalog, batch="all", channel="V1:X") -> list[tuple[int, int]]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 
-import pytest
-
 from functions.strain import live as module
 from functions.strain.live import Live
 from shared.config import StrainConfig
 from shared.errors import Unauthenticated
 from shared.storage.reader import BatchReader
 from shared.web import Request
-from tests.unit.catalog.test_catalog import Bench
 
 
 class Guard:
@@ -26,14 +23,6 @@ class Guard:
         self.left -= 1
         if self.left < 0:
             raise Unauthenticated("unknown credentials")
-
-
-@pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path / "store")
-    yield bench
-    bench.spool.close()
-    bench.writer.close()
 
 
 def messages(bench, guard, **query) -> list[bytes]:

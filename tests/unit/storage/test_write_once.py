@@ -8,7 +8,6 @@ import pytest
 
 from shared.config import store_from_env
 from shared.errors import StorageFailed
-from shared.ingest.spool_writer import SpoolWriter
 from shared.storage.writer import Writer
 from shared.volume.layout import Layout
 from shared.volume.spool import SpoolDirectory
@@ -29,21 +28,6 @@ GROUPS = {
 def config(tmp_path):
     # The folder is in this process alone, so that no process is started.
     return store_from_env({"ROOT": str(tmp_path / "store"), "WRITE_ONCE": "200", "STAGE_APART": "3"})
-
-
-@pytest.fixture
-def writer(config):
-    writer = Writer(config)
-    writer.open()
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def spool(config, writer):
-    spool = SpoolWriter.from_config(config)
-    yield spool
-    spool.close()
 
 
 def files(writer):

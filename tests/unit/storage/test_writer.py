@@ -19,21 +19,6 @@ def config(tmp_path):
     return store_from_env({"ROOT": str(tmp_path / "store"), "STAGE_APART": "1000"})  # files are made in this process
 
 
-@pytest.fixture
-def writer(config):
-    writer = Writer(config)
-    writer.open()
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def spool(config):
-    spool = SpoolWriter.from_config(config)
-    yield spool
-    spool.close()
-
-
 def test_i4_the_same_commit_ten_times_counts_once(config, writer, spool):
     submissions = commit_requests(spool, [segment(n) for n in range(1, 9)])
     answers = [writer.commit(submissions) for _ in range(10)]
