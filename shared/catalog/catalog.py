@@ -82,6 +82,7 @@ class Catalog:
                     found.append(Indexed(archived.batch, archived.name, followed.index, folder))
             if current is not None:
                 found.append(Indexed(current.number, "open", current.index, self._layout.data))
+            self._forget_oldest()
             yield found
         finally:
             self._lock.release()
@@ -120,9 +121,14 @@ class Catalog:
             batch.follow()
             if batch.count and batch.saved != batch.count:
                 self._save(batch, coverage=os.path.join(self._layout.archive(archived.name), COVERAGE))
-        while len(self._archives) > 1 and sum(len(one.index) for one in self._archives.values()) > _MAX_ROWS:
-            self._archives.popitem(last=False)
         return batch
+
+    def _forget_oldest(self) -> None:
+        """Forget the archives that were asked for longest ago, where there are too many rows."""
+        rows = sum(len(one.index) for one in self._archives.values())
+        while rows > _MAX_ROWS and len(self._archives) > 1:
+            _, oldest = self._archives.popitem(last=False)
+            rows -= len(oldest.index)
 
     def _pages_of(self, archived: Archived) -> Pages:
         def pages(after: str, limit: int | None) -> Page:

@@ -165,6 +165,17 @@ def test_the_first_stored_wins_across_batches(bench):
     assert names == [here[0], archived[0], here[2]]
 
 
+def test_archives_are_forgotten_beyond_the_room_for_their_rows_and_read_again(bench, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_ROWS", 3)
+    for second in (100, 200, 300):
+        bench.store(second, second + 1)
+        bench.writer.archive_batch()
+    catalog = bench.catalog()
+    for _ in range(2):
+        assert spans(catalog) == [(100, 102), (200, 202), (300, 302)]
+        assert [archived.batch for archived in catalog._archives] == [3]
+
+
 def test_a_pattern_matches_as_fnmatch_and_in_bounded_time():
     assert glob("V1:H*")("V1:Hrec")
     assert not glob("V1:H*")("v1:hrec")
