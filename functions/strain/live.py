@@ -210,8 +210,10 @@ class Following(web.EndlessBody):
                     return (self._wire.begin if begins else self._wire.heartbeat)(self._position)
                 self._arrived.clear()
                 if not self._found and not await self._read():
+                    # Not wait_for: in Python 3.11 it goes on where it is cancelled just as something arrives.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._arrived.wait(), self._due - now)
+                        async with asyncio.timeout(self._due - now):
+                            await self._arrived.wait()
                 elif messages := await self._loop.run_in_executor(_threads, self._messages):
                     return messages
         except DatastoreError as error:

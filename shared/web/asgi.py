@@ -151,7 +151,8 @@ async def _stream(response: Response, body: EndlessBody, receive: Receive, send:
         forwarding.result()  # an error leaves the response without its end, which tells the client
     if gone not in done:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _LAST_SEND)
+            async with asyncio.timeout(_LAST_SEND):
+                await send({"type": "http.response.body", "body": b""})
 
 
 async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:

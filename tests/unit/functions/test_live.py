@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from functions.strain import live as module
-from functions.strain.live import Live
+from functions.strain.live import Following, Live
 from shared.config import StrainConfig
 from shared.errors import Unauthenticated
 from shared.storage.reader import BatchReader
@@ -61,3 +63,25 @@ def test_a_position_moves_on_past_what_is_of_other_channels(bench, monkeypatch):
     assert [line["after"] for line in lines] == ["gwb0.json", newest, newest]
     whole = b"".join(messages(bench, Guard(2), format="ndjson", channel="V?:X", after="gwb0.json")).splitlines()
     assert [json.loads(line)["t0"] for line in whole if b"name" in line] == list(range(30))
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_reader_that_goes_just_as_something_arrives_is_let_go(bench, turns):
+    async def read() -> None:
+        live = Live(BatchReader(bench.config), StrainConfig(live_backlog=10, live_readers=1))
+        response = await live.live(Request("GET", "/live", {}, query={}, guard=Guard(9)))
+        following = response.endless
+        assert isinstance(following, Following)
+        await anext(following)  # the first heartbeat
+        reading = asyncio.create_task(anext(following))
+        await asyncio.sleep(0)
+        following._arrived.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        done, _ = await asyncio.wait([reading], timeout=1)
+        assert done
+        assert reading.cancelled()
+        await following.aclose()
+
+    asyncio.run(read())
