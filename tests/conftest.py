@@ -39,15 +39,15 @@ def topology(request) -> str:
 
 @pytest.fixture
 def new_store(tmp_path):
-    """A function that starts a store of its own for one test; all are stopped at the end."""
+    """A function that makes and starts a store of its own for one test; all are stopped at the end."""
     stores = []
 
-    def start(topology: str, *, ready=True, root=None, upper=False, **env: str) -> Store:
+    def make(topology: str, *, ready=True, start=True, root=None, upper=False, **env: str) -> Store:
         store = Store(topology, root or tmp_path / "store", upper, forked=True, **env)
         stores.append(store)
-        return store.start(ready)
+        return store.start(ready) if start else store
 
-    yield start
+    yield make
     for store in stores:
         store.stop()
 
