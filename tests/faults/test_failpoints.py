@@ -50,7 +50,7 @@ def revived(process: Process) -> Iterator[list[int]]:
     def watch() -> None:
         while not over.wait(0.02):
             if not process.alive:
-                deaths.append(process.process.returncode)
+                deaths.append(process.wait_dead())
                 process.start()
 
     thread = threading.Thread(target=watch)

@@ -69,7 +69,7 @@ def test_a_position_moves_on_past_what_is_of_other_channels(bench, monkeypatch):
 def test_a_reader_that_goes_just_as_something_arrives_is_let_go(bench, turns):
     async def read() -> None:
         live = Live(BatchReader(bench.config), StrainConfig(live_backlog=10, live_readers=1))
-        response = await live.live(Request("GET", "/live", {}, query={}, guard=Guard(9)))
+        response = await live.live(Request("GET", "/live", {}, query={}))
         following = response.endless
         assert isinstance(following, Following)
         await anext(following)  # the first heartbeat
