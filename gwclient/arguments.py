@@ -32,7 +32,7 @@ exit codes:
   0  done
   1  something else is wrong, such as a missing package
   2  the command line cannot be understood
-  3  the store is frozen, or does not freeze yet
+  3  the store is frozen, does not freeze yet, or another batch is open
   4  the store, or the internet, does not answer
   5  the store refuses
   6  no such event, detector, file or strain; or the detector was not observing
@@ -156,7 +156,11 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     freeze.add_argument("--label", default="gwclient", help="text recorded with the batch as `token` (%(default)s)")
     freeze.add_argument("--token", dest="label", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # the older name
     freeze.add_argument("--policy", action="store_true", help="only if the store holds enough, otherwise exit code 3")
-    command("clean", "archive the batch and open the next one; print the archive", "table json name")
+    clean = command("clean", "archive the batch and open the next one; print the archive", "table json name")
+    for changing in (freeze, clean):
+        changing.add_argument(
+            "--batch", type=_up_to(1 << 53), metavar="NUMBER", help="only if this batch is open, otherwise exit code 3"
+        )
     watch = command("watch", "print counts and state whenever they change; outlives a restart of the store")
     watch.add_argument(
         "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (%(default)s)"

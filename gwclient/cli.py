@@ -390,11 +390,11 @@ def _download(store: Store, name: str, folder: Path) -> None:
 
 
 def _freeze(options: argparse.Namespace) -> None:
-    print_rows([_store(options).freeze(options.user, options.label, options.policy)], options.output)
+    print_rows([_store(options).freeze(options.user, options.label, options.policy, options.batch)], options.output)
 
 
 def _clean(options: argparse.Namespace) -> None:
-    _print_archives(_store(options).clean(), options.output)
+    _print_archives(_store(options).clean(options.batch), options.output)
 
 
 def _watch(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ class ClientError(Exception):
 
 
 class WrongState(ClientError):
-    """The store is frozen, or does not freeze yet."""
+    """The store is frozen, does not freeze yet, or has another batch open than was meant."""
 
     exit_code = 3
 

@@ -106,26 +106,36 @@ class Store:
         """The answer of /coverage to a query."""
         return self._object("GET", _COVERAGE, query=query)
 
-    def freeze(self, user: str, token: str, policy: bool) -> Row:
+    def freeze(self, user: str, token: str, policy: bool, batch: int | None = None) -> Row:
         """Freeze the batch; with `policy` only if the store holds enough.
 
         Raises:
-            WrongState: the store does not hold enough yet.
+            WrongState: the store does not hold enough yet, or another batch is open than `batch`.
         """
-        content = self._object("POST", _TRAIN if policy else _FREEZE, {"user": user, "token": token})
+        body = {"user": user, "token": token}
+        content = self._object("POST", _TRAIN if policy else _FREEZE, body, _meant(batch))
         if content.get("resp") == "WAITING" or "Waiting" in str(content.get("text", "")):
             raise WrongState("the store waits for more data before it freezes")
         return content
 
-    def clean(self) -> list[Row]:
+    def clean(self, batch: int | None = None) -> list[Row]:
         """Archive the batch and open the next one.
+
+        Args:
+            batch: number of the batch that is meant; by default the one that is open when the archives are listed.
+
+        Raises:
+            WrongState: another batch is open, so nothing was archived.
 
         Returns:
             The archive, as `archives` gives it; several, if others cleaned at the same time. Where the
             service does not list archives the name is None, and the counts, if it has them, are those of just before.
         """
-        counts, known = _or_none(self._counts) or {}, _or_none(self.archives)
-        content = self._object("POST", _CLEAN, {"msg": "gwclient"})
+        counts, listed = _or_none(self._counts) or {}, _or_none(self._archives)
+        known = None if listed is None else _list(listed, "archives")
+        if batch is None and listed is not None and isinstance(now := listed.get("open"), dict):
+            batch = now.get("batch")
+        content = self._object("POST", _CLEAN, {"msg": "gwclient"}, _meant(batch))
         if content.get("resp") == "FS ERR":
             raise Unreachable(str(content.get("body")))
         archives = None if known is None else _or_none(self.archives)
@@ -138,7 +148,10 @@ class Store:
 
     def archives(self) -> list[Row]:
         """The newest archives, newest first, each as `{"name", "n_itm", "buff_size", …}`."""
-        return _list(self._object("GET", _ARCHIVES), "archives")
+        return _list(self._archives(), "archives")
+
+    def _archives(self) -> Row:
+        return self._object("GET", _ARCHIVES)
 
     def products(self) -> tuple[str, list[Row]]:
         """The verdict on the batch's preprocessing, and its products, each as `{"name", "size", "url"}`."""
@@ -239,7 +252,11 @@ class Store:
             if 200 <= response.status < 300:
                 return response
             if response.status != 404:
-                kind = Unreachable if response.status >= 500 or response.status == 429 else Refused
+                kind: type[ClientError] = Refused
+                if response.status >= 500 or response.status == 429:
+                    kind = Unreachable
+                elif method == "POST" and code_of(response) == "ERRBATCH":
+                    kind = WrongState
                 raise kind(f"{self.base}{route}: {response.explain()}")
             reasons.append(f"{route} ({response.explain()})")
         raise Refused(f"{self.base} does not serve {', '.join(reasons)}")
@@ -253,6 +270,11 @@ class Store:
             return asyncio.run(self._http.request(method, self.base + route, content, headers=headers, query=query))
         except NoResponse as error:
             raise Unreachable(str(error)) from None
+
+
+def _meant(batch: int | None) -> dict[str, str] | None:
+    """The query that has the store do nothing if another batch is open."""
+    return None if batch is None else {"batch": str(batch)}
 
 
 def _or_none(read: Callable[[], T]) -> T | None:

@@ -55,6 +55,8 @@ def main() -> int:
         _say("stopping")
         return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one would leave the server behind
+            signal.signal(number, signal.SIG_IGN)
         server.terminate()
         server.wait()
 

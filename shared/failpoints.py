@@ -51,8 +51,8 @@ def _parse(text: str) -> dict[str, tuple[signal.Signals, int]]:
     for item in filter(None, text.split(",")):
         name, _, rest = item.partition("=")
         action, _, count = rest.partition("@")
-        if name not in NAMES or action not in actions:
-            raise ValueError(f"FAILPOINTS: no such failpoint or action: {item!r}")
+        if name not in NAMES or action not in actions or not (count or "1").isdecimal():
+            raise ValueError(f"FAILPOINTS={text!r}: must be name=kill or name=stop, @n behind it; {item!r} is none")
         plan[name] = (actions[action], int(count or 1))
     return plan
 

@@ -192,6 +192,44 @@ def test_every_variable_in_the_tables_is_one_that_the_code_reads() -> None:
     assert not tables().keys() - read
 
 
+def test_every_variable_that_a_program_reads_by_itself_is_in_the_tables() -> None:
+    """Those of the client, of gwflight, of the demo; settings have a list of their own."""
+    folders = [ROOT / name for name in ("shared", "functions", "gwclient", "gwflight", "scripts")]
+    source = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    read = set(re.findall(r"env(?:iron)?\.get\(\s*\"([A-Z][A-Z0-9_]+)\"", source))
+    read |= set(re.findall(r"environ\[\"([A-Z][A-Z0-9_]+)\"\]", source))
+    assert {"FUNCTION_TARGET", "SRV", "STORE_URL", "DEMO_EXIT"} <= read
+    assert not read - tables().keys() - {"PYTHONPATH"}
+
+
+# Words with underscores that are no variables of ours: codes, flags of systems, variables of other programs.
+OTHER_WORDS = {
+    "RES_CREATE", "STAT_UPD", "RENAME_EXCHANGE", "O_EXCL", "O_NOFOLLOW", "LD_PRELOAD", "SSL_CERT_FILE", "KHZ_R1",
+    "ARRAKIS_SERVER", "GWDATAFIND_SERVER", "GWPY_CACHE", "NOT_RUN",
+}  # fmt: skip
+
+
+def words_of_tools() -> set[str]:
+    """Variables of make and of the image, and whatever tests and tools hold in capitals."""
+    tools = [path for top in ("tests", "knative") for path in (ROOT / top).rglob("*") if path.suffix in (".py", ".sh")]
+    text = "".join(path.read_text() for path in tools if path.name != Path(__file__).name)
+    words = set(re.findall(r"[\"']([A-Z][A-Z0-9_]+)[\"']|\$\{?([A-Z][A-Z0-9_]+)", text))
+    cluster = re.findall(r"DATASTORE_[A-Z_]+", text)  # which are read by names that are put together
+    makefile = re.findall(r"\$\(([A-Z_]+)\)|^([A-Z_]+) *\?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    modules = re.findall(r"^([A-Z_]+)\b", (ROOT / "shared" / "web" / "asgi.py").read_text(), re.MULTILINE)
+    image = re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return {word for pair in (*words, *makefile) for word in pair} | {*cluster, *modules, *image}
+
+
+@pages
+def test_every_variable_that_a_page_names_is_one_that_something_reads(page: Path) -> None:
+    named = set()
+    for span in code(page):
+        named |= set(re.findall(r"(?<![\w$<.-])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?![\w.>-])", span))
+        named |= set(re.findall(r"(?:^|\s|\[)([A-Z][A-Z0-9_]+)=", span))
+    assert not named - tables().keys() - words_of_tools() - OTHER_WORDS
+
+
 @pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig, StrainConfig])
 def test_defaults_and_meanings_in_the_tables_are_those_of_the_code(settings: type[Any]) -> None:
     wrong = []

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from shared import config, events, web
+from shared import config, errors, events, web
 from shared.clients.writer import RemoteWriter
 from shared.domain.commit import WriterAPI
 from shared.domain.messages import cleaned_answer
 from shared.web.bodies import Done
-from shared.web.describe import KEY
+from shared.web.describe import KEY, MEANT
 from shared.web.wsgi import wsgi_target
 
 
 def routes(writer: WriterAPI) -> web.Routes:
     """The routes of cleanall."""
 
-    @web.describe("Archive the batch and open the next one", KEY, answer=Done, status=201)
+    @web.describe(
+        "Archive the batch and open the next one", KEY, MEANT, answer=Done, status=201, errors=(errors.BatchChanged,)
+    )
     def archive(request: web.Request) -> web.Response:
-        return web.json(cleaned_answer(writer.archive_batch(request.origin())), 201)
+        done = writer.archive_batch(request.origin(), web.whole_number(request, "batch"))
+        return web.json(cleaned_answer(done), 201)
 
     def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
-        origin = request.origin(event)
+        origin, batch = request.origin(event), web.meant_batch(event.data)
 
         def clean() -> None:
-            writer.archive_batch(origin)
+            writer.archive_batch(origin, batch)
 
         return clean
 

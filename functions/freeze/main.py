@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared import auth, config, events, web
+from shared import auth, config, errors, events, web
 from shared.clients.writer import RemoteWriter
 from shared.domain.commit import Committed, WriterAPI
 from shared.domain.messages import updated_answer
 from shared.domain.request_key import Origin
 from shared.web.bodies import Done, StatusChange
-from shared.web.describe import KEY
+from shared.web.describe import KEY, MEANT
 from shared.web.wsgi import wsgi_target
 
 
 def routes(writer: WriterAPI) -> web.Routes:
     """The routes of freeze."""
 
-    def checked(request: web.Request, body: bytes, origin: Origin) -> Callable[[], Committed]:
+    def checked(request: web.Request, body: bytes, origin: Origin, batch: int | None) -> Callable[[], Committed]:
         update = web.status_update(body)
         identity = request.identity_for_record(update.user, update.token)
-        return lambda: writer.set_status(*identity, update.status, origin)
+        return lambda: writer.set_status(*identity, update.status, origin, batch)
 
     @web.describe(
-        "Freeze the batch, whatever its size", KEY, body=StatusChange, answer=Done, status=201,
+        "Freeze the batch, whatever its size", KEY, MEANT, body=StatusChange, answer=Done, status=201,
+        errors=(errors.BatchChanged,),
         example={"user": "ada", "token": "mine"}, done="frozen, or open again, as the body says",
     )  # fmt: skip
     def update_description(request: web.Request) -> web.Response:
-        return web.json(updated_answer(checked(request, request.body, request.origin())()), 201)
+        set_status = checked(request, request.body, request.origin(), web.whole_number(request, "batch"))
+        return web.json(updated_answer(set_status()), 201)
 
     def on_freeze(request: web.Request, event: events.Event) -> web.Action:
-        set_status = checked(request, event.data or b"{}", request.origin(event))
+        set_status = checked(request, event.data or b"{}", request.origin(event), web.meant_batch(event.data))
 
         def freeze() -> None:
             set_status()

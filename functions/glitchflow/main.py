@@ -11,11 +11,11 @@ from shared import auth, config, web
 from shared.clients.services import RemoteLogic
 from shared.domain.messages import CleanRequest, Counts, TrainRequest
 from shared.domain.state import FROZEN
-from shared.errors import BufferFrozen, FlushFailed, Unprocessable
+from shared.errors import BatchChanged, BufferFrozen, FlushFailed, Unprocessable
 from shared.logic.data_buffer import LogicAPI
 from shared.web.asgi import asgi_target
 from shared.web.bodies import EXAMPLE_SEGMENT, Names, SegmentSchema
-from shared.web.describe import KEY, PAGE
+from shared.web.describe import KEY, MEANT, PAGE
 
 _ERRORS = (Unprocessable,)
 _DONE = "done, or not possible now, as `resp` says"
@@ -25,14 +25,15 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
     """The routes of GlitchflowAPI; `page` is the status page's URL."""
 
     @web.describe(
-        "Freeze the batch, if it is large enough", KEY, body=TrainRequest, answer=Trained, done=_DONE, errors=_ERRORS,
+        "Freeze the batch, if it is large enough", KEY, MEANT, body=TrainRequest, answer=Trained, done=_DONE,
+        errors=(*_ERRORS, BatchChanged),
         example={"user": "airflow", "token": "airflow"},
     )  # fmt: skip
     @auth.requires(auth.OPERATE, by_body=True)
     def train(request: web.Request) -> web.Response:
         operator = web.read_json(request.body, TrainRequest)
         identity = request.identity_for_record(operator.user, operator.token)
-        done = logic.freeze(*identity, request.origin())
+        done = logic.freeze(*identity, request.origin(), web.whole_number(request, "batch"))
         if done is None:
             return web.json({"resp": "WAITING"})
         # A repeated freeze may be of a batch that is archived by now: the state is that of the open one.
@@ -58,14 +59,16 @@ def routes(logic: LogicAPI, page: str) -> web.Routes:
         return web.json({"resp": "CREATED", "body": answer})
 
     @web.describe(
-        "Archive the batch and open the next one", KEY, body=CleanRequest, answer=Cleaned, done=_DONE, errors=_ERRORS,
+        "Archive the batch and open the next one", KEY, MEANT, body=CleanRequest, answer=Cleaned, done=_DONE,
+        errors=(*_ERRORS, BatchChanged),
         example={"msg": "cycle 1"},
     )  # fmt: skip
     @web.small_body
     def clean(request: web.Request) -> web.Response:
         web.read_json(request.body, CleanRequest)
         try:
-            return web.json({"resp": "CLEANED", "body": logic.flush(request.origin())})
+            done = logic.flush(request.origin(), web.whole_number(request, "batch"))
+            return web.json({"resp": "CLEANED", "body": done})
         except FlushFailed as error:
             return web.json({"resp": "FS ERR", "body": str(error)})
 

@@ -15,7 +15,7 @@ from shared.errors import BufferFrozen, FlushFailed
 from shared.logic.service import DatastoreLogic
 from shared.web.asgi import asgi_target
 from shared.web.bodies import EXAMPLE_SEGMENT, Done, SegmentSchema, StatusChange
-from shared.web.describe import KEY, TEXT
+from shared.web.describe import KEY, MEANT, TEXT
 
 
 def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
@@ -35,23 +35,27 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
             return plain_text_error(error)
 
     @web.describe(
-        "Freeze the batch, if it is large enough", KEY, body=StatusChange, example={"user": "ada", "token": "mine"},
+        "Freeze the batch, if it is large enough", KEY, MEANT, body=StatusChange,
+        example={"user": "ada", "token": "mine"}, errors=(errors.BatchChanged,),
         answer=Counts, status=201, done="frozen", also={200: "the batch is not large enough yet"},
     )  # fmt: skip
     @auth.requires(auth.OPERATE, by_body=True)
     def freeze(request: web.Request) -> web.Response:
         update = web.status_update(request.body)
         identity = request.identity_for_record(update.user, update.token)
-        done = logic.freeze(*identity, request.origin())
+        done = logic.freeze(*identity, request.origin(), web.whole_number(request, "batch"))
         if done is None:
             return web.text("Waiting for more incoming data.")
         return web.json(done if done.repeated else Counts(done.segments, done.bytes), 201)
 
-    @web.describe("Archive the batch and open the next one", KEY, answer=Done, status=201, errors=(errors.FlushFailed,))
+    @web.describe(
+        "Archive the batch and open the next one", KEY, MEANT, answer=Done, status=201,
+        errors=(errors.FlushFailed, errors.BatchChanged),
+    )  # fmt: skip
     @web.small_body
     def flush(request: web.Request) -> web.Response:
         try:
-            return web.Response(logic.flush(request.origin()).encode(), 201)
+            return web.Response(logic.flush(request.origin(), web.whole_number(request, "batch")).encode(), 201)
         except FlushFailed as error:
             return plain_text_error(error)
 

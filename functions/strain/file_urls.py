@@ -37,7 +37,7 @@ class FileUrls:
     def __init__(self, config: StrainConfig, clock: Callable[[], float] = time.time) -> None:
         self._config = config
         self._clock = clock
-        self._key = ReloadingFile(config.signing_key, _key) if config.signing_key else None
+        self._key = ReloadingFile("URL_SIGNING_KEY", config.signing_key, _key) if config.signing_key else None
 
     def of_type(self, request: web.Request, urltype: str) -> Callable[[FrameFile], list[str]]:
         """What gives the URLs of files: of one type of gwdatafind's, `file`, `http` or `https`, or all if it is empty.

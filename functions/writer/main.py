@@ -7,7 +7,7 @@ from typing import cast
 import functions_framework.aio
 import msgspec
 
-from functions.writer.passed_on import passed_on_origin
+from functions.writer.passed_on import passed_on
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
 from shared.domain.commit import CommitRequest
@@ -38,14 +38,14 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
         auth.authorize(on_freeze, request)
         update = web.status_update(event.data or b"{}")
         identity = request.identity_for_record(update.user, update.token)
-        origin = passed_on_origin(request, event)
-        return lambda: web.json(writer.set_status(*identity, update.status, origin))
+        origin, batch = passed_on(request, event)
+        return lambda: web.json(writer.set_status(*identity, update.status, origin, batch))
 
     @auth.requires(auth.CLEANALL)
     def on_cleanall(request: web.Request, event: events.Event) -> web.Action:
         auth.authorize(on_cleanall, request)
-        origin = passed_on_origin(request, event)
-        return lambda: web.json(writer.archive_batch(origin))
+        origin, batch = passed_on(request, event)
+        return lambda: web.json(writer.archive_batch(origin, batch))
 
     def on_ping(request: web.Request, event: events.Event) -> web.Action:
         return lambda: ping(request)

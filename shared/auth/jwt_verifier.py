@@ -53,9 +53,9 @@ class JwtVerifier:
         self._config = config
         self._kinds: list[tuple[_IssuerVerifier, Callable[[Claims], Principal]]] = []
         if config.users:
-            self._kinds.append((_IssuerVerifier(config.users), self._user))
+            self._kinds.append((_IssuerVerifier(config.users, "AUTH_JWKS"), self._user))
         if config.events:
-            self._kinds.append((_IssuerVerifier(config.events), self._event_delivery))
+            self._kinds.append((_IssuerVerifier(config.events, "EVENTS_JWKS"), self._event_delivery))
 
     def principal(self, token: str) -> Principal:
         """The principal of a token.
@@ -104,11 +104,11 @@ def _covers(prefix: str, path: str) -> bool:
 
 
 class _IssuerVerifier:
-    """Verifies one issuer's tokens."""
+    """Verifies one issuer's tokens; `variable` says where its keys are."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, variable: str) -> None:
         self._issuer = issuer
-        self._keys = _RemoteKeys(issuer.jwks).get if "://" in issuer.jwks else _local_keys(issuer.jwks)
+        self._keys = _RemoteKeys(issuer.jwks).get if "://" in issuer.jwks else _local_keys(variable, issuer.jwks)
 
     def claims(self, token: str) -> Claims:
         try:
@@ -143,8 +143,8 @@ def _parse_keys(text: str) -> Keys:
     return {key.key_id or "": key for key in keys}
 
 
-def _local_keys(path: str) -> Callable[[str], Keys]:
-    file = ReloadingFile(path, _parse_keys)
+def _local_keys(variable: str, path: str) -> Callable[[str], Keys]:
+    file = ReloadingFile(variable, path, _parse_keys)
     return lambda kid: file.get()
 
 

@@ -24,7 +24,7 @@ class TokenFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._entries = ReloadingFile(path, read_tokens) if path else None
+        self._entries = ReloadingFile("AUTH_TOKENS", path, read_tokens) if path else None
 
     def principal(self, token: str) -> Principal:
         """The principal of a token. Raises Unauthenticated."""

@@ -14,7 +14,7 @@ from shared.domain.commit import Committed
 from shared.domain.messages import CLEANED, as_json_text
 from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN
-from shared.errors import OutcomeUnknown
+from shared.errors import BatchChanged, OutcomeUnknown
 
 _POLL = 0.1  # seconds
 
@@ -31,22 +31,31 @@ class BrokerBuffer(RemoteBuffer):
         self._timeout = endpoints.timeout
         self._sink = EventSink(endpoints.sink, f"{endpoints.source}/logic", timeout=endpoints.timeout)
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
         """As `DataBuffer.freeze`; OutcomeUnknown if it has not taken effect in time."""
-        self._sink.publish(events.FREEZE, _id(origin), {"user": user, "token": token})
+        self._sink.publish(events.FREEZE, _id(origin), {"user": user, "token": token, **self._meant(batch)})
         self._wait(lambda: self.dstat().status == FROZEN)
         counts = self.stat()
         return Committed(counts.segments, counts.bytes, FROZEN)
 
-    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """As `DataBuffer.cleanall`; OutcomeUnknown if it has not taken effect in time.
 
         The effect on an empty batch cannot be seen, so there it does not wait.
         """
         first = next(iter(self.names(limit=1)), "")
-        self._sink.publish(events.CLEANALL, _id(origin), {})
+        self._sink.publish(events.CLEANALL, _id(origin), self._meant(batch))
         self._wait(lambda: not first or first not in self.names(limit=1))
         return as_json_text(CLEANED)
+
+    def _meant(self, batch: int | None) -> dict[str, object]:
+        """The member of the event; BatchChanged if it is not open now, because a refused event answers nobody."""
+        if batch is None:
+            return {}
+        now = self.archives(limit=1).open
+        if now is not None and now.batch != batch:
+            raise BatchChanged(f"batch {batch} is not open, batch {now.batch} is; nothing was done")
+        return {"batch": batch}
 
     def _wait(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._timeout

@@ -34,7 +34,7 @@ class EventSink:
         Raises:
             ConfigError: the token's file cannot be read.
         """
-        return cls(config.sink, config.source, ServiceToken(config.sink_token, optional=True))
+        return cls(config.sink, config.source, ServiceToken(config.sink_token, "SINK_TOKEN", optional=True))
 
     def publish(self, type: str, id: str, data: Mapping[str, object]) -> None:
         """Post one event.

@@ -12,15 +12,16 @@ class ServiceToken:
 
     Args:
         path: of the file.
+        variable: the environment variable that names it.
         optional: whether the file may be missing.
 
     Raises:
         ConfigError: the file cannot be read.
     """
 
-    def __init__(self, path: str, *, optional: bool = False) -> None:
+    def __init__(self, path: str, variable: str = "AUTH_SERVICE_TOKEN", *, optional: bool = False) -> None:
         exists = bool(path) and (not optional or os.path.exists(path))
-        self._token = ReloadingFile(path, _parse) if exists else None
+        self._token = ReloadingFile(variable, path, _parse) if exists else None
 
     def headers(self) -> dict[str, str]:
         """The Authorization header; empty without a token."""

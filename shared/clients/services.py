@@ -119,10 +119,18 @@ class ServiceClient:
         return _successful(url, response, (200, 204)).body
 
     def post(
-        self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS, success: tuple[int, ...] = (201,)
+        self,
+        endpoint: str,
+        body: bytes,
+        origin: Origin = ANONYMOUS,
+        success: tuple[int, ...] = (201,),
+        batch: int | None = None,
     ) -> http.HttpResponse:
-        """POST; return a response with a status in `success`. Errors as `get`."""
-        url = self._urls[endpoint]
+        """POST, about the batch of a number if it is given; return a response with a status in `success`.
+
+        Errors as `get`.
+        """
+        url = self._urls[endpoint] + (f"?batch={batch}" if batch is not None else "")
         response = http.request("POST", url, self._headers(origin), body, self._timeout)
         return _successful(url, response, success, own_credentials=not origin.authorization)
 
@@ -227,16 +235,16 @@ class RemoteBuffer(_RemoteBatch):
         """As `DataBuffer.archives`."""
         return _decode(self._client.get("ENDP_ARCHIVES", after=after, limit=limit), ArchiveList)
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
         """As `DataBuffer.freeze`. The original's answer does not name batch and state: there the batch is frozen."""
         body = msgspec.json.encode({"user": user, "token": token})
-        answer = _decode(self._client.post("ENDP_UPD_DESC", body, origin).body, _Decided)
+        answer = _decode(self._client.post("ENDP_UPD_DESC", body, origin, batch=batch).body, _Decided)
         counts = self.stat()  # a frozen batch does not change
         return Committed(counts.segments, counts.bytes, answer.status, answer.batch, repeated=answer.batch > 0)
 
-    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """As `DataBuffer.cleanall`."""
-        return self._client.post("ENDP_CLEAN", b"{}", origin).body.decode(errors="replace")
+        return self._client.post("ENDP_CLEAN", b"{}", origin, batch=batch).body.decode(errors="replace")
 
 
 class RemoteLogic(_RemoteBatch):
@@ -245,12 +253,12 @@ class RemoteLogic(_RemoteBatch):
     def __init__(self, endpoints: ServiceEndpoints) -> None:
         super().__init__(endpoints, "DS_STAT", "DS_DESC", "DS_DUMPF", "DS_SEND")
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed | None:
         """As `LogicAPI.freeze`."""
         body = msgspec.json.encode({"user": user, "token": token})
-        response = self._client.post("DS_FREEZE", body, origin, success=(200, 201))
+        response = self._client.post("DS_FREEZE", body, origin, success=(200, 201), batch=batch)
         return _decode(response.body, Committed) if response.status == 201 else None
 
-    def flush(self, origin: Origin = ANONYMOUS) -> str:
+    def flush(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """As `LogicAPI.flush`."""
-        return self._client.post("DS_FLUSH", b"{}", origin).body.decode(errors="replace")
+        return self._client.post("DS_FLUSH", b"{}", origin, batch=batch).body.decode(errors="replace")

@@ -19,6 +19,7 @@ from shared.domain.messages import ErrorBody
 from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN
 from shared.errors import (
+    BatchChanged,
     Busy,
     Forbidden,
     OutcomeUnknown,
@@ -77,19 +78,22 @@ class RemoteWriter:
             raise OutcomeUnknown("The writer's answer has another length; send the request again with its key.")
         return results
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
+    def set_status(
+        self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS, batch: int | None = None
+    ) -> Committed:
         """As `WriterAPI.set_status`."""
-        return self._request(events.FREEZE, {"user": user, "token": token, "dstatus": status}, origin)
+        return self._request(events.FREEZE, {"user": user, "token": token, "dstatus": status}, origin, batch)
 
-    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
+    def archive_batch(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
         """As `WriterAPI.archive_batch`."""
-        return self._request(events.CLEANALL, {}, origin)
+        return self._request(events.CLEANALL, {}, origin, batch)
 
-    def _request(self, type: str, data: dict[str, object], origin: Origin) -> Committed:
+    def _request(self, type: str, data: dict[str, object], origin: Origin, batch: int | None) -> Committed:
         # Without a key the request is new. All our tries carry the same event id, so that it takes effect once.
         id = uuid.uuid4().hex
         key = origin.key or RequestKey(_SOURCE, id)
-        headers, body = events.encode(type, _SOURCE, id, {**data, "by": origin.by, "key": list(key)})
+        meant = {} if batch is None else {"batch": batch}
+        headers, body = events.encode(type, _SOURCE, id, {**data, "by": origin.by, "key": list(key), **meant})
         deadline = time.monotonic() + self._timeout
         if not self._turn.acquire(timeout=self._timeout):
             raise Busy("Other freezes or cleanalls are under way; send it again.")
@@ -116,7 +120,7 @@ class RemoteWriter:
             time.sleep(pause)
             pause = min(pause * 2, _MAX_PAUSE)
 
-    def _try(self, headers: Mapping[str, str], body: bytes, timeout: float) -> bytes | Unavailable:
+    def _try(self, headers: Mapping[str, str], body: bytes, timeout: float) -> bytes | Unavailable | BatchChanged:
         """Send a request once; return the answer, or the reason why there is none."""
         try:
             response = http.post(self._url, {**headers, **self._token.headers()}, body, timeout)
@@ -130,4 +134,6 @@ class RemoteWriter:
             return OutcomeUnknown(f"The writer answers {response.status} and gives no reason; send it again.")
         if refusal.code in _NOT_ADMITTED:
             log.error("the writer refuses this function's credentials: set AUTH_SERVICE_TOKEN (%s)", refusal.body)
+        if refusal.code == BatchChanged.code:
+            return BatchChanged(refusal.body)
         return retryable_error_from_code(refusal.code, refusal.body)

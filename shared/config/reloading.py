@@ -19,13 +19,18 @@ _EVERY = 1.0  # seconds between two looks at a file
 class ReloadingFile(Generic[T]):
     """What a file says; read again when it has changed, which is looked at once a second.
 
+    Args:
+        variable: the environment variable that names it.
+        path: of the file.
+        read: makes its text into what it says; raises ValueError.
+
     A file that can no longer be read, or not understood, is reported once, and what it said before stays in force.
 
     Raises, when made:
         ConfigError: there is nothing to begin with; never quotes the file.
     """
 
-    def __init__(self, path: str, read: Callable[[str], T]) -> None:
+    def __init__(self, variable: str, path: str, read: Callable[[str], T]) -> None:
         self._path = path
         self._read = read
         self._due = 0.0
@@ -33,7 +38,7 @@ class ReloadingFile(Generic[T]):
         try:
             self._load()
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {_reason(error)}") from None
+            raise ConfigError(f"{variable}={path!r}: {_reason(error)}") from None
 
     def get(self) -> T:
         """Its content, at most a second old."""

@@ -74,8 +74,18 @@ class WriterAPI(Protocol):
     def commit(self, requests: Sequence[CommitRequest]) -> list[CommitResult]:
         """Decide about a group of segments; on return the new ones are durable, counted and visible."""
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
-        """Freeze the batch, or set its state explicitly; a repetition of the same origin changes nothing."""
+    def set_status(
+        self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS, batch: int | None = None
+    ) -> Committed:
+        """Freeze the batch, or set its state explicitly; a repetition of the same origin changes nothing.
 
-    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
-        """Archive the batch and open the next one; a repetition of the same origin changes nothing."""
+        Raises:
+            BatchChanged: another batch is open than `batch`.
+        """
+
+    def archive_batch(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
+        """Archive the batch and open the next one; a repetition of the same origin changes nothing.
+
+        Raises:
+            BatchChanged: another batch is open than `batch`.
+        """

@@ -39,22 +39,35 @@ class DataBuffer(_Batch, Protocol):
     def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
         """A page of the archives, newest first: those behind `after`, `limit` at most; and the open batch."""
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
-        """Freeze the batch; return its counts and state. A repetition changes nothing."""
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
+        """Freeze the batch; return its counts and state. A repetition changes nothing.
 
-    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
-        """Archive the batch; return the text of the Data Buffer's answer. A repetition changes nothing."""
+        Raises:
+            BatchChanged: another batch is open than `batch`.
+        """
+
+    def cleanall(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
+        """Archive the batch; return the text of the Data Buffer's answer. A repetition changes nothing.
+
+        Raises:
+            BatchChanged: another batch is open than `batch`.
+        """
 
 
 class LogicAPI(_Batch, Protocol):
     """Datastore Logic, as GlitchflowAPI uses it."""
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
-        """Freeze the batch if the policy allows it; return its counts and state, or None if it is too small."""
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed | None:
+        """Freeze the batch if the policy allows it; return its counts and state, or None if it is too small.
 
-    def flush(self, origin: Origin = ANONYMOUS) -> str:
+        Raises:
+            BatchChanged: another batch is open than `batch`.
+        """
+
+    def flush(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """Archive the batch; return the text of the Data Buffer's answer.
 
         Raises:
+            BatchChanged: another batch is open than `batch`.
             FlushFailed: the volume refused.
         """

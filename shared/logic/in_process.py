@@ -35,13 +35,13 @@ class InProcessBuffer:
         """As `DataBuffer.send`."""
         return as_json_text(stored_answer(await self._committer.submit(body, origin, format)))
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
         """As `DataBuffer.freeze`."""
-        return self._writer.set_status(user, token, origin=origin)
+        return self._writer.set_status(user, token, origin=origin, batch=batch)
 
-    def cleanall(self, origin: Origin = ANONYMOUS) -> str:
+    def cleanall(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """As `DataBuffer.cleanall`."""
-        return as_json_text(cleaned_answer(self._writer.archive_batch(origin)))
+        return as_json_text(cleaned_answer(self._writer.archive_batch(origin, batch)))
 
 
 def _counts(state: State) -> Counts:

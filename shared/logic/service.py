@@ -29,24 +29,28 @@ class DatastoreLogic:
         self.log = buffer.log
         self.send = buffer.send
 
-    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS) -> Committed | None:
+    def freeze(self, user: str, token: str, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed | None:
         """Freeze the batch if the policy allows it; return its counts and state, or None if it is too small.
 
         A frozen batch is frozen again whatever its size, because it will never grow.
+
+        Raises:
+            BatchChanged: another batch is open than `batch`.
         """
         counts = self.buffer.stat()
         seconds = self.follower.update().livetime.longest_span if self.policy.min_seconds else 0.0
         if not self.policy.allows(counts.bytes, seconds) and self.buffer.dstat().status != FROZEN:
             return None
-        return self.buffer.freeze(user, token, origin)
+        return self.buffer.freeze(user, token, origin, batch)
 
-    def flush(self, origin: Origin = ANONYMOUS) -> str:
+    def flush(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> str:
         """Archive the batch and open the next one; return the text of the Data Buffer's answer.
 
         Raises:
+            BatchChanged: another batch is open than `batch`.
             FlushFailed: the volume refused.
         """
         try:
-            return self.buffer.cleanall(origin)
+            return self.buffer.cleanall(origin, batch)
         except StorageFailed as error:
             raise FlushFailed("Broken FS") from error

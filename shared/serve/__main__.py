@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 2
     try:
         settings, limits, trust = store_from_env(), limits_from_env(), auth_from_env()
-        command_line.check_settings(os.environ)
+        command_line.check_settings(os.environ, target)
         listener = command_line.listen(settings)
         if target in STORING:
             command_line.check_folders(settings)

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 
 from shared import config
 from shared.auth.tokens import read_tokens
+from shared.clients.service_token import ServiceToken
+from shared.clients.writer import RemoteWriter
 from shared.config import AuthMode, ConfigError, StoreConfig
 from shared.config.version import program_version
 
@@ -30,6 +32,7 @@ variables; those that a newcomer needs:
 
 docs/reference.md lists all of them. Ctrl+C ends the server; what it has acknowledged is durable.
 """
+_CALL_WRITER = ("ingest", "freeze", "cleanall")  # targets
 _OUTSIDE = ("FUNCTION_TARGET", "FAILPOINTS")  # read by other modules than `shared.config`
 _UNUSABLE = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST)  # waiting does not cure them
 
@@ -57,15 +60,28 @@ def _one_letter_apart(a: str, b: str) -> bool:
     return len(longer) - len(shorter) == 1 and any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
 
 
-def check_settings(env: Mapping[str, str]) -> None:
-    """Read every setting, and the file of tokens.
+def check_settings(env: Mapping[str, str], target: str) -> None:
+    """Read every setting of a function, and the files with tokens.
 
     Raises:
         ConfigError: one cannot be used; the text says what is right.
     """
     config.policy_from_env(env)
+    config.limits_from_env(env)
     trust = config.auth_from_env(env)
     settings = config.store_from_env(env)
+    if target in ("strain", "datastore"):
+        config.strain_from_env(env)
+    elif target == "logic":
+        ServiceToken(config.logic_from_env(env).service_token)
+    elif target == "glitchflow":
+        ServiceToken(config.glitchflow_from_env(env).service_token)
+    elif target in _CALL_WRITER:
+        RemoteWriter.from_config(settings)
+    try:
+        from shared import failpoints  # noqa: F401 - it reads its variable when it is imported
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if "://" in settings.host:
         scheme = settings.host.partition("://")[0]
         raise ConfigError(f"SERVURL={env.get('SERVURL')!r}: must be host:port, without {scheme}://")

@@ -14,7 +14,7 @@ from shared.domain.livetime import Livetime
 from shared.domain.records import OPEN, WRITE, Record, utc_now
 from shared.domain.runs import runs_of
 from shared.domain.state import State, apply
-from shared.errors import JournalDamaged
+from shared.errors import BatchChanged, JournalDamaged
 from shared.storage import checkpoint, journal
 from shared.storage.checkpoint import Checkpoint
 from shared.storage.dedup import DedupIndex
@@ -92,6 +92,11 @@ class StateMachine:
             self._measure(record)
             offset += len(line)
         return state
+
+    def require_open(self, batch: int | None) -> None:
+        """Raise BatchChanged if another batch is open than the one that is meant; None means any."""
+        if batch is not None and batch != self.state.batch:
+            raise BatchChanged(f"batch {batch} is not open, batch {self.state.batch} is; nothing was done")
 
     def checkpoint(self) -> Checkpoint:
         """The checkpoint for the next start; to be saved once all files of the batch are durable."""

@@ -158,18 +158,21 @@ class Writer:
         failpoint("commit.reply")
         return results
 
-    def set_status(self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS) -> Committed:
-        """Freeze the batch, or set its state explicitly, with the operator on record.
+    def set_status(
+        self, user: str, token: str, status: str = FROZEN, origin: Origin = ANONYMOUS, batch: int | None = None
+    ) -> Committed:
+        """Freeze the batch, or set its state explicitly, with the operator on record; only `batch`, if it is given.
 
         A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
-            StorageFailed, Busy, Recovering, JournalDamaged: the state is as before.
+            BatchChanged, StorageFailed, Busy, Recovering, JournalDamaged: the state is as before.
         """
         self.check()
         with self._transaction():
             if earlier := self._machine.dedup.decision(UPDATE, origin):
                 return self._committed(earlier.batch, repeated=True)
+            self._machine.require_open(batch)
             self._append_one(self._machine.record(UPDATE, **origin.recorded, status=status, user=user, token=token))
             failpoint("freeze.synced")
             self._publisher.publish_staged_views(self._machine.state)
@@ -177,14 +180,13 @@ class Writer:
         self.on_change()
         return done
 
-    def archive_batch(self, origin: Origin = ANONYMOUS) -> Committed:
-        """Archive the batch under the time of day and open the next one.
+    def archive_batch(self, origin: Origin = ANONYMOUS, batch: int | None = None) -> Committed:
+        """Archive the batch, only `batch` if it is given, under the time of day and open the next one.
 
         A repetition, by the origin's key, changes nothing: the first decision is returned, with the state now.
 
         Raises:
-            StorageFailed: undecided; nothing has changed.
-            Busy, Recovering, JournalDamaged: nothing has changed.
+            BatchChanged, StorageFailed, Busy, Recovering, JournalDamaged: nothing has changed.
         """
         self.check()
         self.verify_files()  # so that what is missing is named in the archive
@@ -192,11 +194,12 @@ class Writer:
         with self._transaction():
             if earlier := self._machine.dedup.decision(CLEAN, origin):
                 return self._committed(earlier.batch, earlier.archive, repeated=True)
+            self._machine.require_open(batch)
             if not self._publisher.done:
                 raise StorageFailed("The volume does not take the batch's last files; nothing was archived.")
             sync_filesystem(self.layout.root)  # from here on the batch needs no spool
             name = archive.free_archive_name(self.layout, time.strftime("%H %M %d"))
-            batch = self._machine.state.batch
+            cleaned = self._machine.state.batch
             self._append_one(self._machine.record(CLEAN, **origin.recorded, archive=name))
             failpoint("clean.planned")
             try:
@@ -206,7 +209,7 @@ class Writer:
                 # Decided: the batch is archived, and whoever takes the lock next finishes it. A refusal would have the
                 # operator send again, and archive the next batch too.
                 log.error("the archive %r is decided and not finished; the next request finishes it: %s", name, error)
-            done = self._committed(batch, name)
+            done = self._committed(cleaned, name)
         self.on_change()
         return done
 

@@ -67,7 +67,7 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
             exchange = Exchange(served, scope["method"], scope["path"], headers, query)
             if exchange.takes_body:
                 body = await _read_body(headers, receive, exchange)
-                if exchange.compressed:
+                if exchange.coding:
                     body = await asyncio.get_running_loop().run_in_executor(_inflaters, exchange.inflate, body)
                 exchange.accept_body(body)
             if exchange.request.principal is not None and (report := scope.get("state", {}).get(AUTHENTICATED)):

@@ -1,67 +1,125 @@
-"""Compressed bodies: gzip in requests and in responses (RFC 9110, 8.4 and 12.5.3; RFC 1952)."""
+"""Compressed bodies: gzip and zstd in requests, gzip in responses (RFC 9110, 8.4 and 12.5.3; 1952, 8878, 9659)."""
 
 from __future__ import annotations
 
 import functools
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 from shared.errors import BadRequest, UnsupportedCoding
 from shared.web.messages import Response
 
 MIN_SIZE = 1024  # bytes; a shorter response gains less than the header costs
 _GZIP = 16 + zlib.MAX_WBITS
+_ZSTD_WINDOW_LOG = 23  # 8 MB, the memory that a frame may have a decoder take (RFC 9659)
 _LEVEL = 4  # because a response is compressed once for each request
 _STEP = 64 << 10  # bytes that are inflated at a time
 _INLINE = 64 << 10  # bytes; a longer response is compressed while it is streamed, on a thread
 _TYPES = frozenset({"application/json", "text/plain", "text/csv", "text/html", "image/svg+xml"})  # no event streams
 
 
-def is_gzip(coding: str) -> bool:
-    """Whether a Content-Encoding says gzip; False if it says that the body is as it is.
+def coding_of(header: str) -> str:
+    """The coding that a Content-Encoding names, "gzip" or "zstd"; empty if the body is as it is.
 
     Raises:
         UnsupportedCoding: it says anything else.
     """
-    name = coding.strip().lower()
+    name = header.strip().lower()
     if name in ("", "identity"):
-        return False
+        return ""
     if name in ("gzip", "x-gzip"):
-        return True
-    error = UnsupportedCoding(f"Content-Encoding {coding[:40]!r} is not read: send the body with gzip, or as it is")
-    error.headers = {"Accept-Encoding": "gzip"}
+        return "gzip"
+    if name == "zstd":
+        return name
+    error = UnsupportedCoding(
+        f"Content-Encoding {header[:40]!r} is not read: send the body with gzip or zstd, or as it is"
+    )
+    error.headers = {"Accept-Encoding": "gzip, zstd"}
     raise error
 
 
-def inflate(body: bytes, reserve: Callable[[int], None]) -> bytes:
-    """Inflate a body of one gzip member.
+class _Decoder(Protocol):
+    """The part of the standard library's decompressors that is used."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _GzipDecoder:
+    """zlib's decompressor as a `_Decoder`."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=_GZIP)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._stream.decompress(data or self._stream.unconsumed_tail, max_length)
+
+
+def _decoder(coding: str) -> tuple[_Decoder, type[Exception]]:
+    """A decoder, and its error. A frame of zstd whose window is longer than RFC 9659 allows is an error."""
+    if coding == "gzip":
+        return _GzipDecoder(), zlib.error
+    # Imported only here, because few clients send it.
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return zstd.ZstdDecompressor(options=options), zstd.ZstdError
+
+
+def inflate(body: bytes, coding: str, reserve: Callable[[int], None]) -> bytes:
+    """Inflate a body of one gzip member, or of one zstd frame.
 
     Args:
         body: as it was received.
+        coding: "gzip" or "zstd".
         reserve: called with the bytes so far, before more are inflated; raises if they are too many.
 
     Raises:
-        BadRequest: it is no gzip, is cut short, or has bytes behind its end.
+        BadRequest: it is not of that coding, is cut short, or has bytes behind its end.
     """
-    stream = zlib.decompressobj(wbits=_GZIP)
+    stream, broken = _decoder(coding)
     parts: list[bytes] = []
     length = 0
-    # In slices, because zlib copies what it has not read yet at each step.
+    # In slices, because a decoder copies what it has not read yet at each step.
     slices = (body[start : start + _STEP] for start in range(0, len(body), _STEP))
-    rest = next(slices, b"")
     try:
         while not stream.eof:
-            part = stream.decompress(rest, _STEP)
+            data = next(slices, b"") if stream.needs_input else None  # None: what it has read is not all out yet
+            part = stream.decompress(data or b"", _STEP)
             length += len(part)
             reserve(length)
             parts.append(part)
-            rest = stream.unconsumed_tail or next(slices, b"")
-            if not (part or rest or stream.eof):
-                raise BadRequest("the gzip body is cut short")
-    except zlib.error:
-        raise BadRequest("the body is not gzip, as its Content-Encoding says") from None
-    if stream.unused_data or rest:
-        raise BadRequest("the gzip body must be one member, with nothing behind its end")
+            if data == b"" and not (part or stream.eof):
+                raise BadRequest(f"the {coding} body is cut short")
+    except broken:
+        raise BadRequest(f"the body is not {coding}, as its Content-Encoding says") from None
+    if stream.unused_data or next(slices, b""):
+        unit = "member" if coding == "gzip" else "frame"
+        raise BadRequest(f"the {coding} body must be one {unit}, with nothing behind its end")
     return b"".join(parts)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared import metrics
+from shared.config import ConfigError
 from shared.domain.messages import ErrorBody
 from shared.errors import (
     Ambiguous,
@@ -121,6 +122,8 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, DatastoreError):
         code, message, details = error.code, str(error), error.details
         headers.update(error.headers)
+    elif isinstance(error, ConfigError):  # when the function is built: its text is enough
+        log.error("%s", error)
     else:
         log.error("unforeseen error", exc_info=error)
     metrics.REFUSALS.labels(code).inc()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from shared.config.limits import CONTROL_BODY
 from shared.errors import BodyTooLarge
 from shared.web.app import PROBES, App
-from shared.web.compression import inflate, is_gzip
+from shared.web.compression import coding_of, inflate
 from shared.web.cross_origin import CrossOrigin
 from shared.web.messages import Handler, Request
 
@@ -17,8 +17,8 @@ class Exchange:
 
     Then the adapters, which only move bytes, do in this order:
 
-    1. if `takes_body`, `expect_body` with its declared length, `reserve` while it arrives, `inflate` if it is
-       `compressed`, and `accept_body`
+    1. if `takes_body`, `expect_body` with its declared length, `reserve` while it arrives, `inflate` if it has
+       a `coding`, and `accept_body`
     2. call `handler` with `request`
     3. in any case `finish`, when the response exists
 
@@ -30,12 +30,12 @@ class Exchange:
         UnsupportedCoding: the body cannot be read.
     """
 
-    __slots__ = ("_app", "_known", "_reserved", "compressed", "handler", "max_body", "request", "takes_body")
+    __slots__ = ("_app", "_known", "_reserved", "coding", "handler", "max_body", "request", "takes_body")
 
     handler: Handler
     request: Request
     takes_body: bool
-    compressed: bool
+    coding: str
     max_body: int
 
     def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
@@ -51,7 +51,7 @@ class Exchange:
         self.request = request = Request(method, path, headers, b"", query)
         self.max_body = app.max_body(handler, headers)
         self.takes_body = method == "POST" and self.max_body > 0
-        self.compressed = self.takes_body and "content-encoding" in headers and is_gzip(headers["content-encoding"])
+        self.coding = coding_of(headers.get("content-encoding", "")) if self.takes_body else ""
         self._known = True
         if query:
             app.check_query(query)
@@ -104,7 +104,7 @@ class Exchange:
             self._check_length(length)
             self._take(arrived + length)
 
-        inflated = inflate(body, reserve)
+        inflated = inflate(body, self.coding, reserve)
         self._take(len(inflated))
         return inflated
 

@@ -6,7 +6,7 @@ import abc
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
@@ -207,6 +207,25 @@ def status_update(body: bytes) -> StatusUpdate:
     if max(len(update.user), len(update.token)) > _MAX_IDENTITY:
         raise BadRequest(f"`user` and `token` must have at most {_MAX_IDENTITY} characters each")
     return update
+
+
+class _Meant(msgspec.Struct):
+    batch: Any = None
+
+
+def meant_batch(data: bytes | None) -> int | None:
+    """The `batch` in the data of an event `freeze` or `cleanall`: the number of the batch that is meant.
+
+    Raises:
+        BadRequest: it is not a whole number of 1 or more.
+    """
+    try:
+        batch = msgspec.json.decode(data or b"{}", type=_Meant).batch
+    except (ValueError, RecursionError):  # data of another form means no batch
+        return None
+    if batch is None or (type(batch) is int and batch > 0):
+        return batch
+    raise BadRequest("`batch` must be a whole number of 1 or more")
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
             exchange = Exchange(served, request.method, request.path, headers, request.args)
             if exchange.takes_body:
                 body = _read_body(request, exchange, served.limits)
-                exchange.accept_body(exchange.inflate(body) if exchange.compressed else body)
+                exchange.accept_body(exchange.inflate(body) if exchange.coding else body)
             response = exchange.handler(exchange.request)
             assert isinstance(response, Response), "a WSGI target takes plain handlers only"
         except Exception as error:

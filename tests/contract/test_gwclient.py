@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from gwclient.errors import WrongState
+from gwclient.store import Store as RemoteStore
 from tests.support import ROOT
 from tests.support.builders import segment
 from tests.support.checks import wait_for
@@ -546,6 +548,35 @@ def test_clean_prints_the_archive_and_its_counts(store, gwclient):
     assert {"name": folder, "n_itm": 1, "buff_size": len(body)}.items() <= listed[0].items()
     assert gwclient("archives", *url, "-o", "name").stdout.splitlines() == [row["name"] for row in listed]
     assert json.loads(gwclient("clean", *url, "-o", "json").stdout)["n_itm"] == 0
+
+
+def test_freeze_and_clean_leave_another_batch_alone(store, gwclient):
+    store.stored(segment())
+    number = store.request("GET", "/archives").json()["open"]["batch"]
+    url = ("--url", store.url("/sendF"))
+    for command in ("freeze", "clean"):
+        done = gwclient(command, *url, "--batch", str(number + 1))
+        assert done.returncode == 3
+        assert f"batch {number + 1} is not open, batch {number} is" in done.stderr
+    assert (store.stat()["n_itm"], store.dstat()["dstatus"]) == (1, "OPERATIONAL")
+    assert gwclient("freeze", *url, "--batch", str(number)).returncode == 0
+    assert gwclient("clean", *url, "--batch", str(number)).returncode == 0
+
+
+def test_clean_archives_the_batch_that_was_open_when_it_looked(store, monkeypatch):
+    remote = RemoteStore(store.url("/sendF"))
+    look = remote._archives
+
+    def look_before_somebody_cleans():
+        listed = look()
+        store.cleanall()
+        store.stored(segment())
+        return listed
+
+    monkeypatch.setattr(remote, "_archives", look_before_somebody_cleans)
+    with pytest.raises(WrongState, match="nothing was done"):
+        remote.clean()
+    assert store.stat()["n_itm"] == 1
 
 
 def test_a_service_without_counts_and_archives_cleans_as_well(new_store, gwclient):

@@ -349,6 +349,17 @@ def test_strain_without_a_spectrogram_gets_a_verdict_and_no_retry(samples, verdi
 
 
 @needs_preproc
+def test_one_odd_channel_costs_the_others_no_spectrogram(embedded):
+    embedded.stream(noise(4096), 1000, 4096, channel="V1:GOOD")
+    embedded.stream(noise(40), 1000, 1 / 64, channel="V1:SLOW")  # the longest interval that is taken
+    manifest = embedded.freeze()
+    assert manifest["verdict"] == "done"
+    made = {stream["channel"]: stream["spectrograms"][0]["verdict"] for stream in manifest["streams"]}
+    assert made == {"V1:GOOD": "done", "V1:SLOW": "failed"}
+    assert {file["name"].partition("-")[2].partition("-")[0] for file in manifest["files"]} == {"GOOD"}
+
+
+@needs_preproc
 def test_an_empty_batch_has_a_verdict_too(embedded):
     assert embedded.freeze()["verdict"] == "empty"
 

@@ -23,10 +23,7 @@ def refused(target: str, root, **env: str) -> str:
 
 @pytest.mark.parametrize("target", ["ingest", "freeze"])
 def test_a_missing_writer_url_ends_the_process_at_start(target, tmp_path):
-    process = Process(target, {"ROOT": str(tmp_path)})
-    process.start(wait="")
-    assert process.wait_dead() != 0
-    assert "WRITER_URL" in process.text()
+    assert refused(target, tmp_path).startswith("WRITER_URL='': must be")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +34,8 @@ def test_a_missing_writer_url_ends_the_process_at_start(target, tmp_path):
         ("SERVURL", "http://127.0.0.1:80", "must be host:port, without http://"),
         ("SERVURL", "192.0.2.1:80", "must be an address of this machine"),
         ("MAX_SIZE", "4MB", "must be a positive number of bytes"),
+        ("LIVE_READERS", "many", "must be a positive whole number"),
+        ("FAILPOINTS", "nowhere=kill", "'nowhere=kill' is none"),
         ("AUTH_TOKENS", "/nowhere/tokens", "No such file or directory; must be a file of lines as"),
     ],
 )
@@ -45,6 +44,16 @@ def test_a_bad_setting_ends_the_process_with_one_clear_line_and_leaves_nothing(v
     assert line.startswith(f"{variable}='{value}': ")
     assert right in line
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("variable", ["DATASET", "URL_SIGNING_KEY"])
+def test_a_file_that_cannot_be_read_is_named_without_a_traceback(variable, tmp_path):
+    process = Process("datastore", {"ROOT": str(tmp_path / "store"), variable: "/nowhere/file"}, forked=True)
+    process.start(wait="")
+    assert process.wait_dead() != 0
+    assert f"{variable}='/nowhere/file': " in process.text()
+    assert "No such file" in process.text()
+    assert "Traceback" not in process.text()
 
 
 def test_a_folder_that_cannot_be_made_ends_the_process(tmp_path):

@@ -54,14 +54,8 @@ async function send(route, body, done) {
   }
 }
 
-// Whether the batch that the dialog was about is still the open one. The status is half a second old; this is not.
-async function same(s) {
-  if (!s.batch) return true; // a Data Buffer that does not number its batches
-  const reply = await fetch("archives?limit=1", { cache: "no-store", headers: credentials() }).catch(() => null);
-  if (!reply || !reply.ok || (await reply.json()).open.batch === s.batch) return true;
-  await ask({ title: "Not done", text: `Somebody has archived ${batch(s)} meanwhile, and another batch is open.` });
-  return false;
-}
+// The route for the batch that the dialog was about: the store does nothing if another one is open by then.
+const about = (route, s) => (s.batch ? `${route}?batch=${s.batch}` : route); // without number: the original's Data Buffer
 
 async function freeze() {
   const s = latest;
@@ -69,7 +63,7 @@ async function freeze() {
   if (s.fill < 1) list.push(`It is not large enough yet (${Math.floor(s.fill * 100)} %), so the store will leave it open.`);
   const text = "It takes no segment from then on, until it is cleaned. Senders are told to wait.";
   const answer = await ask({ title: `Freeze ${batch(s)}?`, text, list, yes: `Freeze ${batch(s)}`, token: s.auth === "on" && !hasToken() });
-  if (answer && (await same(s))) await send("freezeds", "{}", `Done: ${batch(s)} is frozen.`);
+  if (answer) await send(about("freezeds", s), "{}", `Done: ${batch(s)} is frozen.`);
 }
 
 function losses(s) {
@@ -93,8 +87,8 @@ async function clean() {
   if (answer === "wait") {
     waitsFor = s.batch;
     follow(latest);
-  } else if (answer && (await same(s))) {
-    await send("flushbuf", "", `Done: ${batch(s)} is archived.`);
+  } else if (answer) {
+    await send(about("flushbuf", s), "", `Done: ${batch(s)} is archived.`);
   }
 }
 
@@ -104,7 +98,7 @@ async function follow(s) {
     const meant = waitsFor === s.batch && s.state === "FROZEN";
     waitsFor = null;
     const there = meant && s.preproc && ["done", "too short", "no signal", "empty"].includes(s.preproc.state);
-    if (there) send("flushbuf", "", `Done: ${batch(s)} is archived with its spectrograms.`);
+    if (there) send(about("flushbuf", s), "", `Done: ${batch(s)} is archived with its spectrograms.`);
     else ask({ title: "Not cleaned", text: meant ? `Spectrograms: ${ofPreproc(s.preproc)}` : "The batch is not the one that was frozen any more." });
   }
   $("waiting").hidden = waitsFor === null;

@@ -37,6 +37,7 @@ export function ofRefusal(status, text, name) {
   const code = body && body.code;
   if (status === 401) return "This token is not known here. Look for missing characters, or ask the operator for a new one.";
   if (code === "ERRSCOPE") return `${name || "This token"} may not do this. Ask the operator for a token with the scope \`operate\`.`;
+  if (code === "ERRBATCH") return `Somebody has archived the batch meanwhile. It says: ${body.body}`;
   if (code === "BUSY" || code === "UPSTREAM") return "No answer came in time. It may have been done all the same: look at the events below before you try again.";
   const known = ANSWERS[code];
   const said = (body && body.body) || text.slice(0, 300);
@@ -47,6 +48,7 @@ const REFUSED = {
   FROZEN: "the batch is frozen", ERRFMT: "not readable", ERRAUTH: "no known credentials", ERRSCOPE: "not allowed",
   BUSY: "busy", ERRPATH: "no such route", ERRFILE: "no such file", ERRSIZE: "too large", ERRIO: "the volume refuses",
   RECOVERING: "starting", DAMAGED: "journal damaged", UPSTREAM: "service away", ERRKEY: "key used before",
+  ERRBATCH: "another batch was open",
 };
 
 export function ofEvent(e) {
