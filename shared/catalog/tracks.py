@@ -90,8 +90,15 @@ class Track:
                     rows.append((number, first))
         return joined, rows
 
-    def series(self, start: Fraction, end: Fraction, max_samples: int) -> list[Series]:
+    def series(
+        self, start: Fraction, end: Fraction, max_samples: int, folders: dict[str, DataFolder] | None = None
+    ) -> list[Series]:
         """The samples with `start <= t < end`, a series for each stretch. Their files are read later.
+
+        Args:
+            start, end: GPS times, seconds.
+            max_samples: the most there may be.
+            folders: opened ones by path, for one who reads several series; it takes up those that are opened here.
 
         Raises:
             SpanTooLong: they could be more than `max_samples`.
@@ -106,7 +113,7 @@ class Track:
             )
         detector, channel, _ = self.key
         joined, rows = self._joined(start, end)
-        folders: dict[str, DataFolder] = {}
+        folders = {} if folders is None else folders
         found = []
         for stretch in joined.stretches():
             first = max(stretch.first, joined.slot(stretch, start))
@@ -126,7 +133,10 @@ class Track:
         for joint in joined.pieces(first, stop):
             number, begin = rows[joint.row]
             batch, stream = self.batches[number], self._streams[number]
-            folder = folders.get(batch.folder) or folders.setdefault(batch.folder, DataFolder(batch.folder))
+            try:
+                folder = folders[batch.folder]
+            except KeyError:
+                folder = folders[batch.folder] = DataFolder(batch.folder)
             slot = begin + joint.skip
             for piece in stream.pieces(slot, slot + joint.n):
                 index = batch.index

@@ -1,10 +1,11 @@
-"""Making the files of a set from the strain of a batch, event by event: one window of one channel is in memory."""
+"""Making the files of a set from the strain of a batch, event by event: windows of some channels are in memory."""
 
 from __future__ import annotations
 
 import os
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import nan
 from typing import Any, NamedTuple
 
@@ -15,11 +16,11 @@ from shared.datasets.events import Event, choose
 from shared.datasets.layouts import Channel, Cut, Untransformable
 from shared.datasets.request import Request, Rule
 from shared.datasets.sets import Manifest
-from shared.datasets.windows import Window, cut, whole_of
+from shared.datasets.windows import Folders, Window, cut, groups, whole_of, whole_of_each
 from shared.errors import Gap, NoData
 from shared.failpoints import failpoint
 from shared.strain.constant_runs import constant_runs
-from shared.volume.made_files import describe
+from shared.volume.made_files import File, describe
 
 Report = Callable[[str, int, int], None]
 """Takes a step's name, and how many of its parts are done of how many."""
@@ -45,13 +46,16 @@ def make(request: Request, source: Source, folder: str, max_samples: int, report
     """
     tracks = selection.select(source.batch, request, max_samples)
     events, remarks = choose(request, source.batch, tracks, lambda done, total: report("peaks", done, total))
-    work = _Making(request, tracks, folder, len(events))
-    for number, event in enumerate(events):
-        report("events", number, len(events))
-        work.do(event)
-        failpoint("dataset.half")
-    files = work.writer.close()
-    report("checksums", 0, len(files))
+    # A thread, because neither checksums nor writing hold the interpreter's lock.
+    with ThreadPoolExecutor(1) as checksums:
+        work = _Making(request, tracks, folder, len(events), checksums)
+        for number, event in enumerate(events):
+            report("events", number, len(events))
+            work.do(event)
+            failpoint("dataset.half")
+        files = work.close()
+        report("checksums", 0, len(files))
+        described = [file.result() for file in files]
     return Manifest(
         name=request.name,
         request=request,
@@ -73,7 +77,7 @@ def make(request: Request, source: Source, folder: str, max_samples: int, report
         events=work.kept,
         left_out=work.left_out,
         remarks=remarks,
-        files=[describe(folder, name) for name in files],
+        files=described,
         versions=_versions(request),
     )
 
@@ -94,13 +98,18 @@ class _Making:
         kept, left_out: events as the manifest has them.
     """
 
-    def __init__(self, request: Request, tracks: list[Track], folder: str, most: int) -> None:
+    def __init__(
+        self, request: Request, tracks: list[Track], folder: str, most: int, checksums: ThreadPoolExecutor
+    ) -> None:
         self._request, self._tracks = request, tracks
+        self._folders = Folders()
         self.channels = [
             Channel(selection.file_name(track), track.key[2], max(1, round(request.duration * track.rate)))
             for track in tracks
         ]
-        self.writer = layouts.writer(folder, request, self.channels, most)
+        self._writer = layouts.writer(folder, request, self.channels, most)
+        self._folder, self._checksums = folder, checksums
+        self._described: dict[str, Future[File]] = {}
         self.kept: list[dict[str, object]] = []
         self.left_out: list[dict[str, object]] = []
 
@@ -110,7 +119,7 @@ class _Making:
         Raises:
             Gap: it is incomplete, and the request wants none of these.
         """
-        windows = [cut(track, event.gps, self._request) for track in self._tracks]
+        windows = [cut(track, event.gps, self._request, self._folders) for track in self._tracks]
         missing: dict[int, Any] = {
             number: seconds(window.missing) for number, window in enumerate(windows) if window.missing
         }
@@ -121,7 +130,7 @@ class _Making:
                 return
             without = set(missing) if self._request.incomplete == "drop-channel" else set()
             try:
-                file = self.writer.write(event.name, event.gps, self._cuts(windows, missing, without, target))
+                file = self._writer.write(event.name, event.gps, self._cuts(windows, missing, without, target))
                 break
             except Untransformable as error:
                 missing[error.channel] = str(error)
@@ -129,6 +138,18 @@ class _Making:
         if missing:
             about["without" if without else "missing"] = self._named(missing)
         self.kept.append(about)
+        if self._request.layout == "annalisa":  # the file is whole
+            self._describe(file)
+
+    def close(self) -> list[Future[File]]:
+        """Finish; return the descriptions of all files."""
+        for name in self._writer.close():
+            if name not in self._described:
+                self._describe(name)
+        return list(self._described.values())
+
+    def _describe(self, name: str) -> None:
+        self._described[name] = self._checksums.submit(describe, self._folder, name)
 
     def _target(self, window: Window, missing: dict[int, Any]) -> array[float] | None:
         """The target's samples. Where it does not change it is no strain, but padded; these samples become NaN."""
@@ -170,13 +191,16 @@ class _Making:
     def _cuts(
         self, windows: list[Window], missing: dict[int, Any], without: set[int], target: array[float] | None
     ) -> Iterator[Cut]:
-        for number, window in enumerate(windows):
-            if number in without:
-                continue
-            if self._request.layout == "spectrograms" and number in missing:
-                continue  # its row stays NaN
-            samples = target if number == 0 and target is not None else whole_of(window.series)
-            yield Cut(number, float(window.series.t0), samples)
+        # A spectrogram of a window that is not whole is not made: its row stays NaN.
+        left_out = set(missing) if self._request.layout == "spectrograms" else without
+        numbers = [number for number in range(len(windows)) if number not in left_out]
+        if target is not None and numbers[:1] == [0]:
+            yield Cut(0, float(windows[0].series.t0), target)
+            numbers = numbers[1:]
+        chosen = [windows[number].series for number in numbers]
+        for group in groups(chosen):
+            for one, samples in zip(group, whole_of_each([chosen[i] for i in group]), strict=True):
+                yield Cut(numbers[one], float(chosen[one].t0), samples)
 
     def _named(self, missing: dict[int, Any]) -> dict[str, object]:
         return {self.channels[number].name: what for number, what in sorted(missing.items())}

@@ -5,6 +5,7 @@ The module that reads a format is imported with the first block of it, because m
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -112,3 +113,27 @@ def values(content: bytes, detector: str, channel: str, t0: float) -> array[floa
     from shared.domain import line_block
 
     return line_block.values(content, detector, channel, t0)
+
+
+class Reader:
+    """Reads runs of one stored payload. Text is looked through once, however many runs are read.
+
+    Args:
+        content: a block; or a segment.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._reads = 0
+        self._segments: dict[tuple[str, str, float], bytes] = {}
+
+    def samples(self, detector: str, channel: str, t0: float) -> Sequence[float]:
+        """The samples of a run as float64; arguments and errors as `values`."""
+        self._reads += 1
+        if self._reads == 2 and self._content[:4] != _ARROW_MARK:
+            from shared.domain import line_block
+
+            with contextlib.suppress(BadSegment):  # a segment in several lines
+                self._segments = line_block.by_run(self._content)
+        text = self._segments.get((detector, channel, t0))
+        return samples(self._content, detector, channel, t0) if text is None else segment_samples(text)

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.domain import segment as segments
 from shared.domain.runs import Runs
+from shared.domain.sampling import detector_of
 from shared.errors import BadSegment
 
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -73,6 +74,22 @@ def values(body: bytes, detector: str, channel: str, t0: float) -> array[float]:
     except (msgspec.DecodeError, IndexError) as error:
         raise BadSegment(str(error)) from None
     raise BadSegment(f"the block holds no segment of {channel} that begins at {t0}")
+
+
+def by_run(body: bytes) -> dict[tuple[str, str, float], bytes]:
+    """The segments of a stored block by detector, channel and first GPS time, for one who reads many of them.
+
+    Raises:
+        BadSegment: it is no block.
+    """
+    found: dict[tuple[str, str, float], bytes] = {}
+    try:
+        for text in _segments(body):
+            head = _head.decode(text)
+            found[detector_of(head.detector, head.channel), head.channel, head.t[0]] = text
+    except (msgspec.DecodeError, ValueError, IndexError) as error:
+        raise BadSegment(str(error)) from None
+    return found
 
 
 def _segments(body: bytes) -> Iterator[bytes]:

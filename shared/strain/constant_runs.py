@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from operator import eq
 
 MIN_SECONDS = 0.01
 MIN_SAMPLES = 16  # slow channels and rounded samples repeat a value now and then
@@ -12,12 +12,23 @@ MIN_SAMPLES = 16  # slow channels and rounded samples repeat a value now and the
 def constant_runs(samples: Sequence[float], rate: float) -> list[tuple[int, int]]:
     """The runs of equal samples that are too long for noise: number of the first sample, and how many."""
     least = max(MIN_SAMPLES, round(MIN_SECONDS * rate))
-    runs, position = [], 0
-    for _, run in groupby(samples):
-        length = sum(1 for _ in run)
-        if length >= least:
-            runs.append((position, length))
-        position += length
+    # Such a run has a sample with a number that is a multiple of `step`, and the one behind it. Few pairs of noise are
+    # equal, so that looking at these pairs is nearly all of the work.
+    step = least - 1
+    equal = map(eq, samples[:-1:step], samples[1::step])
+    runs: list[tuple[int, int]] = []
+    position = 0
+    for number, same in enumerate(equal):
+        if not same or (first := number * step) < position:
+            continue
+        value, stop = samples[first], first + 2
+        while first > position and samples[first - 1] == value:
+            first -= 1
+        while stop < len(samples) and samples[stop] == value:
+            stop += 1
+        position = stop
+        if stop - first >= least:
+            runs.append((first, stop - first))
     return runs
 
 

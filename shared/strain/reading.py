@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from shared.domain import block
@@ -32,20 +34,28 @@ class FileSlice(NamedTuple):
 class DataFolder:
     """The files of a batch. The folder stays open, so that it is the same one when the batch is archived meanwhile.
 
+    Args:
+        path: of the folder.
+        memory: bytes of decoded samples to keep, for one who reads the same files again. The last file's are kept in
+            any case.
+
     Raises, when made:
         NotFrozen: there is no such folder: the batch is being archived.
         StorageFailed: it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, memory: int = 0) -> None:
         self._fd = -1
         with storage_errors(path):
             try:
                 self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotFrozen(f"{path} is gone: the batch has been archived.") from None
-        self._content = "", b""  # the last file
+        self._memory = memory
+        self._content = "", block.Reader(b"")  # of the last file
         self._last: tuple[object, Sequence[float]] = (None, ())
+        self._kept: OrderedDict[object, array[float]] = OrderedDict()
+        self._kept_bytes = 0
 
     def __del__(self) -> None:
         """Close the folder."""
@@ -62,17 +72,31 @@ class DataFolder:
         """
         key = (part.name, part.run)
         if self._last[0] != key:  # a file is often cut in several slices
-            self._last = key, self._read(part)
+            self._last = key, self._remembered(key, part) if self._memory else self._read(part)
         samples = self._last[1]
         if part.skip + part.n > len(samples):
             raise SegmentDamaged(f"{part.name}: holds {len(samples)} samples; restore it from a backup")
         return samples if part.n == len(samples) else samples[part.skip : part.skip + part.n]
 
+    def _remembered(self, key: object, part: FileSlice) -> array[float]:
+        """All samples of a slice's run, kept until others that were used since fill the memory."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        read = self._read(part)
+        found = self._kept[key] = read if isinstance(read, array) else array("d", read)
+        self._kept_bytes += 8 * len(found)
+        while self._kept_bytes > self._memory:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= 8 * len(oldest)
+        return found
+
     def _read(self, part: FileSlice) -> Sequence[float]:
         name = part.name
         try:
             if self._content[0] == name:  # a block, of which another channel has been read
-                return block.samples(self._content[1], *part.run)
+                return self._content[1].samples(*part.run)
             with open(open_plain(name, self._fd), "rb", buffering=0) as file:
                 content = file.read()
                 status = os.fstat(file.fileno())
@@ -82,9 +106,29 @@ class DataFolder:
                     raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
                 if len(content) > _LONG:
                     _verified.add(known)
-            self._content = name, content
-            return block.samples(content, *part.run)
+            self._content = name, block.Reader(content)
+            return self._content[1].samples(*part.run)
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
         except (OSError, BadSegment) as error:
             raise StorageFailed(f"{name}: {error}") from error
+
+
+class Wanted(NamedTuple):
+    """Samples to read: the slice, its folder, and where they belong: in `into` from its number `offset` on."""
+
+    folder: DataFolder
+    slice: FileSlice
+    into: array[float]
+    offset: int
+
+
+def read_all(wanted: Iterable[Wanted]) -> None:
+    """Read slices in the order of their files, so that a block is read once for all its channels.
+
+    Raises:
+        NotFrozen, StorageFailed, SegmentDamaged: as `DataFolder.samples`.
+    """
+    for folder, slice, into, offset in sorted(wanted, key=lambda one: one.slice.name):
+        samples = folder.samples(slice)
+        into[offset : offset + slice.n] = samples if isinstance(samples, array) else array("d", samples)
