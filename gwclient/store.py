@@ -158,6 +158,12 @@ class Store:
         content = self._object("GET", _PRODUCTS)
         return str(content.get("verdict")), _list(content, "products")
 
+    def preproc(self) -> Row | None:
+        """How far the batch's products have come, `{"state", "done", "of"}`; None where the service does not say."""
+        content = _or_none(lambda: self._object("GET", _PRODUCTS)) or {}
+        made = content.get("preproc")
+        return {key: made.get(key) for key in ("state", "done", "of")} if isinstance(made, dict) else None
+
     def get(self, name: str) -> bytes:
         """The content of a segment or of a product, whose checksum is verified.
 
@@ -347,6 +353,8 @@ def watch(
             time.sleep(interval)
             continue
         failing_since = None
+        if now.get("dstatus") == "FROZEN" and (made := store.preproc()) is not None:
+            now["preproc"] = made
         if now != before:
             report(now)
             before = now

@@ -11,7 +11,15 @@ from tests.support.servers import Store
 ON_CLUSTER = bool(os.environ.get("DATASTORE_KUBECONFIG"))
 TOPOLOGIES = ("cluster",) if ON_CLUSTER else ("embedded", "split")
 FOLDERS = ("unit", "contract", "guarantees", "faults", "fuzz", "knative", "e2e")
-SHARED = ("_running", "_services_running", "store", "alone", "browser")  # fixtures that many tests share
+SHARED = (
+    "_running",
+    "_services_running",
+    "store",
+    "alone",
+    "browser",
+    "made",
+    "refusing",
+)  # fixtures that many tests share
 
 
 def pytest_configure(config) -> None:

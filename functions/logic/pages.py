@@ -9,8 +9,8 @@ from shared.web.static_files import serve_file
 
 _STATIC = files("functions.logic") / "static"
 _SCRIPTS = (
-    "status", "access", "archives", "channels", "format", "gpstime", "operate", "pictures", "plots", "spectrum",
-    "streams", "viewer", "words",
+    "status", "access", "archives", "channels", "datasets", "format", "gpstime", "operate", "pictures", "plots",
+    "spectrum", "streams", "tables", "viewer", "words",
 )  # fmt: skip
 _ASSETS = ("status.css", "uPlot.min.css", "uPlot.iife.min.js", "icon.svg", *(f"{name}.js" for name in _SCRIPTS))
 

@@ -11,7 +11,7 @@ from shared.domain.messages import ArchiveList, ProductList
 from shared.logic.data_buffer import DataBuffer
 from shared.web.describe import LIMIT, NEXT
 
-_FILES = ("image/png", "application/x-hdf5", web.JSON)
+_FILES = ("image/png", "application/x-hdf5", "text/html; charset=utf-8", web.JSON)
 
 
 def routes(buffer: DataBuffer, products: RemoteProducts) -> web.Routes:

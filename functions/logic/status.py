@@ -27,6 +27,7 @@ _LOG_PAGE = 50_000  # entries of a long unread log that one document reads
 _PLOT_SEGMENTS = 16  # if they are contiguous
 _PLOT_SAMPLES = 1 << 17  # in all of them: reading more would cost seconds and gigabytes, at each look at the page
 _PLOT_POINTS = 1200  # more than a plot has pixels
+_OF_ALL = ("overview.png", "summary.html")  # products of all channels
 
 
 class StrainPlot(msgspec.Struct):
@@ -103,7 +104,8 @@ class StatusDocument:
         rates = follower.rates(arrived if batches.open else None)
         longest = follower.livetime.longest_span
         products: ProductList = _optional(self._products, ProductList())
-        pictures = [product for product in products.products if product.name.endswith(".png")]
+        pictures = [product for product in products.products if _is_picture(product.name)]
+        others = {product.name: product.url for product in products.products if product.name in _OF_ALL}
         return {
             **self._about,
             "auth": self._mode,
@@ -132,6 +134,8 @@ class StatusDocument:
             "strain": _optional(lambda: self._plot(_newest_contiguous(recent)), None),
             "spectrogram": pictures[0] if pictures else None,
             "pictures": pictures,
+            "overview": others.get("overview.png"),
+            "summary": others.get("summary.html"),
             "products": {"batch": products.batch, "verdict": products.verdict, "files": len(products.products)},
             "preproc": products.preproc,
         }
@@ -167,6 +171,11 @@ class StatusDocument:
         """Number and value of the samples that a plot of this segment alone needs; the others are not kept."""
         h = segment.samples(self._logic.buffer.segment(entry.name))
         return [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a product is the picture of a spectrogram in full size."""
+    return name.endswith(".png") and name not in _OF_ALL and not name.endswith("/thumbnail.png")
 
 
 def decimate_min_max(h: Sequence[float], points: int) -> list[int]:

@@ -96,7 +96,8 @@ class Track:
         """The samples with `start <= t < end`, a series for each stretch. Their files are read later.
 
         Args:
-            start, end: GPS times, seconds.
+            start: GPS time, seconds.
+            end: GPS time, seconds.
             max_samples: the most there may be.
             folders: opened ones by path, for one who reads several series; it takes up those that are opened here.
 

@@ -78,6 +78,12 @@ class StoreConfig:
         "PREPROC", True, choice(auto=True, off=False), "embedded: whether a frozen batch's spectrograms are made"
     )
     preproc_timeout: float = setting("PREPROC_TIMEOUT", 540.0, SECONDS, "seconds that preproc may take for a batch")
+    preproc_processes: int = setting(
+        "PREPROC_PROCESSES",
+        2,
+        COUNT,
+        "processes that make spectrograms at the same time, at most one a core, some 500 MB each",
+    )
     dataset: str = setting("DATASET", "", TEXT, "file with a request for a training set, made of every frozen batch")
     dataset_timeout: float = setting("DATASET_TIMEOUT", 3600.0, SECONDS, "seconds that a training set may take")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")

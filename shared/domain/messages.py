@@ -190,7 +190,7 @@ class LoudestPixel(msgspec.Struct):
 class Product(msgspec.Struct, omit_defaults=True):
     """An entry of /products: a file that preproc made, and its URL; of a spectrogram also what it shows.
 
-    `span` is in GPS seconds, [begin, end).
+    `span` is in GPS seconds, [begin, end). `thumbnail` is the URL of a small picture.
     """
 
     name: str
@@ -199,6 +199,7 @@ class Product(msgspec.Struct, omit_defaults=True):
     channel: str = ""
     span: tuple[float, float] | None = None
     loudest: LoudestPixel | None = None
+    thumbnail: str = ""
 
 
 class PreprocState(msgspec.Struct):
@@ -210,7 +211,8 @@ class PreprocState(msgspec.Struct):
         since: UTC, ISO 8601; empty where nothing has begun.
         done: pieces of strain that are dealt with.
         of: pieces of strain in the batch; 0 while that is not known.
-        reason: for a state other than "running" and "done".
+        reason: for a state other than "running"; for "done" how many pieces have no spectrogram, such as
+            "2 failed, 1 too short", or empty.
     """
 
     state: str

@@ -8,30 +8,35 @@ import re
 import sys
 import time
 import warnings
-from array import array
+from collections import deque
 from collections.abc import Iterator
+
+import msgspec
 
 from shared import config
 from shared.config import StoreConfig
 from shared.domain.records import utc_now
-from shared.errors import DatastoreError
+from shared.errors import SegmentDamaged
 from shared.failpoints import failpoint
 from shared.job_process import report
-from shared.preproc import products
+from shared.preproc import pieces, products, summary
+from shared.preproc.pieces import Piece
 from shared.preproc.products import Manifest
 from shared.preproc.progress import Progress
 from shared.preproc.progress import write as write_progress
+from shared.preproc.transforms import Made, Task, processes, transform_all, versions
 from shared.storage import frozen_batch
+from shared.storage.frozen_batch import FrozenBatch
 from shared.strain import joining
-from shared.strain.constant_runs import between, constant_runs
-from shared.strain.joining import ChannelStrain, ContiguousStrain
+from shared.strain.joining import ChannelStrain
 from shared.volume.layout import Layout
 from shared.volume.made_files import File, describe
 from shared.volume.posix import PosixFileSystem, storage_errors
 
 log = logging.getLogger(__name__)
 
-MAX_SPECTROGRAMS = 128  # spectrograms of one batch: bounds the run time of a fragmented batch
+MAX_PIECES = 1024  # pieces of one batch that are transformed: bounds the disk space of a fragmented batch
+_PART_OF_TIMEOUT = 0.8  # of PREPROC_TIMEOUT, after which no piece is begun
 
 
 def make(settings: StoreConfig, archive: str = "") -> None:
@@ -55,19 +60,18 @@ def make(settings: StoreConfig, archive: str = "") -> None:
             write_progress(layout, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
             folder = products.staging_folder(layout)
             with storage_errors("writing the products"):
-                _fill(layout, frozen, folder, layout.archive(archive) if archive else layout.data)
+                _fill(layout, settings, frozen, folder, layout.archive(archive) if archive else layout.data)
             if archive:
                 products.publish_archived(layout, archive, folder)
             else:
                 products.publish(layout, frozen, folder)
 
 
-def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str, data: str) -> None:
-    from shared.preproc import spectrogram  # gwpy takes seconds to import: only where there is something to do
-
+def _fill(layout: Layout, settings: StoreConfig, frozen: FrozenBatch, folder: str, data: str) -> None:
     found, unusable = joining.streams(frozen.segments)
-    work = _SpectrogramBatch(layout, data, folder, _progress(frozen, found))
-    streams = [_report(stream, _spectrograms(work, stream)) for stream in found]
+    work = _BatchJob(layout, folder, found, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
+    work.do(data, settings.preproc_processes, time.monotonic() + _PART_OF_TIMEOUT * settings.preproc_timeout)
+    work.summarize(frozen.state.batch)
     manifest = Manifest(
         batch=frozen.state.batch,
         n_itm=frozen.state.segments,
@@ -75,139 +79,162 @@ def _fill(layout: Layout, frozen: frozen_batch.FrozenBatch, folder: str, data: s
         verdict=work.verdict,
         time=utc_now(),
         files=work.files,
-        streams=streams,
+        streams=work.streams,
         unusable=unusable,
         parameters={
-            "frange": spectrogram.FRANGE,
+            "frange": pieces.FRANGE,
             "logf": False,
-            "shortest": spectrogram.MIN_DURATION,
-            "longest": spectrogram.MAX_DURATION,
-            "overlap": spectrogram.OVERLAP,
+            "shortest": pieces.MIN_DURATION,
+            "longest": pieces.MAX_DURATION,
+            "overlap": pieces.OVERLAP,
         },
-        versions=spectrogram.versions(),
+        versions=versions(),
     )
     PosixFileSystem().pipe_file(os.path.join(folder, products.MANIFEST), products.encode(manifest))
 
 
-def _progress(frozen: frozen_batch.FrozenBatch, found: list[ChannelStrain]) -> Progress:
-    pieces = sum(1 for stream in found for stretch in stream.stretches for _ in _pieces(stream, stretch))
-    return Progress(frozen.state.batch, frozen.state.segments, utc_now(), of=pieces)
+class _BatchJob:
+    """Has the pieces of a batch transformed, and keeps account of them.
 
+    Attributes:
+        files: of the products, in order of streams and times.
+        streams: the reports, as the manifest has them.
+    """
 
-def _pieces(stream: ChannelStrain, stretch: ContiguousStrain) -> Iterator[ContiguousStrain]:
-    from shared.preproc import spectrogram
-
-    return joining.split(stream, stretch, spectrogram.MAX_DURATION, spectrogram.OVERLAP)
-
-
-def _spectrograms(work: _SpectrogramBatch, stream: ChannelStrain) -> list[list[dict[str, object]]]:
-    try:
-        return [work.do(stream, stretch) for stretch in stream.stretches]
-    except (DatastoreError, OSError, MemoryError):  # not this channel's fault: worth another try
-        raise
-    except Exception as error:
-        return [[work.fail(error)]]
-
-
-class _SpectrogramBatch:
-    """Makes spectrograms one by one, and keeps their verdicts."""
-
-    def __init__(self, layout: Layout, data: str, folder: str, progress: Progress) -> None:
-        self._layout = layout
-        self._data = data
-        self._folder = folder
-        self._progress = progress
-        write_progress(layout, progress)
-        self._verdicts: set[str] = set()
+    def __init__(self, layout: Layout, folder: str, streams: list[ChannelStrain], progress: Progress) -> None:
+        self._layout, self._folder, self._progress = layout, folder, progress
+        self._streams = streams
+        self._pieces = pieces.pieces(streams)
+        self._made: dict[tuple[int, int], list[Made]] = {}  # by stream and number of the piece
+        self._names: set[str] = set()
         self.files: list[File] = []
+        self.streams: list[dict[str, object]] = []
+        progress.of = len(self._pieces)
+        write_progress(layout, progress)
 
     @property
     def verdict(self) -> str:
-        """The batch's verdict: the best of its spectrograms'."""
-        return next((v for v in ("done", "failed", "too short", "no signal") if v in self._verdicts), "empty")
+        """The batch's verdict: the best of its pieces'."""
+        verdicts = {made.verdict for several in self._made.values() for made in several}
+        return next((v for v in ("done", "failed", "too short", "no signal") if v in verdicts), "empty")
 
-    def do(self, stream: ChannelStrain, stretch: ContiguousStrain) -> list[dict[str, object]]:
-        """Spectrograms of one stretch; what cannot be transformed is reported, and not tried again.
+    def do(self, data: str, most: int, deadline: float) -> None:
+        """Transform all pieces.
 
-        Runs of equal samples are left out, because whitening would turn their ends into glitches.
+        Args:
+            data: the folder of the batch's files.
+            most: processes.
+            deadline: the time of the monotonic clock from which on pieces are left out.
+
+        Raises:
+            NotFrozen, StorageFailed: strain cannot be read.
+            OSError, MemoryError, Busy: worth another try.
         """
-        reports = []
-        for piece in _pieces(stream, stretch):
-            reports += self._of_piece(stream, piece)
-            self._progress.done += 1
-            write_progress(self._layout, self._progress)
-        return reports
+        wanted: list[Piece] = []
+        for piece in self._pieces:
+            stream = self._streams[piece.stream]
+            refused = pieces.refusal(piece.strain.n / stream.rate, stream.rate)
+            if refused is None and len(wanted) >= MAX_PIECES:
+                refused = "left out", f"the batch has more than {MAX_PIECES} pieces"
+            if refused is None:
+                wanted.append(piece)
+            else:
+                self._refuse(piece, *refused)
+        sent: deque[Piece] = deque()
+        tasks = self._tasks(data, wanted, sent, deadline)
+        for made in transform_all(tasks, processes(most, len(wanted))):
+            self._keep(sent.popleft(), made)
+        for number, stream in enumerate(self._streams):
+            made = [one for key in sorted(self._made) if key[0] == number for one in self._made[key]]
+            self.streams.append(_report(stream, made))
+            self.files += [file for one in made for file in one.files]
 
-    def _of_piece(self, stream: ChannelStrain, piece: ContiguousStrain) -> list[dict[str, object]]:
-        if (refusal := self._refusal(stream, piece)) is not None:
-            return [refusal]
-        reports = []
-        samples = joining.samples(self._data, piece)
-        runs = constant_runs(samples, stream.rate)
-        for first, n in runs:
-            run: dict[str, object] = {"strain": stream.span(joining.part_of(stream, piece, first, n))}
-            reports.append(self._report(run, "no signal", f"{n} equal samples"))
-        for first, n in between(runs, len(samples)):
-            part = joining.part_of(stream, piece, first, n)
-            refusal = self._refusal(stream, part) if runs else None
-            reports.append(refusal or self._one(stream, part, samples[first : first + n]))
-        return reports
+    def _tasks(self, data: str, wanted: list[Piece], sent: deque[Piece], deadline: float) -> Iterator[Task]:
+        for piece, samples in pieces.read(data, self._in_time(wanted, deadline)):
+            if isinstance(samples, SegmentDamaged):
+                self._refuse(piece, "failed", str(samples))
+                continue
+            sent.append(piece)
+            stream = self._streams[piece.stream]
+            folder = os.path.join(self._folder, f".{piece.stream}-{piece.number}")
+            bare = ChannelStrain(stream.detector, stream.channel, stream.rate)
+            yield Task(folder, bare, piece.strain, samples, thumbnail=len(self._pieces) > 1)
 
-    def fail(self, error: Exception) -> dict[str, object]:
-        """The verdict on a channel that raised an unforeseen error; the other channels go on."""
-        log.error("no spectrogram", exc_info=error)
-        return self._report({}, "failed", f"{type(error).__name__}: {error}")
+    def _in_time(self, wanted: list[Piece], deadline: float) -> Iterator[Piece]:
+        for piece in wanted:
+            if time.monotonic() < deadline:
+                yield piece
+            else:
+                self._refuse(piece, "left out", "PREPROC_TIMEOUT has nearly passed")
 
-    def _refusal(self, stream: ChannelStrain, piece: ContiguousStrain) -> dict[str, object] | None:
-        """The verdict on strain that cannot be transformed."""
-        from shared.preproc import spectrogram
+    def _refuse(self, piece: Piece, verdict: str, reason: str) -> None:
+        span = self._streams[piece.stream].span(piece.strain)
+        self._made[piece.stream, piece.number] = [Made(verdict, span, reason)]
+        self._advance()
 
-        report: dict[str, object] = {"strain": stream.span(piece)}
-        if piece.n / stream.rate < spectrogram.MIN_DURATION:
-            return self._report(report, "too short", f"under {spectrogram.MIN_DURATION} s of contiguous strain")
-        if stream.rate < spectrogram.MIN_SAMPLE_RATE:
-            return self._report(report, "failed", f"sampled at under {spectrogram.MIN_SAMPLE_RATE} Hz")
-        if len(self.files) >= 2 * MAX_SPECTROGRAMS:
-            return self._report(report, "left out", f"the batch is in more than {MAX_SPECTROGRAMS} pieces")
-        return None
+    def _keep(self, piece: Piece, several: list[Made]) -> None:
+        """Give the spectrograms of a piece their names."""
+        kept = self._made[piece.stream, piece.number] = []
+        for made in several:
+            if not made.folder:
+                kept.append(made)
+                continue
+            name = self._name(self._streams[piece.stream], *made.span)
+            os.rename(made.folder, os.path.join(self._folder, name))
+            files = tuple(File(f"{name}/{file.name}", file.size, file.sha256) for file in made.files)
+            kept.append(made._replace(folder=name, files=files))
+            failpoint("preproc.half")
+        self._advance()
 
-    def _one(self, stream: ChannelStrain, piece: ContiguousStrain, samples: array[float]) -> dict[str, object]:
-        from shared.preproc import spectrogram
+    def _advance(self) -> None:
+        self._progress.done += 1
+        write_progress(self._layout, self._progress)
 
-        report: dict[str, object] = {"strain": stream.span(piece)}
-        name = self._name(stream, piece)
-        folder = os.path.join(self._folder, name)
-        os.mkdir(folder)
-        try:
-            done = spectrogram.write(folder, samples, piece.t0, stream)
-        except (OSError, MemoryError):  # not the strain's fault: worth another try
-            raise
-        except Exception as error:
-            log.warning("%s: no spectrogram", name, exc_info=True)
-            PosixFileSystem().rm(folder, recursive=True)
-            return self._report(report, "failed", f"{type(error).__name__}: {error}")
-        for file in ("spectrogram.hdf5", "spectrogram.png"):
-            self.files.append(describe(self._folder, f"{name}/{file}"))
-        failpoint("preproc.half")
-        return self._report({**report, "folder": name, **done}, "done")
-
-    def _report(self, report: dict[str, object], verdict: str, reason: str = "") -> dict[str, object]:
-        self._verdicts.add(verdict)
-        return {"verdict": verdict, **({"reason": reason} if reason else {}), **report}
-
-    def _name(self, stream: ChannelStrain, piece: ContiguousStrain) -> str:
+    def _name(self, stream: ChannelStrain, begin: float, end: float) -> str:
         """A folder's name in the manner of LIGO's frame files (T010150): what, GPS seconds, whole seconds covered."""
-        begin, end = stream.span(piece)
         channel = stream.channel.removeprefix(f"{stream.detector}:")
         what = [re.sub(r"[^A-Za-z0-9]+", "_", text)[:64].strip("_") for text in (stream.detector, channel)]
         name = f"{'-'.join(filter(None, what)) or 'strain'}-{int(begin // 1)}-{int(-(-end // 1) - begin // 1)}"
         taken, number = name, 2
-        while os.path.lexists(os.path.join(self._folder, taken)):
+        while taken in self._names:
             taken, number = f"{name}-{number}", number + 1
+        self._names.add(taken)
         return taken
 
+    def summarize(self, batch: int) -> None:
+        """Make the overview and the summary, if there are several pieces and any spectrogram."""
+        spans = [self._streams[piece.stream].span(piece.strain) for piece in self._pieces]
+        if len(self._pieces) < 2 or self.verdict != "done":
+            return
+        from shared.preproc.overview import Overview  # where matplotlib has been imported
 
-def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[str, object]:
+        names = [stream.channel or stream.detector or "strain" for stream in self._streams]
+        overview = Overview(names, min(begin for begin, _ in spans), max(end for _, end in spans))
+        rows: list[summary.Row] = []
+        for piece in sorted(self._pieces):
+            stream = self._streams[piece.stream]
+            for made in self._made[piece.stream, piece.number]:
+                if made.maxima is not None:
+                    overview.add(piece.stream, *made.maxima)
+                rows.append(self._row(names[piece.stream], stream.rate, made))
+        overview.save(os.path.join(self._folder, products.OVERVIEW))
+        content = summary.html(batch, rows, self._read(products.OVERVIEW)).encode()
+        PosixFileSystem().pipe_file(os.path.join(self._folder, products.SUMMARY), content)
+        self.files += [describe(self._folder, name) for name in (products.OVERVIEW, products.SUMMARY)]
+
+    def _read(self, name: str) -> bytes:
+        with open(os.path.join(self._folder, name), "rb") as file:
+            return file.read()
+
+    def _row(self, channel: str, rate: float, made: Made) -> summary.Row:
+        if not made.folder:
+            return summary.Row(channel, rate, made.span, made.verdict, made.reason)
+        about = msgspec.convert(made.report, products.Report)
+        thumbnail, picture = self._read(f"{made.folder}/{products.THUMBNAIL}"), f"{made.folder}/{products.PICTURE}"
+        return summary.Row(channel, rate, about.span or made.span, "done", "", about.loudest, picture, thumbnail)
+
+
+def _report(stream: ChannelStrain, made: list[Made]) -> dict[str, object]:
     return {
         "detector": stream.detector,
         "channel": stream.channel,
@@ -216,7 +243,7 @@ def _report(stream: ChannelStrain, made: list[list[dict[str, object]]]) -> dict[
         "gaps": stream.gaps,
         **({"stated_rates": stream.stated_rates} if stream.stated_rates else {}),
         "overlapping_samples": stream.overlaps,
-        "spectrograms": [report for of_stretch in made for report in of_stretch],
+        "spectrograms": [one.report for one in made],
     }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -30,6 +31,8 @@ from shared.volume.posix import (
 )
 
 MANIFEST = "manifest.json"
+PICTURE, THUMBNAIL = "spectrogram.png", "thumbnail.png"  # in the folder of each spectrogram
+OVERVIEW, SUMMARY = "overview.png", "summary.html"  # where there are several
 
 
 class Manifest(msgspec.Struct, kw_only=True):
@@ -58,12 +61,23 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     @property
     def description(self) -> str:
-        """The reason for a verdict other than "done", from the job or from the first piece of strain with one."""
-        reports = (r for stream in self.streams for r in msgspec.convert(stream, _Stream).spectrograms if r.reason)
-        return self.reason or next((report.reason for report in reports), "")
+        """The reason for a verdict other than "done", from the job or from the first piece of strain with one.
+
+        If some have spectrograms, the number of pieces that have none, by their verdicts.
+        """
+        reports = [r for stream in self.streams for r in msgspec.convert(stream, _Stream).spectrograms]
+        if self.verdict != "done":
+            return self.reason or next((report.reason for report in reports if report.reason), "")
+        without = Counter(report.verdict for report in reports if report.verdict != "done")
+        return ", ".join(f"{count} {verdict}" for verdict, count in sorted(without.items()))
+
+    @property
+    def pictures(self) -> int:
+        """The number of spectrograms."""
+        return sum(1 for file in self.files if file.name.endswith(f"/{PICTURE}"))
 
 
-class _Report(msgspec.Struct):
+class Report(msgspec.Struct):
     """The part of a report on one piece of strain that lists show."""
 
     verdict: str = ""
@@ -76,7 +90,7 @@ class _Report(msgspec.Struct):
 class _Stream(msgspec.Struct):
     detector: str = ""
     channel: str = ""
-    spectrograms: list[_Report] = []
+    spectrograms: list[Report] = []
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -233,10 +247,14 @@ def listing(folder: str, at: str = "/products/") -> dict[str, object]:
         return {"batch": None, "verdict": "none", "products": []}
     shown = dict(_pictured(found))
     items = [(file.name, file.size) for file in found.files] + [(MANIFEST, len(encode(found)))]
-    products = [
-        {"name": name, "size": size, "url": f"{at}{name}", **shown.get(os.path.dirname(name), {})}
-        for name, size in items
-    ]
+    names = {name for name, _ in items}
+    products = []
+    for name, size in items:
+        folder, _, file_name = name.rpartition("/")
+        product = {"name": name, "size": size, "url": f"{at}{name}", **shown.get(folder, {})}
+        if file_name == PICTURE and f"{folder}/{THUMBNAIL}" in names:
+            product["thumbnail"] = f"{at}{folder}/{THUMBNAIL}"
+        products.append(product)
     return {"batch": found.batch, "verdict": found.verdict, "products": products}
 
 

@@ -113,8 +113,7 @@ class PreprocRunner:
             return PreprocState("running", at.since, at.done, at.of)
         made = products.manifest(self.layout.products)
         if made is not None and (made.batch, made.n_itm) == (now.batch, now.n_itm):
-            pieces = len(made.files) // 2
-            return PreprocState(made.verdict, made.time, pieces, pieces, made.description)
+            return PreprocState(made.verdict, made.time, made.pictures, made.pictures, made.description)
         if not self.present():
             return PreprocState("not installed", reason=_NOT_INSTALLED)
         tries = self._attempts

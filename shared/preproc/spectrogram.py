@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from array import array
-from importlib.metadata import version
 from math import ceil, floor, log2
 
 import matplotlib
@@ -18,18 +17,14 @@ matplotlib.use("Agg")
 import numpy
 from gwpy.spectrogram import Spectrogram
 from gwpy.timeseries import TimeSeries
+from PIL import Image
 
+from shared.preproc.pieces import FRANGE
 from shared.strain.joining import ChannelStrain
 
-FRANGE = (20.0, 500.0)  # Hz: where ground-based detectors see glitches and mergers
-MIN_DURATION = 0.5  # seconds of contiguous strain below which a whitening filter has no meaning
-MAX_DURATION = 64.0  # seconds in one spectrogram; longer strain is split, so that memory stays bounded
-OVERLAP = 2.0  # seconds: what whitening spoils at the ends of two such pieces, gwpy's default filter length
-MIN_SAMPLE_RATE = (
-    128.0  # samples per second below which hardly anything is left between 20 Hz and what gwpy can resolve
-)
 _BRIGHTEST = 25.5  # where the colours end, as in the Omega scans that Gravity Spy's classifiers are trained on
 _COLUMNS = 1200  # of the picture; a mesh of every pixel would take ten times the memory
+_THUMBNAIL = (192, 96)  # pixels, width and height
 
 
 def parameters(duration: float) -> dict[str, object]:
@@ -49,20 +44,24 @@ def parameters(duration: float) -> dict[str, object]:
     }
 
 
-def write(folder: str, samples: array[float], t0: float, stream: ChannelStrain) -> dict[str, object]:
-    """Write `spectrogram.hdf5` and `spectrogram.png` into `folder`.
+def write(
+    folder: str, samples: array[float], t0: float, stream: ChannelStrain, *, thumbnail: bool = False
+) -> tuple[dict[str, object], tuple[float, float, array[float]]]:
+    """Write `spectrogram.hdf5` and `spectrogram.png` into `folder`, and `thumbnail.png` if it is wanted.
 
     The half filter length at either end, which whitening spoils, is left out. Pixels hold the energy of the best
     Q plane, normalised to a median of one in every row (Chatterji et al. 2004, doi:10.1088/0264-9381/21/20/024).
 
     Args:
         folder: an existing folder.
-        samples: contiguous strain, float64, at least `SHORTEST` seconds of it.
+        samples: contiguous strain, float64, at least `pieces.MIN_DURATION` seconds of it.
         t0: GPS time of the first sample, seconds.
         stream: names the detector and the channel, and says how many samples make a second.
+        thumbnail: whether to draw a small picture too, without axes.
 
     Returns:
-        What was done: parameters, shape (time by frequency), Q, GPS span, and the loudest pixel.
+        What was done: parameters, shape (time by frequency), Q, GPS span, and the loudest pixel. And the energy of the
+        loudest pixel of every column, or of every few: GPS time of the first, seconds between them, energies.
 
     Raises:
         Exception: whatever gwpy raises, for instance FloatingPointError for strain that is zero throughout.
@@ -79,9 +78,12 @@ def write(folder: str, samples: array[float], t0: float, stream: ChannelStrain) 
     if channel:
         spectrogram.channel = channel
     spectrogram.write(os.path.join(folder, "spectrogram.hdf5"), format="hdf5", path="spectrogram")
-    _draw(os.path.join(folder, "spectrogram.png"), spectrogram)
+    picture = _downsample_max(spectrogram)
+    _draw(os.path.join(folder, "spectrogram.png"), picture)
+    if thumbnail:
+        _draw_thumbnail(os.path.join(folder, "thumbnail.png"), spectrogram)
     row, column = numpy.unravel_index(spectrogram.value.argmax(), spectrogram.shape)
-    return {
+    about: dict[str, object] = {
         **chosen,
         "q": float(spectrogram.q),
         "shape": spectrogram.shape,
@@ -92,12 +94,16 @@ def write(folder: str, samples: array[float], t0: float, stream: ChannelStrain) 
             "energy": float(spectrogram.value[row, column]),
         },
     }
+    loudest = array("d", picture.value.max(axis=1).astype("f8").tobytes())
+    return about, (float(picture.x0.value), float(picture.dx.value), loudest)
 
 
-def _draw(path: str, spectrogram: Spectrogram) -> None:
-    picture = _downsample_max(spectrogram)
+def _draw(path: str, picture: Spectrogram) -> None:
     plot = picture.plot(figsize=(12, 6), vmin=0, vmax=_BRIGHTEST, rasterized=True)
     axes = plot.gca()
+    axes.set_epoch(
+        round(picture.x0.value)
+    )  # gwpy's own choice, which costs a fifth of a second to find again and again
     axes.set_yscale("log")
     axes.set_ylim(*FRANGE)
     axes.set_yticks((20, 30, 50, 100, 200, 300, 500), labels=("20", "30", "50", "100", "200", "300", "500"))
@@ -112,8 +118,8 @@ def _draw(path: str, spectrogram: Spectrogram) -> None:
 def _downsample_max(spectrogram: Spectrogram) -> Spectrogram:
     """The same spectrogram with the loudest of every few columns, so that no short glitch is lost in drawing."""
     factor = ceil(spectrogram.shape[0] / _COLUMNS)
-    whole = spectrogram.shape[0] // factor * factor
-    loudest = spectrogram.value[:whole].reshape(-1, factor, spectrogram.shape[1]).max(axis=1)
+    # The last column has fewer, where they do not come out even.
+    loudest = numpy.maximum.reduceat(spectrogram.value, numpy.arange(0, spectrogram.shape[0], factor), axis=0)
     return Spectrogram(
         loudest,
         t0=spectrogram.x0,
@@ -124,6 +130,16 @@ def _downsample_max(spectrogram: Spectrogram) -> Spectrogram:
     )
 
 
-def versions() -> dict[str, str]:
-    """The versions of what the numbers depend on."""
-    return {name: version(name) for name in ("gwpy", "numpy", "scipy", "astropy", "matplotlib", "h5py")}
+def _draw_thumbnail(path: str, spectrogram: Spectrogram) -> None:
+    """The loudest pixel of each part of the plane, time by logarithmic frequency, in the colours of the picture."""
+    width, height = _THUMBNAIL
+    columns, rows = spectrogram.shape
+    lows = numpy.searchsorted(spectrogram.frequencies.value, numpy.geomspace(*FRANGE, height, endpoint=False))
+    starts = numpy.linspace(0, columns, min(width, columns), endpoint=False).astype(int)
+    by_time = numpy.maximum.reduceat(spectrogram.value, starts, axis=0)
+    pixels = numpy.maximum.reduceat(by_time, lows.clip(0, rows - 1), axis=1)
+    colours = (matplotlib.colormaps["viridis"](numpy.arange(256))[:, :3] * 255).round().astype("uint8")
+    scaled = (pixels.T[::-1] / _BRIGHTEST * 255).clip(0, 255).astype("uint8")
+    image = Image.fromarray(scaled, mode="L").resize(_THUMBNAIL, Image.Resampling.NEAREST)
+    image.putpalette(colours.tobytes())  # a third of the bytes of three colours
+    image.save(path, optimize=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import msgspec
 
 from shared.domain.segment import StoredSegment
 from shared.strain.index import StrainIndex, Stream, Stretch
-from shared.strain.reading import DataFolder, FileSlice
+from shared.strain.reading import DataFolder, FileSlice, Wanted, read_all
 
 
 class ContiguousStrain(NamedTuple):
@@ -123,8 +123,18 @@ def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
         folder: where the segments' files are.
         stretch: what to read.
     """
-    joined = array("d")
+    return samples_of_each(folder, [stretch])[0]
+
+
+def samples_of_each(folder: str, stretches: Sequence[ContiguousStrain]) -> list[array[float]]:
+    """The samples of several stretches, where a file that holds several of them is read once; as `samples`."""
     source = DataFolder(folder)
-    for part in stretch.parts:
-        joined.extend(source.samples(part))
+    joined = [array("d", bytes(8 * stretch.n)) for stretch in stretches]
+    wanted = []
+    for stretch, into in zip(stretches, joined, strict=True):
+        offset = 0
+        for part in stretch.parts:
+            wanted.append(Wanted(source, part, into, offset))
+            offset += part.n
+    read_all(wanted)
     return joined

@@ -9,7 +9,12 @@ from typing import BinaryIO
 
 import msgspec
 
-TYPES = {".json": "application/json", ".png": "image/png", ".hdf5": "application/x-hdf5"}
+TYPES = {
+    ".json": "application/json",
+    ".png": "image/png",
+    ".hdf5": "application/x-hdf5",
+    ".html": "text/html; charset=utf-8",
+}
 _CHUNK = 1 << 18
 
 

@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from shared.errors import RangeNotSatisfiable
 from shared.web.messages import Request, Response
 
+# A page that was made of what clients sent: it reaches nothing, and is of another origin than the store's own pages.
+_MADE_PAGE = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox "
+    "allow-top-navigation-by-user-activation"
+)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -48,6 +54,8 @@ def serve(request: Request, content: Content) -> Response:
     """
     etag = f'"{content.etag}"'
     headers = {"ETag": etag, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache", **content.headers}
+    if content.type.startswith("text/html"):
+        headers.setdefault("Content-Security-Policy", _MADE_PAGE)
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status=304, type=content.type, headers=headers)
     size = content.size()

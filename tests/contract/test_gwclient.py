@@ -470,6 +470,7 @@ def test_operators_ask_and_tell(new_store, gwclient):
     assert store.dstat() == {"dstatus": "FROZEN", "user": "airflow", "token": "t"}
     watched = gwclient("watch", *url, "--until", "frozen").stdout
     assert '"dstatus": "FROZEN"' in watched
+    assert '"preproc": {"state": "off", "done": 0, "of": 0}' in watched
     assert "token" not in watched
     assert gwclient("clean", *url).returncode == 0
     assert store.check_exact()["n_itm"] == 0

@@ -445,6 +445,7 @@ def test_cleaning_waits_for_the_spectrograms_and_the_archive_shows_them(new_stor
     wait_for(page, "#fill-title", "Batch 2")
     page.click("#archives button")
     wait_to_contain(page, "#of-archive", "Shown are those of batch 1")
+    page.select_option("#picture-order", "channel")
     captions = page.locator("#pictures li").all_inner_texts()
     assert [caption.splitlines()[0] for caption in captions] == ["H1:a", "V1:b"]
     assert all("GPS 1000.1250 " in caption and "1000.8750 (0.75" in caption for caption in captions)
@@ -477,6 +478,112 @@ def test_pictures_are_shown_when_there_are_some(new_store, open_page):
     put_product(store.root / "datavar" / "products", "H1.png", PNG)
     page.wait_for_selector("#pictures img")
     assert page.get_attribute("#pictures a", "href") == "/products/H1.png"
+
+
+SETS = [
+    {
+        "name": "loud",
+        "state": "done",
+        "batch": 3,
+        "events": 2,
+        "left_out": 1,
+        "size": 5_000_000,
+        "url": "/datasets/loud",
+    },
+    {"name": "a", "state": "done", "batch": 12, "events": 7, "left_out": 0, "size": 70, "url": "/datasets/a"},
+    {"name": "next", "state": "working", "step": "events", "done": 1, "total": 4, "url": "/datasets/next"},
+]
+LOUD = {
+    "events": [
+        {"name": "10.5", "gps": 10.5, "file": "events/10.5.hdf5", "energy": 31.0, "frequency": 60.0},
+        {"name": "20.5", "gps": 20.5, "file": "events/20.5.hdf5", "energy": 640.0, "frequency": 90.0},
+    ],
+    "left_out": [{"name": "30.5", "gps": 30.5, "reason": "incomplete", "energy": 99.0, "frequency": 20.0}],
+}
+
+
+def wait_for_sets(page) -> None:
+    """Have the page request the list of sets anew, which it does every ten seconds."""
+    page.clock.install()
+    page.clock.run_for(11_000)
+    look(page)
+    page.wait_for_selector("#sets td")
+
+
+def wait_for_image(page, selector) -> None:
+    while not page.evaluate(f"document.querySelector({selector!r}).naturalWidth"):
+        page.wait_for_timeout(20)
+
+
+def test_the_loud_one_is_found_among_many_channels(shared, open_page):
+    shown = shared.request("GET", "/status.json").json()
+    shown["pictures"] = [
+        {
+            "name": f"V1-C{i}/spectrogram.png", "url": f"/assets/icon.svg?{i}",
+            "thumbnail": f"/assets/icon.svg?small-{i}", "channel": f"V1:C{i}", "span": [1000.0 + i, 1001.0 + i],
+            "loudest": {"gps": 1000.5, "frequency": 60.0, "energy": 900.0 if i == 137 else 20 + i / 100},
+        }
+        for i in range(240)
+    ]  # fmt: skip
+    shown |= {"overview": "/assets/icon.svg?overview", "summary": "/products/summary.html"}
+    loaded = []
+    page = open_page(shared.url("/"), viewport={"width": 390, "height": 800})
+    page.on("request", lambda request: loaded.append(request.url.partition("?")[2]))
+    serve(page, shown)
+    wait_to_contain(page, "#more-pictures", "Show 228 more spectrograms")
+
+    def names():
+        return page.locator("#pictures li span span:first-child").all_inner_texts()
+
+    assert names()[:2] == ["V1:C137", "V1:C239"]
+    assert page.get_attribute("#pictures a", "href") == "/assets/icon.svg?137"
+    page.click("#more-pictures")
+    assert len(names()) == 240
+    page.locator("#pictures img >> nth=0").scroll_into_view_if_needed()
+    wait_for_image(page, "#pictures img")
+    assert "small-137" in loaded
+    assert "137" not in loaded
+    assert "overview" not in loaded
+    assert sum(one.startswith("small-") for one in loaded) < 30  # the others are not in sight
+    page.click("#overview summary")
+    wait_for_image(page, "#overview-picture")
+    page.select_option("#picture-order", "channel")
+    assert names()[:2] == ["V1:C0", "V1:C1"]
+    page.select_option("#picture-order", "newest")
+    assert names()[:2] == ["V1:C239", "V1:C238"]
+    page.fill("#picture-search", "c23")
+    assert names()[0] == "V1:C239"
+    assert len(names()) == 11
+    page.fill("#picture-search", "H1")
+    assert page.is_visible("#no-pictures")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_training_sets_are_listed_and_sorted_with_their_loudest_events(shared, open_page):
+    page = open_page(shared.url("/"))
+    page.route("**/datasets", lambda route: route.fulfill(body=json.dumps({"datasets": SETS})))
+    page.route("**/datasets/loud", lambda route: route.fulfill(body=json.dumps(LOUD)))
+    wait_for_sets(page)
+
+    def first(table):
+        return [line.split("\t")[0] for line in page.locator(f"{table} tbody tr").all_inner_texts()]
+
+    assert first("#sets") == ["a", "loud", "next"]
+    assert "events: 1 of 4" in page.inner_text("#sets tbody")
+    page.click("#sets th button >> text=Size")
+    assert first("#sets") == ["loud", "a", "next"]
+    page.click("#sets th button >> text=Size")
+    assert first("#sets") == ["a", "loud", "next"]  # what has no size stays last
+    assert page.get_attribute("#sets th:has-text('Size')", "aria-sort") == "ascending"
+    assert page.get_attribute("#sets a", "href") == "/datasets/a.tar"
+    page.click("#sets button >> text=2")
+    page.wait_for_selector("#set-events td")
+    assert first("#set-events") == ["20.5000", "30.5000", "10.5000"]
+    assert "incomplete" in page.inner_text("#set-events tbody tr >> nth=1")
+    assert page.get_attribute("#set-events a", "href") == "/datasets/loud/events/20.5.hdf5"
+    page.click("#set-events th button >> text=GPS")
+    page.click("#set-events th button >> text=GPS")
+    assert first("#set-events") == ["10.5000", "20.5000", "30.5000"]
 
 
 # -- channels and viewer ---------------------------------------------------------------------------------------------
@@ -717,7 +824,14 @@ def test_axe_finds_nothing_in_any_state_and_theme(shared, open_page):
     operational = shared.request("GET", "/status.json").json()
     picture = {"name": "H1.png", "url": "/assets/icon.svg", "channel": "H1:GDS", "span": [1000.0, 1001.0]}
     running = {"state": "running", "since": "2026-11-28T09:00:00Z", "done": 1, "of": 3, "reason": ""}
-    frozen = {**operational, "state": "FROZEN", "pictures": [picture], "preproc": running, "reading": [1, 2]}
+    pictures = [picture, {**picture, "channel": "V1:b", "thumbnail": "/assets/icon.svg"}]
+    of_all = {"overview": "/assets/icon.svg", "summary": "/assets/icon.svg"}
+    frozen = {**operational, "state": "FROZEN", "pictures": pictures, "preproc": running, "reading": [1, 2], **of_all}
+    page.route("**/datasets", lambda route: route.fulfill(body=json.dumps({"datasets": SETS})))
+    page.route("**/datasets/loud", lambda route: route.fulfill(body=json.dumps(LOUD)))
+    wait_for_sets(page)
+    page.click("#sets button >> text=2")
+    page.wait_for_selector("#set-events td")
     states = {
         "OPERATIONAL": (200, json.dumps(operational)), "FROZEN": (200, json.dumps(frozen)),
         **{state: (status, body) for status, body, state, _ in (ANSWERS[0], ANSWERS[1], ANSWERS[4])},

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from html import escape
 from pathlib import Path
 from threading import Thread
 from urllib.parse import quote
@@ -27,7 +30,7 @@ from tests.support.checks import check_archive
 from tests.support.event_sink import Sink
 from tests.support.extras import STRAIN, needs_preproc
 from tests.support.load import post_all
-from tests.support.servers import Process, http
+from tests.support.servers import Process, Store, http
 
 CHUNK = 300
 SPECTROGRAM = "eu.intertwin.datastore.spectrogram"
@@ -103,6 +106,54 @@ def embedded(new_store):
     return Bench(new_store("embedded", PREPROC="auto"))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with the products of a batch of many channels, which tests only read."""
+    with Store("embedded", tmp_path_factory.mktemp("made") / "store", forked=True) as store:
+        leftover = store.root / "datavar" / ".products.next" / "old"
+        leftover.mkdir(parents=True)
+        bench = Bench(store)
+        for detector in ("H1", "L1", "V1"):
+            samples, channel = sample(detector)
+            bench.stream(samples, 968654552, 16384, detector=detector, channel=channel)
+        bench.stream(noise(8192), 1000, 4096)
+        stream_with_gaps(bench)
+        send_block(bench)
+        store.freeze()
+        assert bench.post().status == 201
+        assert not leftover.exists()
+        yield bench
+
+
+EVIL = "V1:<script>alert(1)</script>"
+
+
+def stream_with_gaps(bench):
+    rate = 1024
+    samples = noise(rate * 4)
+    bench.stream(samples[:1500], 1000, rate, detector="V1")
+    bench.stream(samples[1200:2100], 1000 + 1200 / rate, rate, detector="V1")  # 300 samples once more
+    bench.stream(samples[3000:], 1000 + 3000 / rate, rate, detector="V1")
+    bench.stream(samples[:600], 1000, rate, detector="H1")
+    bench.stream([1.0] * 30, 1000 + 700 / rate, rate, detector="H1")
+
+
+def send_block(bench):
+    """Channels whose folders would have one name, of which one has a burst; a slow one; one that does not change."""
+    burst = [h + (1e-19 * math.sin(i) if 2200 < i < 2240 else 0) for i, h in enumerate(noise(4200, 3))]
+    channels = {
+        "V1:A-B": (noise(4200, 2), 4096), EVIL: (burst, 4096), "V1:A_B": (noise(4200, 4), 4096),
+        "V1:SLOW": (noise(100), 64), "V1:FLAT": ([0.0] * 4200, 4096),
+    }  # fmt: skip
+    lines = [json.dumps({"h": h, "t": [2000, 1 / rate], "channel": name}) for name, (h, rate) in channels.items()]
+    headers = {"Content-Type": "application/x-ndjson"}
+    assert bench.store.send("\n".join(lines).encode(), headers).status == 201
+
+
+def streams_at(manifest, rate):
+    return [stream for stream in manifest["streams"] if stream["rate"] == rate]
+
+
 def wait_for(condition, timeout=90.0):
     deadline = time.monotonic() + timeout
     while not condition():
@@ -165,68 +216,145 @@ def test_gw150914_is_the_loudest_pixel(bench):
     assert 120 < spectrogram.frequencies.value[column] < 230
 
     # It is what gwpy alone makes of the same array: nothing was lost or moved on the way.
-    with warnings.catch_warnings():
+    assert (alone_of(path).value == spectrogram.value).all()
+
+
+@functools.cache
+def alone_of(path):
+    import h5py
+
+    with h5py.File(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        series = module.timeseries.TimeSeries(samples, t0=1126259446, sample_rate=4096)
-        alone = series.q_transform(frange=(20, 500), logf=False, outseg=(1126259447, 1126259477), tres=1 / 128)
-    assert (alone.value == spectrogram.value).all()
+        series = gwpy().timeseries.TimeSeries(file["strain/Strain"][()], t0=1126259446, sample_rate=4096)
+        return series.q_transform(frange=(20, 500), logf=False, outseg=(1126259447, 1126259477), tres=1 / 128)
 
 
 @needs_preproc
-def test_one_second_at_16384_hz_is_enough(embedded):
-    channels = {}
-    for detector in ("H1", "L1", "V1"):
-        samples, channels[detector] = sample(detector)
-        embedded.stream(samples, 968654552, 16384, detector=detector, channel=channels[detector])
-    manifest = embedded.freeze()
+def test_one_second_at_16384_hz_is_enough(made):
+    manifest = made.manifest()
     assert manifest["verdict"] == "done"
-    assert {stream["detector"]: stream["channel"] for stream in manifest["streams"]} == channels
-    for stream in manifest["streams"]:
-        assert stream["rate"] == 16384.0
-        (made,) = stream["spectrograms"]
-        assert (made["verdict"], made["fftlength"], made["fduration"], made["qrange"]) == ("done", 0.25, 0.25, [4, 32])
-        assert made["strain"] == [968654552.0, 968654553.0]
-    assert len(manifest["files"]) == 6
+    found = streams_at(manifest, 16384.0)
+    assert {stream["detector"]: stream["channel"] for stream in found} == {d: sample(d)[1] for d in ("H1", "L1", "V1")}
+    for stream in found:
+        (one,) = stream["spectrograms"]
+        assert (one["verdict"], one["fftlength"], one["fduration"], one["qrange"]) == ("done", 0.25, 0.25, [4, 32])
+        assert one["strain"] == [968654552.0, 968654553.0]
+        files = {file["name"] for file in manifest["files"] if file["name"].startswith(one["folder"] + "/")}
+        names = ("spectrogram.hdf5", "spectrogram.png", "thumbnail.png")
+        assert files == {f"{one['folder']}/{name}" for name in names}
 
 
 @needs_preproc
-def test_products_are_described_and_served(embedded):
-    embedded.stream(noise(8192), 1000, 4096)
-    manifest = embedded.freeze()
-    listing = embedded.listing()
-    assert [product["name"] for product in listing["products"]] == [
-        "strain-1000-2/spectrogram.hdf5", "strain-1000-2/spectrogram.png", "manifest.json",
-    ]  # fmt: skip
+def test_products_are_described_and_served(made):
+    manifest, listing = made.manifest(), made.listing()
+    names = [product["name"] for product in listing["products"]]
+    assert names == [*(file["name"] for file in manifest["files"]), "manifest.json"]
+    assert sorted(names) == sorted(
+        os.path.relpath(path, made.folder) for path in made.folder.rglob("*") if path.is_file()
+    )
     for product in listing["products"]:
-        answer = embedded.get(product["url"])
+        answer = made.get(product["url"])
         assert answer.status == 200
         assert len(answer.data) == product["size"]
-        assert answer.data == (embedded.folder / product["name"]).read_bytes()
+        assert answer.data == (made.folder / product["name"]).read_bytes()
     for file in manifest["files"]:
-        assert hashlib.sha256((embedded.folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
-    png = embedded.get("/products/strain-1000-2/spectrogram.png")
+        assert hashlib.sha256((made.folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+    png = made.get("/products/strain-1000-2/spectrogram.png")
     assert png.headers["Content-Type"] == "image/png"
     assert png.data.startswith(b"\x89PNG")
+    (shown,) = (product for product in listing["products"] if product["name"] == "strain-1000-2/spectrogram.png")
+    assert shown["thumbnail"] == "/products/strain-1000-2/thumbnail.png"
     assert manifest["versions"]["gwpy"]
 
 
 @needs_preproc
-def test_gaps_and_overlaps_are_found_and_reported(embedded):
+def test_gaps_and_overlaps_are_found_and_reported(made):
     rate = 1024
-    samples = noise(rate * 4)
-    embedded.stream(samples[:1500], 1000, rate, detector="V1")
-    embedded.stream(samples[1200:2100], 1000 + 1200 / rate, rate, detector="V1")  # 300 samples once more
-    embedded.stream(samples[3000:], 1000 + 3000 / rate, rate, detector="V1")
-    embedded.stream(samples[:600], 1000, rate, detector="H1")
-    embedded.stream([1.0] * 30, 1000 + 700 / rate, rate, detector="H1")
-    manifest = embedded.freeze()
-    h1, v1 = manifest["streams"]
+    manifest = made.manifest()
+    h1, v1 = streams_at(manifest, rate)
     assert v1["spans"] == [[1000.0, 1000 + 2100 / rate], [1000 + 3000 / rate, 1000 + 4096 / rate]]
     assert v1["gaps"] == [[1000 + 2100 / rate, 1000 + 3000 / rate]]
     assert v1["overlapping_samples"] == 300
-    assert [made["verdict"] for made in v1["spectrograms"]] == ["done", "done"]
-    assert [made["verdict"] for made in h1["spectrograms"]] == ["done", "too short"]
+    assert [one["verdict"] for one in v1["spectrograms"]] == ["done", "done"]
+    assert [one["verdict"] for one in h1["spectrograms"]] == ["done", "too short"]
     assert manifest["verdict"] == "done"
+
+
+# -- many channels --------------------------------------------------------------------------------------------
+
+
+@needs_preproc
+def test_the_loud_channel_leads_the_summary_and_no_failure_is_silent(made):
+    """One file without references to others but pictures, in which nothing that a client sent is a tag."""
+    reports = {stream["channel"]: stream["spectrograms"] for stream in streams_at(made.manifest(), 4096.0)}
+    folders = {channel: one["folder"] for channel, (one, *_) in reports.items() if one["verdict"] == "done"}
+    assert (folders["V1:A-B"], folders["V1:A_B"]) == ("V1-A_B-2000-2", "V1-A_B-2000-2-2")
+    state = made.state()
+    assert (state["state"], state["reason"]) == ("done", "1 failed, 1 no signal, 1 too short")
+
+    answer = made.get("/products/summary.html")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    html = answer.data.decode()
+    rows = re.findall("<tr>.*?</tr>", html[html.index("<tbody>") :])
+    pieces = [one for stream in made.manifest()["streams"] for one in stream["spectrograms"]]
+    assert len(rows) == len(pieces)
+    assert escape(EVIL) in rows[0]
+    assert EVIL not in html
+    assert sum("<img" in row for row in rows) == sum(one["verdict"] == "done" for one in pieces)
+    for name, text in (("V1:SLOW", "failed: sampled at under"), ("V1:FLAT", "no signal: 4200 equal samples")):
+        (row,) = (row for row in rows if f">{name}<" in row)
+        assert text in row
+    targets = set(re.findall(r"(?:src|href)=[\"']?([^\"' >]+)", html))
+    assert {target for target in targets if not target.startswith("data:image/png;base64,")} == {
+        file["name"] for file in made.manifest()["files"] if file["name"].endswith("spectrogram.png")
+    }
+    assert "http" not in re.sub('base64,[^"]*', "", html)
+
+
+@needs_preproc
+def test_the_overview_shows_when_each_channel_is_loud_and_where_it_has_nothing(tmp_path):
+    import numpy
+
+    from shared.preproc.overview import Overview
+
+    overview = Overview(["V1:A", "V1:$x$"], 100.0, 200.0)
+    overview.add(0, 100.0, 1.0, [80.0 if second == 60 else 5.0 for second in range(100)])
+    overview.add(1, 100.0, 0.01, [7.0] * 5000)  # finer than a column
+    overview.add(1, 110.0, 0.01, [6.0, 900.0, 6.0])  # the louder of two stays
+    loud, half = overview.energies
+    assert numpy.flatnonzero(loud > 5).tolist() == list(range(720, 732))
+    assert numpy.flatnonzero(numpy.isnan(half)).tolist() == list(range(600, 1200))
+    assert numpy.flatnonzero(half > 7).tolist() == [120]
+    for name in ("1.png", "2.png"):
+        overview.save(str(tmp_path / name))
+    content = (tmp_path / "1.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert (tmp_path / "2.png").read_bytes() == content
+
+
+@needs_preproc
+def test_the_processes_of_a_job_that_is_killed_end_too_and_products_are_the_same(made, new_store):
+    bench = Bench(new_store("embedded", PREPROC="auto", FAILPOINTS="preproc.half=stop"))
+    send_block(bench)
+    bench.store.freeze()
+    wait_for(lambda: stopped_child(bench.process))
+    job = stopped_child(bench.process)
+    workers = [int(pid) for pid in Path(f"/proc/{job}/task/{job}/children").read_text().split()]
+    assert len(workers) == min(2, len(os.sched_getaffinity(0))) or len(os.sched_getaffinity(0)) == 1
+    os.kill(job, signal.SIGKILL)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    wait_for(lambda: stopped_child(bench.process) not in (0, job))
+    assert not bench.folder.exists()
+    assert bench.state()["state"] == "running"
+    while bench.state()["state"] == "running":
+        if child := stopped_child(bench.process):
+            os.kill(child, signal.SIGCONT)
+        time.sleep(0.02)
+    before = {product["name"]: product for product in made.manifest()["files"] if product["name"].startswith("V1-")}
+    files = [file for file in bench.manifest()["files"] if "/" in file["name"]]
+    assert len(files) == 9
+    assert [before[file["name"]] for file in files] == files
 
 
 # -- the state ------------------------------------------------------------------------------------------------
@@ -250,7 +378,7 @@ def test_the_state_goes_from_waiting_to_the_verdict(topology, new_store):
     wait_for(lambda: bench.state()["state"] == "done")
     for thread in threads:
         thread.join()
-    pictures = [product for product in bench.listing()["products"] if product["name"].endswith(".png")]
+    pictures = [product for product in bench.listing()["products"] if product["name"].endswith("/spectrogram.png")]
     assert [picture["detector"] for picture in pictures] == ["H1", "L1"]
     for picture in pictures:
         begin, end = picture["span"]
@@ -356,7 +484,8 @@ def test_one_odd_channel_costs_the_others_no_spectrogram(embedded):
     assert manifest["verdict"] == "done"
     made = {stream["channel"]: stream["spectrograms"][0]["verdict"] for stream in manifest["streams"]}
     assert made == {"V1:GOOD": "done", "V1:SLOW": "failed"}
-    assert {file["name"].partition("-")[2].partition("-")[0] for file in manifest["files"]} == {"GOOD"}
+    folders = {file["name"].partition("/")[0] for file in manifest["files"] if "/" in file["name"]}
+    assert {name.partition("-")[2].partition("-")[0] for name in folders} == {"GOOD"}
 
 
 @needs_preproc
@@ -565,15 +694,13 @@ def test_the_store_ends_its_preproc_when_it_is_stopped(new_store):
 
 
 @needs_preproc
-def test_leftovers_of_a_crash_are_cleared(new_store):
-    store = new_store("embedded")
-    leftover = store.root / "datavar" / ".products.next" / "old"
-    leftover.mkdir(parents=True)
-    bench = Bench(store)
-    bench.stream(noise(4200), 1000, 4096)
-    store.freeze()
-    assert bench.post().status == 201
-    assert not leftover.exists()
-    assert math.isclose(bench.manifest()["streams"][0]["spans"][0][1], 1000 + 4200 / 4096)
-    shutil.rmtree(bench.folder)
-    assert bench.listing()["verdict"] == "none"
+def test_leftovers_of_a_crash_are_cleared(made):
+    assert not (made.store.root / "datavar" / ".products.next").exists()
+    (plain,) = (stream for stream in streams_at(made.manifest(), 4096.0) if not stream["channel"])
+    assert math.isclose(plain["spans"][0][1], 1000 + 8192 / 4096)
+    away = made.folder.with_name("away")
+    made.folder.rename(away)
+    try:
+        assert made.listing()["verdict"] == "none"
+    finally:
+        away.rename(made.folder)

@@ -1,24 +1,51 @@
-// The spectrograms, of the open batch or of an archive: a grid of pictures with channel, GPS span and loudest pixel.
+// The spectrograms, of the open batch or of an archive: a grid of pictures with channel, GPS span and loudest pixel, the
+// loudest first. Pictures are loaded as they come into sight, small ones where there are any.
 import { credentials, hasToken } from "./access.js";
 import { $, count, gps, number, span } from "./format.js";
 import { ofPreproc } from "./words.js";
 
-const FIRST = 12; // pictures; the others are loaded when somebody wants to see them
+const FIRST = 12; // pictures; the others are shown when somebody wants to see them
 let archive = null; // the archive whose pictures are shown: its number and name
 let shown = ""; // what is drawn, to compare
-let current = []; // the pictures that may be drawn
+let current = { pictures: [] }; // what may be drawn
 let all = false;
 
-// A picture that only those may see who have a token is fetched with it.
-async function load(link, image, url) {
+// A file that only those may see who have a token is fetched with it; its URL is then one of this page's own.
+async function reach(url) {
+  if (!hasToken()) return url;
   try {
-    if (!hasToken()) throw new Error("no token");
     const reply = await fetch(url, { headers: credentials() });
-    if (!reply.ok) throw new Error(reply.statusText);
-    image.src = link.href = URL.createObjectURL(await reply.blob());
+    return reply.ok ? URL.createObjectURL(await reply.blob()) : url;
   } catch {
-    image.src = link.href = url;
+    return url;
   }
+}
+
+const inSight = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      inSight.unobserve(target);
+      reach(target.dataset.url).then((url) => (target.src = url));
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+// A link that is followed with the token.
+function linked(link, url) {
+  link.href = url;
+  link.addEventListener("click", async (event) => {
+    if (!hasToken()) return;
+    event.preventDefault();
+    window.open(await reach(url), "_blank");
+  });
+  return link;
+}
+
+function lazily(image, url) {
+  image.dataset.url = url;
+  inSight.observe(image);
 }
 
 export function picture(product) {
@@ -35,24 +62,50 @@ export function picture(product) {
   image.alt = `Spectrogram of ${lines.join(", ")}`;
   image.width = 1200;
   image.height = 600;
-  const link = document.createElement("a");
+  lazily(image, product.thumbnail || product.url);
+  const link = linked(document.createElement("a"), product.url);
   link.append(image);
-  load(link, image, product.url);
   const item = document.createElement("li");
   item.append(link, caption);
   return item;
 }
 
-function draw(pictures) {
-  current = pictures;
-  const list = JSON.stringify([all, pictures.map((product) => [product.url, product.span])]);
+const nameOf = (product) => product.channel || product.detector || product.name;
+const energyOf = (product) => (product.loudest ? product.loudest.energy : -1);
+const timeOf = (product) => (product.span ? product.span[0] : -1);
+const ORDERS = {
+  loudest: (a, b) => energyOf(b) - energyOf(a),
+  channel: (a, b) => nameOf(a).localeCompare(nameOf(b)) || timeOf(a) - timeOf(b),
+  newest: (a, b) => timeOf(b) - timeOf(a) || energyOf(b) - energyOf(a),
+};
+
+function draw(found) {
+  current = found;
+  const text = $("picture-search").value.trim().toLowerCase();
+  const chosen = found.pictures
+    .filter((product) => nameOf(product).toLowerCase().includes(text))
+    .sort(ORDERS[$("picture-order").value]);
+  const list = JSON.stringify([all, found.overview, found.summary, chosen.map((product) => [product.url, product.span])]);
   if (list === shown) return;
-  for (const image of $("pictures").querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  for (const image of $("spectrograms").querySelectorAll("img")) {
+    inSight.unobserve(image);
+    URL.revokeObjectURL(image.src);
+  }
   shown = list;
-  $("pictures").replaceChildren(...pictures.slice(0, all ? undefined : FIRST).map(picture));
-  const more = pictures.length - FIRST;
+  $("picture-form").hidden = found.pictures.length < 2;
+  $("overview").hidden = !found.overview;
+  if (found.overview) lazily($("overview-picture"), found.overview);
+  $("summary").hidden = !found.summary;
+  $("summary").replaceChildren();
+  if (found.summary) {
+    const link = Object.assign(document.createElement("a"), { textContent: "Table of all, as one file", download: "summary.html" });
+    $("summary").append(linked(link, found.summary));
+  }
+  $("pictures").replaceChildren(...chosen.slice(0, all ? undefined : FIRST).map(picture));
+  const more = chosen.length - FIRST;
   $("more-pictures").hidden = all || more <= 0;
   $("more-pictures").textContent = `Show ${count(more, "more spectrogram")}`;
+  $("no-pictures").hidden = !found.pictures.length || chosen.length > 0;
 }
 
 let latest = null; // of the open batch, from the last document
@@ -69,8 +122,12 @@ export function showPictures(s) {
     $("progress").setAttribute("aria-valuenow", p.done);
     $("progress").firstElementChild.style.width = `${(100 * p.done) / p.of}%`;
   }
-  if (archive === null) draw(s.pictures);
+  if (archive === null) draw(s);
 }
+
+// Whether a product is the picture of a spectrogram in full size.
+export const isPicture = (product) =>
+  product.name.endsWith(".png") && product.name !== "overview.png" && !product.name.endsWith("/thumbnail.png");
 
 // Shows those of an archive instead; `listing` is the answer of /archives/<name>/products.
 export function showArchive(one, listing) {
@@ -79,7 +136,8 @@ export function showArchive(one, listing) {
   $("of-archive").hidden = false;
   $("of-archive").firstElementChild.textContent =
     `Shown are those of batch ${one.batch}, archived as “${one.name}”: ${listing.verdict}.`;
-  draw(listing.products.filter((product) => product.name.endsWith(".png")));
+  const urlOf = (name) => listing.products.find((product) => product.name === name)?.url;
+  draw({ pictures: listing.products.filter(isPicture), overview: urlOf("overview.png"), summary: urlOf("summary.html") });
   $("spectrograms").scrollIntoView();
 }
 
@@ -92,3 +150,6 @@ $("more-pictures").addEventListener("click", () => {
   all = true;
   draw(current);
 });
+$("picture-search").addEventListener("input", () => draw(current));
+$("picture-order").addEventListener("change", () => draw(current));
+$("picture-form").addEventListener("submit", (event) => event.preventDefault());

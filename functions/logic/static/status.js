@@ -3,6 +3,7 @@
 import { ask, credentials, forget, hasToken } from "./access.js";
 import { showArchives } from "./archives.js";
 import { showChannels } from "./channels.js";
+import { showDatasets } from "./datasets.js";
 import { $, bytes, count, number, operator, rows, seconds, utc } from "./format.js";
 import { learnWho, mayMake, showOperations } from "./operate.js";
 import { showPictures } from "./pictures.js";
@@ -91,6 +92,7 @@ function show(s) {
   showPictures(s);
   updateViewer(s);
   showChannels(s);
+  showDatasets(s);
   showStrain(s.strain);
   showRates(s.rates);
   rows($("events"), s.events, (e) => [utc(e.time), ofEvent(e)]);

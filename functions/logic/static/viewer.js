@@ -3,7 +3,7 @@
 import { credentials, hasToken } from "./access.js";
 import { $, head, number, rows } from "./format.js";
 import { both, exact, utcOf } from "./gpstime.js";
-import { picture } from "./pictures.js";
+import { isPicture, picture } from "./pictures.js";
 import { plotter } from "./plots.js";
 import { welch } from "./spectrum.js";
 import { ask, nameOf, streamOf } from "./streams.js";
@@ -128,7 +128,7 @@ function showDensity(h, rate) {
 
 // The spectrogram that shows the interval: of the open batch, or of an archive that has strain of the channel.
 async function showSpectrogram(begin, end, mine) {
-  const fits = (one) => one.name.endsWith(".png") && (one.channel || "") === row.channel && (one.detector || "") === row.detector
+  const fits = (one) => isPicture(one) && (one.channel || "") === row.channel && (one.detector || "") === row.detector
     && one.span && one.span[0] < end && one.span[1] > begin;
   let found = status.pictures.find(fits);
   for (const archive of status.archives) {

@@ -71,7 +71,7 @@ export function ofPreproc(p) {
   if (!p) return "The state of preproc is not known: it does not answer, or PRODUCTS_URL is not set.";
   const why = p.reason ? `: ${p.reason}.` : ".";
   switch (p.state) {
-    case "done": return `${count(p.of, "spectrogram")} made of this batch.`;
+    case "done": return `${count(p.of, "spectrogram")} made of this batch.${p.reason ? ` Pieces of strain without one: ${p.reason}.` : ""}`;
     case "running": return p.of ? `Being made: ${p.done} of ${count(p.of, "piece")} of strain.` : "Being made.";
     case "waiting": return p.reason === "the batch is not frozen" ? "They are made when the batch is frozen." : `Waiting for their turn${why}`;
     case "too short": case "no signal": case "empty": return `None to make, ${p.state}${why}`;

@@ -42,9 +42,7 @@ def test_every_long_run_of_equal_samples_is_found(rate):
 def write_blocks(folder, files=3, channels=4, n=8):
     """Lines of segments: channel `c` of file `f` has the samples f, c, 0, 1, …"""
     for f in range(files):
-        segments = [
-            {"h": [f, c, *range(n - 2)], "t": [T0 + f, 1 / n], "channel": f"V1:C{c}"} for c in range(channels)
-        ]
+        segments = [{"h": [f, c, *range(n - 2)], "t": [T0 + f, 1 / n], "channel": f"V1:C{c}"} for c in range(channels)]
         (folder / str(f)).write_text("\n".join(map(json.dumps, segments)))
 
 
