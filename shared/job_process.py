@@ -21,6 +21,7 @@ from shared.errors import Busy, DatastoreError
 
 log = logging.getLogger(__name__)
 
+WAIT = "--wait"  # the argument of a job that is prepared
 _ROOT = Path(__file__).parents[1]
 
 
@@ -36,8 +37,23 @@ class JobProcess:
         self._module, self._name = module, module.split(".")[-2]
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready: subprocess.Popen[bytes] | None = None
         self.stopping = False
         atexit.register(self.stop)
+
+    def prepare(self) -> None:
+        """Have a process ready for the next `run`, which has imported its libraries then: `python -m <module> --wait`.
+
+        It ends by itself when this process does. Called by the thread that calls `run`, as `dismiss`.
+        """
+        if not self.stopping and (self._ready is None or self._ready.poll() is not None):
+            self._ready = self._start(WAIT)
+
+    def dismiss(self) -> None:
+        """End the process that is ready, if there is one."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.communicate()  # its standard input ends
 
     def run(self, *arguments: str) -> ErrorBody | None:
         """Do the work; return the error that the job reports, None if it reports none.
@@ -45,18 +61,19 @@ class JobProcess:
         Raises:
             Busy: it took too long, or ended without a report.
         """
-        # One thread: ingest and the writer share these cores.
-        env = child_environment(str(_ROOT), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-        command = [sys.executable, "-m", self._module, *arguments]
-        # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
-        with subprocess.Popen(  # noqa: S603
-            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-        ) as process:
+        ready, self._ready = self._ready, None
+        process, order = ready or self._start(*arguments), b""
+        if ready is not None and ready.poll() is None:
+            order = msgspec.json.encode(arguments) + b"\n"
+        elif ready is not None:  # ended meanwhile
+            ready.communicate()
+            process = self._start(*arguments)
+        with process:
             self._process = process
             if self.stopping:
                 process.kill()
             try:
-                output, _ = process.communicate(timeout=self._timeout)
+                output, _ = process.communicate(order, timeout=self._timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise Busy(f"{self._name} took more than {self._timeout:g} s") from None
@@ -69,6 +86,15 @@ class JobProcess:
         except msgspec.DecodeError:
             raise Busy(f"{self._name} ended with {process.returncode}; its log says why") from None
 
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        # One thread: ingest and the writer share these cores.
+        env = child_environment(str(_ROOT), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        command = [sys.executable, "-m", self._module, *arguments]
+        # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
+        return subprocess.Popen(  # noqa: S603
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+
     def kill(self) -> None:
         """End the job under way, if there is one."""
         process = self._process
@@ -79,6 +105,21 @@ class JobProcess:
         """End the job under way and begin no other; what is not in place is made anew later."""
         self.stopping = True
         self.kill()
+        ready = self._ready
+        if ready is not None:
+            ready.kill()
+            ready.wait()
+
+
+def arguments() -> list[str] | None:
+    """The arguments of this job; for one that was prepared, when its order comes. None if none comes.
+
+    A job that takes `--wait` must have imported its libraries before.
+    """
+    if sys.argv[1:] != [WAIT]:
+        return sys.argv[1:]
+    order = sys.stdin.buffer.readline()
+    return msgspec.json.decode(order, type=list[str]) if order else None
 
 
 def report(error: Exception) -> int:

@@ -86,7 +86,8 @@ def build() -> web.App:
     writer = Writer(settings, policy=config.policy_from_env())
     metrics.expose_state(lambda: writer.last_state)
     publish = EventSink.from_config(settings).publish
-    preproc = PreprocRunner(settings, publish)
+    soon = 0.8 * config.policy_from_env().min_bytes
+    preproc = PreprocRunner(settings, publish, lambda: writer.state().bytes >= soon)
     reader = BatchReader(settings, lambda: writer.state().segments)
     datasets = DatasetRunner(reader, publish, config.limits_from_env().span)
     tasks = [preproc.poll] if settings.preproc_auto and preproc.present() else []

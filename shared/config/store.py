@@ -84,6 +84,12 @@ class StoreConfig:
         COUNT,
         "processes that make spectrograms at the same time, at most one a core, some 500 MB each",
     )
+    preproc_warm: bool = setting(
+        "PREPROC_WARM",
+        False,
+        SWITCH,
+        "embedded: have a process with gwpy ready, 190 MB, while segments arrive and the batch holds 80 % of MAX_SIZE",
+    )
     dataset: str = setting("DATASET", "", TEXT, "file with a request for a training set, made of every frozen batch")
     dataset_timeout: float = setting("DATASET_TIMEOUT", 3600.0, SECONDS, "seconds that a training set may take")
     max_samples: int = setting("MAX_SAMPLES", 1 << 20, COUNT, "samples in a segment")

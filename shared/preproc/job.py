@@ -18,13 +18,13 @@ from shared.config import StoreConfig
 from shared.domain.records import utc_now
 from shared.errors import SegmentDamaged
 from shared.failpoints import failpoint
-from shared.job_process import report
+from shared.job_process import WAIT, arguments, report
 from shared.preproc import pieces, products, summary
 from shared.preproc.pieces import Piece
 from shared.preproc.products import Manifest
 from shared.preproc.progress import Progress
 from shared.preproc.progress import write as write_progress
-from shared.preproc.transforms import Made, Task, processes, transform_all, versions
+from shared.preproc.transforms import Made, Task, processes, science, transform_all, versions
 from shared.storage import frozen_batch
 from shared.storage.frozen_batch import FrozenBatch
 from shared.strain import joining
@@ -251,9 +251,13 @@ def main() -> int:
     """Do the job once; the exit code is 0 when the products are in place."""
     os.nice(10)  # ingest comes first
     warnings.simplefilter("ignore")
+    if sys.argv[1:] == [WAIT]:
+        science()
+    if (given := arguments()) is None:
+        return 0
     began = time.monotonic()
     try:
-        make(config.store_from_env(), *sys.argv[1:2])
+        make(config.store_from_env(), *given[:1])
     except Exception as error:
         return report(error)
     log.info("products in place after %.1f s", time.monotonic() - began)

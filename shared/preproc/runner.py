@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # at one batch without a request; a request is always another attempt
 _MAX_WAITING = 16  # requests
+_IDLE = 120.0  # seconds without a segment after which a process that is ready ends
 _NOT_INSTALLED = "gwpy is not installed here: run `make .venv/.extras`, or use the image with preproc"
 
 Publish = Callable[[str, str, Mapping[str, object]], object]
@@ -58,12 +60,15 @@ class PreprocRunner:
     Args:
         config: the configuration.
         publish: sends an event to K_SINK: type, id and data.
+        in_sight: whether the open batch will freeze soon, so that a process had better be ready.
     """
 
-    def __init__(self, config: StoreConfig, publish: Publish) -> None:
+    def __init__(self, config: StoreConfig, publish: Publish, in_sight: Callable[[], bool] = lambda: False) -> None:
         self.config = config
         self.layout = Layout(config)
         self._publish = publish
+        self._in_sight = in_sight
+        self._grown = (BatchStatus(-1, -1, frozen=False), 0.0)  # as it was last seen to grow, and when
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], object]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -226,6 +231,7 @@ class PreprocRunner:
     def _poll_once(self) -> None:
         with contextlib.suppress(NotFrozen, Recovering):
             now = frozen_batch.status(self.layout)
+            self._prepare(now)
             if not now.frozen:
                 return
             made = products.final_manifest(self.layout.products, now.batch, now.n_itm)
@@ -240,6 +246,17 @@ class PreprocRunner:
                     log.warning("preproc of batch %d is tried again: %s", now.batch, type(error).__name__)
             except Exception:
                 log.exception("preproc of batch %d failed", now.batch)
+
+    def _prepare(self, now: BatchStatus) -> None:
+        """Have a process ready while segments arrive and a freeze is in sight; end one that waits in vain."""
+        if now != self._grown[0]:
+            self._grown = now, time.monotonic()
+        if not self.config.preproc_warm or now.frozen:  # the work that is due takes the process
+            return
+        if self._in_sight() and time.monotonic() - self._grown[1] < _IDLE:
+            self._job.prepare()
+        else:
+            self._job.dismiss()
 
     def _announce(self, made: Manifest) -> None:
         """Send the event to K_SINK, at least once; where it does not arrive, `poll` tries again."""

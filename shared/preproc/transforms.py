@@ -115,7 +115,7 @@ def transform(task: Task) -> list[Made]:
 
 
 @functools.cache
-def _science() -> ModuleType:
+def science() -> ModuleType:
     """The module that knows gwpy, which takes seconds to import: only where there is something to transform."""
     gc.disable()  # a tenth of the time; the libraries stay, so that no collection need look at them
     from shared.preproc import spectrogram
@@ -134,7 +134,7 @@ def _one(task: Task, folder: str, part: ContiguousStrain, samples: array[float])
     span = task.stream.span(part)
     os.mkdir(folder)
     try:
-        about, maxima = _science().write(folder, samples, part.t0, task.stream, thumbnail=task.thumbnail)
+        about, maxima = science().write(folder, samples, part.t0, task.stream, thumbnail=task.thumbnail)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -161,7 +161,7 @@ def transform_all(tasks: Iterable[Task], count: int) -> Iterator[list[Made]]:
     if count == 1:
         yield from map(transform, tasks)
         return
-    _science()  # before the processes are forked, so that it is imported once
+    science()  # before the processes are forked, so that it is imported once
     reading, writing = os.pipe()
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("fork"), initializer=_end_with_parent, initargs=(reading, writing)

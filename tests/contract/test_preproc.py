@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -691,6 +692,41 @@ def test_the_store_ends_its_preproc_when_it_is_stopped(new_store):
     assert store.writer.process.returncode in (0, -signal.SIGTERM)
     wait_for(lambda: not Path(f"/proc/{child}").exists())
     assert not bench.folder.exists()
+
+
+@needs_preproc
+def test_a_process_is_ready_when_a_freeze_is_in_sight_and_makes_the_products(new_store):
+    bench = Bench(new_store("embedded", PREPROC="auto", PREPROC_WARM="true", MAX_SIZE="50000", FAILPOINTS="preproc.half=stop"))
+
+    def ready():
+        """The processes that wait for an order."""
+        found = []
+        for pid in bench.process.children():
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"--wait\0"):
+                    found.append(pid)
+        return found
+
+    bench.stream(noise(300), 1000, 4096)
+    bench.stream(noise(4200), 1001, 4096)
+    wait_for(ready)
+    bench.store.cleanall()
+    wait_for(lambda: not ready())
+    bench.stream(noise(4200), 1001, 4096)
+    wait_for(ready)
+    (job,) = ready()
+    bench.store.freeze()
+    wait_for(lambda: stopped_child(bench.process))
+    assert stopped_child(bench.process) == job
+    os.kill(job, signal.SIGCONT)
+    wait_for(lambda: bench.listing()["verdict"] == "done")
+    wait_for(lambda: not ready())
+    bench.store.cleanall()
+    bench.stream(noise(4200), 1001, 4096)
+    wait_for(ready)
+    (job,) = ready()
+    bench.process.kill()  # the job is in a session of its own
+    wait_for(lambda: not Path(f"/proc/{job}").exists())
 
 
 @needs_preproc
