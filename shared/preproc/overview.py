@@ -50,7 +50,8 @@ class Overview:
         """Save the picture as PNG, with a row for each channel; grey is where there is no spectrogram."""
         count = len(self._names)
         every = -(-count // _MAX_LABELS)
-        figure = Figure(figsize=(12, 1.6 + _INCHES * max(min(count, _MAX_LABELS), 8)), layout="constrained")
+        height = 1.6 + _INCHES * max(min(count, _MAX_LABELS), 8)
+        figure = Figure(figsize=(12, height), layout="constrained")
         axes = figure.add_subplot(facecolor="0.8")
         loudest = max(_BRIGHTEST, float(numpy.nanmax(self.energies, initial=0)))
         image = axes.imshow(
@@ -67,5 +68,5 @@ class Overview:
         axes.set_xlabel(f"Seconds from GPS {self._begin!r}")
         axes.grid(visible=False)
         axes.set_title("Loudest pixel of each channel")
-        figure.colorbar(image, label="Normalized energy", extend="min", aspect=30)
+        figure.colorbar(image, label="Normalized energy", extend="min", extendfrac=0.02, aspect=4 * height)
         figure.savefig(path, dpi=100)

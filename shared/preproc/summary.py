@@ -29,6 +29,8 @@ class Row(NamedTuple):
     thumbnail: bytes = b""
 
 
+MAX_ROWS = 2000  # the loudest; a fragmented batch may have many pieces that are too short
+
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
 body { margin: 1rem; }
@@ -86,6 +88,8 @@ def html(batch: int, rows: Sequence[Row], overview: bytes) -> str:
     verdicts: dict[str, int] = {}
     for row in ordered:
         verdicts[row.verdict] = verdicts.get(row.verdict, 0) + 1
+    left = len(ordered) - MAX_ROWS
+    more = f" The table has {MAX_ROWS} of them; manifest.json has all." if left > 0 else ""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     return f"""<!doctype html>
 <html lang="en">
@@ -94,13 +98,13 @@ def html(batch: int, rows: Sequence[Row], overview: bytes) -> str:
 <title>Spectrograms of batch {batch}</title>
 <style>{_STYLE}</style>
 <h1>Spectrograms of batch {batch}</h1>
-<p>Pieces of strain: {escape(counts)}.</p>
+<p>Pieces of strain: {escape(counts)}.{more}</p>
 <p><img src="{_url(overview)}" alt="Loudest pixel of each channel over time"></p>
 <p><label>Part of a channel's name <input type="search"></label></p>
 <div class="scroll" tabindex="0" role="group" aria-label="Table of pieces of strain"><table>
 <thead><tr>{"".join(map(_head, _HEADS))}</tr></thead>
 <tbody>
-{"".join(map(_row, ordered))}</tbody>
+{"".join(map(_row, ordered[:MAX_ROWS]))}</tbody>
 </table></div>
 <script>{_SCRIPT}</script>
 </html>

@@ -40,8 +40,12 @@ def test_groups_are_bounded_and_a_damaged_file_costs_its_own_piece_alone(tmp_pat
     found = pieces.pieces(streams)
     monkeypatch.setattr(pieces, "_GROUP", 8 * 2 * found[0].strain.n)
     sizes = []
-    each = joining.samples_of_each
-    monkeypatch.setattr(joining, "samples_of_each", lambda a, b: sizes.append(len(b)) or each(a, b))
+
+    def samples_of_each(folder, stretches, each=joining.samples_of_each):
+        sizes.append(len(stretches))
+        return each(folder, stretches)
+
+    monkeypatch.setattr(joining, "samples_of_each", samples_of_each)
     for piece, samples in pieces.read(os.fspath(tmp_path), found):
         assert not isinstance(samples, SegmentDamaged)
         assert set(samples) == {float(piece.stream)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shared.domain.messages import LoudestPixel
-from shared.preproc.summary import Row, html
+from shared.preproc.summary import MAX_ROWS, Row, html
 
 ROWS = [
     Row("V1:quiet", 4096.0, (1000.0, 1062.0), "done", "", LoudestPixel(1001.5, 60.0, 21.0), "a/spectrogram.png", b"A"),
@@ -24,6 +24,14 @@ def test_the_loudest_comes_first_and_every_piece_is_there():
     assert '<a href="b/spectrogram.png"><img src="data:image/png;base64,Qg=="' in page
     assert '<td class=n data-v="10000.0">10000.0</td>' in page
     assert page == html(7, ROWS[::-1], b"PNG")
+
+
+def test_a_fragmented_batch_has_its_loudest_pieces_in_the_table_and_all_in_the_counts():
+    short = [Row("V1:x", 256.0, (float(i), i + 0.1), "too short", "under 0.5 s") for i in range(MAX_ROWS)]
+    page = html(7, [*short, *ROWS], b"PNG")
+    assert page.count("<th scope=row>") == MAX_ROWS
+    assert "<th scope=row>V1:loud</th>" in page
+    assert f"{MAX_ROWS} too short. The table has {MAX_ROWS} of them" in page
 
 
 def test_it_refers_to_nothing_elsewhere():

@@ -12,9 +12,9 @@ import pytest
 
 from shared.domain import block
 from shared.errors import BadSegment
-from shared.strain import reading
 from shared.strain.constant_runs import constant_runs
 from shared.strain.reading import DataFolder, FileSlice, Wanted, read_all
+from shared.volume import posix
 
 T0 = 1126259446.0
 
@@ -50,11 +50,11 @@ def test_a_block_is_opened_once_for_all_its_channels(tmp_path, monkeypatch):
     write_blocks(tmp_path)
     opened = []
 
-    def open_plain(name, *more, real=reading.open_plain):
+    def open_plain(name, *more, real=posix.open_plain):
         opened.append(name)
         return real(name, *more)
 
-    monkeypatch.setattr(reading, "open_plain", open_plain)
+    monkeypatch.setattr("shared.strain.reading.open_plain", open_plain)
     folder = DataFolder(os.fspath(tmp_path))
     into = [array("d", bytes(3 * 8 * 8)) for _ in range(4)]
     read_all(
