@@ -11,15 +11,8 @@ from tests.support.servers import Store
 ON_CLUSTER = bool(os.environ.get("DATASTORE_KUBECONFIG"))
 TOPOLOGIES = ("cluster",) if ON_CLUSTER else ("embedded", "split")
 FOLDERS = ("unit", "contract", "guarantees", "faults", "fuzz", "knative", "e2e")
-SHARED = (
-    "_running",
-    "_services_running",
-    "store",
-    "alone",
-    "browser",
-    "made",
-    "refusing",
-)  # fixtures that many tests share
+# Fixtures that many tests share.
+SHARED = ("_running", "_services_running", "store", "alone", "browser", "made", "refusing")
 
 
 def pytest_configure(config) -> None:
@@ -27,6 +20,7 @@ def pytest_configure(config) -> None:
         config.addinivalue_line("markers", f"{folder}: tests in tests/{folder}/")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items) -> None:
     """Mark tests by folder, and keep those that share a store in one worker: it is started once."""
     for item in items:

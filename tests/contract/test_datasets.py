@@ -302,7 +302,7 @@ def test_a_request_that_cannot_be_met_is_refused_at_once(refusing, about, status
     assert refusing.request("GET", "/datasets").json() == {"datasets": []}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def refusing(tmp_path_factory):
     from tests.support.servers import Store
 

@@ -107,7 +107,7 @@ def embedded(new_store):
     return Bench(new_store("embedded", PREPROC="auto"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a worker may pass tests of other modules in between
 def made(tmp_path_factory):
     """A store with the products of a batch of many channels, which tests only read."""
     with Store("embedded", tmp_path_factory.mktemp("made") / "store", forked=True) as store:
