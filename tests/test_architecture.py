@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,12 @@ def test_the_rules_look_at_the_whole_source():
     # A rule over no files holds always: whoever moves the source must not empty them.
     assert len(SHARED) >= 50
     assert len(FUNCTIONS) >= 11
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests are grouped where several run at once")
+@pytest.mark.xdist_group("example")
+def test_tests_that_share_a_store_run_in_one_process(request):
+    assert request.node.nodeid.endswith("@example")
 
 
 def imported(path: Path) -> set[str]:
