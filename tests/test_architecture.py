@@ -123,8 +123,8 @@ def test_a_function_is_small_and_its_target_has_its_name(name):
 def test_one_module_knows_each_web_framework():
     # serve, which launches their servers, is no part of what a function is made of.
     assert users("flask") == {"web/wsgi.py", "serve/__main__.py", "serve/gunicorn_server.py"}
-    assert users("starlette") == {"web/asgi.py", "serve/uvicorn_server.py"}
-    assert users("uvicorn") == {"serve/uvicorn_server.py"}
+    assert users("starlette") == {"web/asgi.py", "serve/connection.py", "serve/uvicorn_server.py"}
+    assert users("uvicorn") == {"serve/connection.py", "serve/uvicorn_server.py"}
     assert users("gunicorn") == {"serve/gunicorn_server.py"}
     for name in FUNCTIONS:
         assert not top(imported(ROOT / "functions" / name / "main.py")) & {"flask", "starlette", "uvicorn", "gunicorn"}
