@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -110,4 +111,9 @@ def file_number(name: str) -> int:
 
 def utc_now() -> str:
     """The current time as the log writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return _utc(int(time.time()))
+
+
+@functools.lru_cache(1)  # many groups are decided in one second
+def _utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

@@ -134,21 +134,21 @@ def samples(body: bytes) -> list[float]:
 
 
 def _check_times(segment: Segment) -> None:
-    if len(segment.t) == 2:
-        if segment.t[1] <= 0:
+    t = segment.t
+    if len(t) == 2:
+        if t[1] <= 0:
             raise BadSegment("`t[1]`, the sampling interval in seconds, must be positive")
-        if segment.t[1] < MIN_INTERVAL:
-            raise BadSegment(f"the sampling interval is {segment.t[1]:g} s: must be {MIN_INTERVAL:g} s or more")
-    elif len(segment.t) != len(segment.h):
-        raise BadSegment(
-            f"`t` holds {len(segment.t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})"
-        )
-    if not 0 <= segment.t0 < MAX_GPS or not segment.t[-1] < MAX_GPS:
-        raise BadSegment(f"`t` begins at {segment.t0:g}: must be GPS time in seconds, from 0 to {MAX_GPS:.0f}")
-    if segment.dt > MAX_INTERVAL:
-        hint = "two samples with two times go as [t0, t1 - t0]" if segment.dt > _LONG_AGO else "is it a sampling rate?"
-        raise BadSegment(f"the sampling interval is {segment.dt:g} s, at most {MAX_INTERVAL:g} s are taken; {hint}")
-    if len(segment.t) > 2:
+        if t[1] < MIN_INTERVAL:
+            raise BadSegment(f"the sampling interval is {t[1]:g} s: must be {MIN_INTERVAL:g} s or more")
+    elif len(t) != len(segment.h):
+        raise BadSegment(f"`t` holds {len(t)} numbers: must be [t0, dt] or one per sample of `h` ({len(segment.h)})")
+    if not 0 <= t[0] < MAX_GPS or not t[-1] < MAX_GPS:
+        raise BadSegment(f"`t` begins at {t[0]:g}: must be GPS time in seconds, from 0 to {MAX_GPS:.0f}")
+    dt = segment.dt
+    if dt > MAX_INTERVAL:
+        hint = "two samples with two times go as [t0, t1 - t0]" if dt > _LONG_AGO else "is it a sampling rate?"
+        raise BadSegment(f"the sampling interval is {dt:g} s, at most {MAX_INTERVAL:g} s are taken; {hint}")
+    if len(t) > 2:
         _check_spacing(segment)
 
 
@@ -166,9 +166,9 @@ def _may_repeat(body: bytes, segment: Segment) -> bool:
     """
     if b"\\" in body:
         return True
-    quotes = 4 * (1 + bool(segment.detector) + bool(segment.channel))
     start = body.find(b"[")
     end = body.find(b"]", start)
-    outside = (body[:start] + body[end:]).count(b'"')  # `find` skips samples faster than `count` does
-    more = outside > quotes or body.find(b'"', start, end) >= 0
-    return more and any(body.count(name) > 1 for name in _MEMBERS)
+    quotes = body.count(b'"', 0, start) + body.count(b'"', end)  # `find` skips samples faster than `count` does
+    if quotes <= (4, 8, 12)[(segment.detector != "") + (segment.channel != "")] and body.find(b'"', start, end) < 0:
+        return False
+    return any(body.count(name) > 1 for name in _MEMBERS)

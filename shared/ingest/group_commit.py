@@ -180,7 +180,8 @@ class GroupCommitter:
         """Spool a group, have it decided, and return each member's outcome."""
         metrics.GROUP_SIZE.observe(len(group))
         too_late = gps_from_unix(time.time()) + AHEAD
-        metrics.AHEAD.inc(sum(item.segment.begin > too_late for item in group))
+        if ahead := sum(item.segment.begin > too_late for item in group):
+            metrics.AHEAD.inc(ahead)
         try:
             with metrics.SPOOL_SECONDS.time():
                 positions = self._spool.store([item.segment.payload for item in group])
@@ -217,12 +218,17 @@ class GroupCommitter:
 
     @staticmethod
     def _answer(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
-        pairs = zip(group, outcomes, strict=True)
-        stored = [item.segment for item, outcome in pairs if isinstance(outcome, CommitResult)]
-        metrics.SEGMENTS.inc(len(stored))
-        metrics.BYTES.inc(sum(len(segment.payload) for segment in stored))
-        metrics.SAMPLES.inc(sum(segment.about[4] for segment in stored))
-        metrics.RUNS.inc(sum(1 if segment.block is None else segment.block.runs for segment in stored))
+        segments = size = samples = runs = 0
+        for (segment, _, _), outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, CommitResult):
+                segments += 1
+                size += len(segment.payload)
+                samples += segment.about[4]
+                runs += 1 if segment.block is None else segment.block.runs
+        metrics.SEGMENTS.inc(segments)
+        metrics.BYTES.inc(size)
+        metrics.SAMPLES.inc(samples)
+        metrics.RUNS.inc(runs)
         try:
             group[0].loop.call_soon_threadsafe(_resolve, group, outcomes)
         except RuntimeError:  # the loop has been closed; nobody waits any more

@@ -83,7 +83,7 @@ class Writer:
             if self._lock_fd < 0:
                 with storage_errors("opening the lock"):
                     self._lock_fd = os.open(self.layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-            with self._locked():
+            with self._mutex, file_lock(self._lock_fd, self._lock_timeout):
                 if self._machine.state.batch == 0:  # else a journal that is missing now has been lost
                     archive.open_first_batch(self.layout, data, self._machine.first_record_of_next_batch())
             with self._transaction(deep=True):
@@ -345,13 +345,8 @@ class Writer:
         return StateMachine(self.layout, self._spool, measure=measure)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._mutex, file_lock(self._lock_fd, self._lock_timeout):
-            yield
-
-    @contextlib.contextmanager
     def _transaction(self, *, deep: bool = False) -> Iterator[None]:
-        with self._locked():
+        with self._mutex, file_lock(self._lock_fd, self._lock_timeout):
             try:
                 self._catch_up(deep=deep)
             except JournalDamaged as error:

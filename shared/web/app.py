@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -176,10 +176,12 @@ def is_async(handler: Callable[..., object]) -> bool:
     return getattr(handler, "is_async", False) or inspect.iscoroutinefunction(handler)
 
 
-async def run(handler: Handler, request: Request) -> Response:
+def run(handler: Handler, request: Request) -> Awaitable[Response]:
     """Call a handler from the event loop; a plain one, which may block, on a thread."""
-    if is_async(handler):
-        return await cast(AsyncHandler, handler)(request)
+    return cast(AsyncHandler, handler)(request) if is_async(handler) else _run_plain(handler, request)
+
+
+async def _run_plain(handler: Handler, request: Request) -> Response:
     if request.path in PROBES:  # which must not queue behind requests that wait for a lock
         return cast(PlainHandler, handler)(request)
     return await asyncio.get_running_loop().run_in_executor(_threads, cast(PlainHandler, handler), request)

@@ -105,7 +105,12 @@ class _Deferred(StarletteResponse):
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI sends them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return [(_encoded_name(name), value.encode("latin-1")) for name, value in headers.items()]
+
+
+@functools.lru_cache(256)  # the names are the functions' own
+def _encoded_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 async def _respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,13 +165,14 @@ async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exc
     if len(declared) > _SHORT and declared.isdecimal():
         exchange.expect_body(int(declared[:19]))
     chunks: list[bytes] = []
-    length, more = 0, True
-    while more:
+    length = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise BadRequest("the client closed the connection before the end of the body")
-        chunks.append(message.get("body", b""))
-        length += len(chunks[-1])
+        chunk = message.get("body", b"")
+        length += len(chunk)
         exchange.reserve(length)
-        more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)

@@ -79,8 +79,10 @@ class Exchange:
             Busy: the bodies of other requests use the budget.
         """
         if size > self._reserved:
-            self._check_length(size)
-            self._take(size)
+            if size > self.max_body:
+                self._check_length(size)
+            self._app.body_budget.change(size - self._reserved, self._known)
+            self._reserved = size
 
     def _check_length(self, length: int) -> None:
         if length > self.max_body:
