@@ -153,7 +153,7 @@ class Arrivals:
         return not last or self.position.number <= last
 
     def _behind(self, page: Page, position: Position) -> Iterator[Arrival]:
-        for _, record in page.entries:
+        for record in page.entries:
             for arrival in arrivals_in(record, page.batch, page.opened):
                 if arrival.position > position:
                     yield arrival

@@ -61,7 +61,7 @@ class IndexedBatch:
             log.warning("%s cannot be used, the journal is read instead: %s", self._path, error)
             return
         page = self._pages(file_name(max(head.last - 1, 0)), 1)
-        (_, record) = next(page.entries, (b"", None))
+        record = next(page.entries, None)
         page.close()
         found = head.opened == page.opened and record is not None
         if found and record is not None and (file_number(record.name), record.index) == (head.last, head.count - 1):
@@ -85,7 +85,7 @@ class IndexedBatch:
             raise Replaced
         read = 0
         add = self.index.add
-        for _, record in page.entries:
+        for record in page.entries:
             if record.index != self.count:
                 self._reset()
                 raise Recovering("The journal has changed; send the request again.")

@@ -12,8 +12,9 @@ written after damage.
 from __future__ import annotations
 
 import os
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -23,8 +24,12 @@ from shared.errors import JournalDamaged
 
 _SUFFIX = len(',"crc":"00000000"}')
 _CHUNK = 1 << 20  # bytes in one read
+_LINES_CHUNK = 1 << 16  # bytes in one read of lines; they are still in the cache when they are checked
 _FIRST_CHUNK = 1 << 12  # bytes in the first read, because many readers want a few lines only
 _WRITE_MARK = f'"message":"{WRITE}"'.encode()
+_stored = re.compile(  # the first six keys of a stored segment, as every release has written them
+    rb'{"level":"[^"\\]*","Id":(\d+),"size":\d+,"name":"(gwb(\d+)\.json)","time":"[^"\\]*",' + _WRITE_MARK + b","
+).match
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -64,13 +69,16 @@ def encode(record: Record) -> bytes:
 
 def decode(line: bytes) -> Record | None:
     """The record in `line` (without its newline); None where the line does not check."""
-    body = line[:-_SUFFIX]
-    if line[-_SUFFIX:] != b',"crc":"%08x"}' % zlib.crc32(body):
+    if not _checks(line):
         return None
     try:
         return _decode(line)
     except msgspec.DecodeError:
         return None
+
+
+def _checks(line: bytes) -> bool:
+    return line[-_SUFFIX:] == b',"crc":"%08x"}' % zlib.crc32(line[:-_SUFFIX])
 
 
 def raw_lines(file: Readable, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
@@ -80,7 +88,7 @@ def raw_lines(file: Readable, start: int = 0) -> Iterator[tuple[int, bytes, bool
     size = _FIRST_CHUNK
     while chunk := os.pread(file.fileno(), size, position):
         position += len(chunk)
-        size = min(2 * size, _CHUNK)
+        size = min(2 * size, _LINES_CHUNK)
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield offset, line, True
@@ -134,10 +142,12 @@ def read_record(file: Readable, offset: int) -> Record | None:
     return decode(data[: data.index(b"\n")])
 
 
-def stored_segments(
+def stored_lines(
     file: Readable, *, count: int, after: str = "", limit: int | None = None
-) -> Iterator[tuple[bytes, Record]]:
-    """Yield (line, record) of the stored segments, in order of arrival.
+) -> Iterator[tuple[bytes, str]]:
+    """Yield (line, file name) of the stored segments, in order of arrival.
+
+    Each line's checksum is compared. No record is made of it, because that would take most of the time of a long list.
 
     Args:
         file: the journal.
@@ -152,23 +162,61 @@ def stored_segments(
     if left <= 0:
         return
     threshold = file_number(after) if after else -1
-    start = _first_line_after(file, threshold) if after else 0
+    start = _first_line(file, lambda record: file_number(record.name) > threshold) if after else 0
     for offset, line, terminated in raw_lines(file, start):
         if not terminated:  # being appended at this moment
             return
-        if _WRITE_MARK not in line:
+        found = _stored(line)
+        if found is not None and _checks(line):
+            if int(found[1]) >= count:
+                return
+            if threshold >= 0 and int(found[3]) <= threshold:
+                continue
+            name = found[2].decode()
+        elif _WRITE_MARK in line:  # damage, an operator's name that says so, or another writer's order of keys
+            record = decode(line)
+            if record is None:
+                raise JournalDamaged(f"{file.name}: damaged at byte {offset}")
+            if record.index >= count:
+                return
+            if record.kind != WRITE or file_number(record.name) <= threshold:
+                continue
+            name = record.name
+        else:
             continue
-        record = decode(line)
-        if record is None:
-            raise JournalDamaged(f"{file.name}: damaged at byte {offset}")
-        if record.index >= count:
-            return
-        if record.kind != WRITE or file_number(record.name) <= threshold:
-            continue
-        yield line, record
+        yield line, name
         left -= 1
         if not left:
             return
+
+
+def record_of(line: bytes) -> Record:
+    """The record in a line whose checksum has been compared.
+
+    Raises:
+        JournalDamaged: it holds none.
+    """
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise JournalDamaged(f"the journal holds a line that is no record: {error}: {line[:100]!r}") from None
+
+
+def name_at(file: Readable, index: int) -> str | None:
+    """The file name of the segment before which the batch held `index` others; None where there is none.
+
+    Raises:
+        JournalDamaged: a line near it does not check.
+    """
+    for offset, line, terminated in raw_lines(file, _first_line(file, lambda record: record.index >= index)):
+        if not terminated:
+            break
+        if _WRITE_MARK in line:
+            if (record := decode(line)) is None:
+                raise JournalDamaged(f"{file.name}: damaged at byte {offset}")
+            if record.kind == WRITE and record.index >= index:
+                return record.name if record.index == index else None
+    return None
 
 
 def last_segment(file: Readable, count: int) -> Record | None:
@@ -192,8 +240,11 @@ def last_segment(file: Readable, count: int) -> Record | None:
     return None
 
 
-def _first_line_after(file: Readable, threshold: int) -> int:
-    """Binary search: an offset at a line's start, at or shortly before the first name above `threshold`."""
+def _first_line(file: Readable, wanted: Callable[[Record], bool]) -> int:
+    """Binary search: an offset at a line's start, at or shortly before the first segment that is `wanted`.
+
+    All segments behind that one must be wanted too.
+    """
     low, high = 0, os.fstat(file.fileno()).st_size
     while high - low > 4096:
         middle = (low + high) // 2
@@ -205,7 +256,7 @@ def _first_line_after(file: Readable, threshold: int) -> int:
             ),
             None,
         )
-        if found is None or found[0] >= high or file_number(found[1].name) > threshold:
+        if found is None or found[0] >= high or wanted(found[1]):
             high = middle
         else:
             low = found[0]

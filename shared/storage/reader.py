@@ -44,25 +44,31 @@ _ALL = 1 << 62
 
 
 class Page(NamedTuple):
-    """Segments of a batch in order of arrival: for each its line in the log, and its record.
+    """Segments of a batch in order of arrival: for each its line in the log, and its file name.
 
-    `opened` identifies the batch's journal: the CRC-32 of its first line. Whoever reads no entries calls `close`.
+    They are read once, as `names`, `lines` or `entries`. `opened` identifies the batch's journal: the CRC-32 of its
+    first line. Whoever reads no segment calls `close`.
     """
 
     batch: int
-    entries: Iterator[tuple[bytes, Record]]
+    stored: Iterator[tuple[bytes, str]]
     opened: int
     close: Callable[[], None]
 
     @property
     def names(self) -> Iterator[str]:
         """The file names."""
-        return (record.name for _, record in self.entries)
+        return (name for _, name in self.stored)
 
     @property
     def lines(self) -> Iterator[bytes]:
         """The log's lines, JSON objects without a newline."""
-        return (line for line, _ in self.entries)
+        return (line for line, _ in self.stored)
+
+    @property
+    def entries(self) -> Iterator[Record]:
+        """The records."""
+        return (journal.record_of(line) for line, _ in self.stored)
 
 
 class BatchReader:
@@ -124,18 +130,22 @@ class BatchReader:
     def following(self, after: str, limit: int | None, batch: int) -> str | None:
         """The `after` of the page behind that of `page`; None if there is none yet, or the batch is not open any more.
 
-        It reads the page once more, because a page is streamed and may be too long to keep.
+        Entries are numbered, so the last one of the page is found by binary search.
         """
-        last = None
+        if limit is None:
+            return None
         try:
-            names = self.names(after, limit + 1, batch) if limit is not None else iter(())
-            for number, name in enumerate(names):
-                if number == limit:
-                    return last
-                last = name
+            file, _, count = self._open(batch)
         except BatchChanged:
-            pass
-        return None
+            return None
+        with file:
+            index = limit - 1
+            if after:
+                (line, _) = next(journal.stored_lines(file, count=count, after=after, limit=1), (b"", ""))
+                if not line:
+                    return None
+                index += journal.record_of(line).index
+            return journal.name_at(file, index) if index + 1 < count else None
 
     def segment(self, name: str, batch: str = "") -> bytes:
         """A stored segment, as it was received.
@@ -205,7 +215,7 @@ class BatchReader:
     def _record(self, name: str, archive: str) -> Record | None:
         before = file_name(max(file_number(name) - 1, 0))
         page = self.archived_page(archive, before, 1) if archive else self.page(before, 1)
-        return next((record for _, record in page.entries if record.name == name), None)
+        return next((record for record in page.entries if record.name == name), None)
 
     def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
         """A page of the archives, newest first, and the open batch.
@@ -235,8 +245,8 @@ class BatchReader:
         if after:
             _check_name(after, "after")
         file, first, count = self._open(batch)
-        entries = journal.stored_segments(file, count=count, after=after, limit=limit)
-        return Page(first.batch, _closing(file, entries), identity(first), file.close)
+        stored = journal.stored_lines(file, count=count, after=after, limit=limit)
+        return Page(first.batch, _closing(file, stored), identity(first), file.close)
 
     def progress(self) -> tuple[int, int]:
         """A batch and a count that change when a segment is acknowledged: one file is read. Errors as `log`."""
@@ -286,8 +296,8 @@ class BatchReader:
         first = journal.read_record(file, 0)
         if first is None:
             raise JournalDamaged(f"{file.name}: damaged at byte 0")
-        entries = journal.stored_segments(file, count=_ALL, after=after, limit=limit)
-        return Page(first.batch, _closing(file, entries), identity(first), file.close)
+        stored = journal.stored_lines(file, count=_ALL, after=after, limit=limit)
+        return Page(first.batch, _closing(file, stored), identity(first), file.close)
 
     def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
@@ -308,6 +318,6 @@ def _check_name(name: str, parameter: str) -> None:
         raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
 
 
-def _closing(file: BinaryIO, segments: Iterator[tuple[bytes, Record]]) -> Iterator[tuple[bytes, Record]]:
+def _closing(file: BinaryIO, stored: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
     with file:
-        yield from segments
+        yield from stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ _MAX_IDENTITY = 4096  # characters of a user or token, which the journal keeps
 _MAX_CHECKED = 16 << 10  # bytes of a body from outside; longer ones are our own functions'
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 _CHUNK = 512  # items of a streamed list that are sent together
+_NAMES = 4096  # file names that are sent together
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ def json_list(items: Iterable[bytes], before: bytes = b"[", after: bytes = b"]")
 
 def name_list(names: Iterable[str]) -> Response:
     """The answer of /dumpF, streamed; see `domain.messages.NameList`."""
-    return json_list(map(msgspec.json.encode, names), b'{"nmlist":[', b"]}")
+    return Response(_name_chunks(iter(names)))
 
 
 def of_batch(batch: int, response: Response) -> Response:
@@ -160,6 +162,18 @@ def next_page(request: Request, response: Response, after: str | None, **more: o
         query = urlencode({**request.query, **more, "after": after})
         response.headers = {**response.headers, "Link": f'<{quote(request.path)}?{query}>; rel="next"'}
     return response
+
+
+def _name_chunks(names: Iterator[str]) -> Iterator[bytes]:
+    content, separator = b'{"nmlist":[', b""
+    while chunk := list(itertools.islice(names, _NAMES)):
+        content += separator + msgspec.json.encode(chunk)[1:-1]
+        separator = b","
+        if len(chunk) < _NAMES:
+            break
+        yield content
+        content = b""
+    yield content + b"]}"
 
 
 def _chunks(items: Iterable[bytes], before: bytes, after: bytes) -> Iterator[bytes]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.records import OPEN, UPDATE, WRITE, Record, file_name
+from shared.errors import JournalDamaged
 from shared.storage import journal
 
 
@@ -29,9 +33,9 @@ def test_a_page_by_binary_search_is_the_page_by_reading_all(tmp_path_factory, da
     limit = data.draw(st.none() | st.integers(1, 50))
     count = data.draw(st.integers(0, len(numbers)))
     with path.open("rb") as file:
-        page = [
-            record.name for _, record in journal.stored_segments(file, count=count, after=file_name(after), limit=limit)
-        ]
+        found = list(journal.stored_lines(file, count=count, after=file_name(after), limit=limit))
+        assert [journal.record_of(line).name for line, _ in found] == [name for _, name in found]
+        page = [name for _, name in found]
     assert page == [file_name(n) for n in numbers[:count] if n > after][:limit]
 
 
@@ -46,3 +50,42 @@ def test_a_record_survives_the_journal(tmp_path):
     assert journal.decode(line[:-1]) == record
     for i in range(len(line) - 1):
         assert journal.decode(line[:i] + bytes([line[i] ^ 1]) + line[i + 1 : -1]) is None
+
+
+def test_each_entry_is_found_by_its_number(tmp_path):
+    path = tmp_path / "log"
+    write_journal(path, range(10**18, 10**18 + 300), junk_every=7)
+    with path.open("rb") as file:
+        found = [journal.name_at(file, index) for index in range(302)]
+    assert found == [file_name(10**18 + i) for i in range(300)] + [None, None]
+
+
+def test_a_list_stops_at_any_altered_byte_of_an_entry(tmp_path):
+    path = tmp_path / "log"
+    write_journal(path, range(10**18, 10**18 + 3))
+    content = path.read_bytes()
+    entry = content.splitlines()[2]
+    begin, mark = content.index(entry), entry.index(b'"message":"Write file"')
+    for i in [*range(mark), *range(mark + 22, len(entry))]:  # without its mark a line is taken for another kind's
+        if entry[i] ^ 1 != ord("\n"):
+            path.write_bytes(content[: begin + i] + bytes([entry[i] ^ 1]) + content[begin + i + 1 :])
+            with path.open("rb") as file, pytest.raises(JournalDamaged, match=f"byte {begin}"):
+                list(journal.stored_lines(file, count=3))
+
+
+def test_an_entry_with_its_keys_in_another_order_is_listed(tmp_path):
+    path = tmp_path / "log"
+    write_journal(path, [10**18])
+    body = b'{"Id":1,"level":"info","message":"Write file","name":"gwb1000000000000000001.json","size":7,"time":"t"'
+    with path.open("ab") as file:
+        file.write(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+    with path.open("rb") as file:
+        assert [name for _, name in journal.stored_lines(file, count=2)] == [file_name(10**18), file_name(10**18 + 1)]
+        assert [name for _, name in journal.stored_lines(file, count=1)] == [file_name(10**18)]
+        assert journal.name_at(file, 1) == file_name(10**18 + 1)
+
+
+def test_a_line_with_the_right_checksum_that_is_no_record_is_damage():
+    body = b'{"level":"info","Id":0,"size":7,"name":"gwb1.json","time":"t","message":"Write file","at":"x"'
+    with pytest.raises(JournalDamaged, match="no record"):
+        journal.record_of(b'%s,"crc":"%08x"}' % (body, zlib.crc32(body)))
