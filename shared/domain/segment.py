@@ -162,13 +162,12 @@ def _check_spacing(segment: Segment) -> None:
 def _may_repeat(body: bytes, segment: Segment) -> bool:
     """Whether a member might stand twice: never wrong where it says no, and quick where there are no other members.
 
-    Names may be spelled with escapes, so any backslash counts.
+    Each further member adds quotes, however its name is spelled. With escapes the name itself is not found, so any
+    backslash counts.
     """
-    if b"\\" in body:
-        return True
     start = body.find(b"[")
     end = body.find(b"]", start)
     quotes = body.count(b'"', 0, start) + body.count(b'"', end)  # `find` skips samples faster than `count` does
     if quotes <= (4, 8, 12)[(segment.detector != "") + (segment.channel != "")] and body.find(b'"', start, end) < 0:
         return False
-    return any(body.count(name) > 1 for name in _MEMBERS)
+    return b"\\" in body or any(body.count(name) > 1 for name in _MEMBERS)
