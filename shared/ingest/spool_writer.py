@@ -67,7 +67,8 @@ class SpoolWriter:
             positions.append(SpoolPosition(self._id, offset, len(payload), _checksum(payload)))
             offset += len(payload)
         group = [(p.spool, p.offset, payload) for p, payload in zip(positions, payloads, strict=True)]
-        long = [member for member in group if len(member[2]) >= self._write_once]
+        longest = max(map(len, payloads), default=0)
+        long = [member for member in group if len(member[2]) >= self._write_once] if longest >= self._write_once else []
         failed: dict[int, StorageFailed] = {}
         try:
             if not long:
@@ -87,10 +88,10 @@ class SpoolWriter:
             for p in positions:
                 self._spool.discard(p.spool, p.offset)
             raise
-        for (_, offset, _), failure in zip(group, self._stager.finish(), strict=True):
-            if failure is not None:
-                failed[offset] = failure
-        return [failed.get(p.offset, p) for p in positions]
+        failures = self._stager.finish()
+        if any(failures):
+            failed |= {offset: f for (_, offset, _), f in zip(group, failures, strict=True) if f is not None}
+        return [failed.get(p.offset, p) for p in positions] if failed else list(positions)
 
     def _stage_long(self, group: Sequence[tuple[str, int, bytes]]) -> dict[int, StorageFailed]:
         """Stage payloads durably; the offsets of those that could not be, with the reasons."""
