@@ -125,10 +125,10 @@ class Catalog:
 
     def _forget_oldest(self) -> None:
         """Forget the archives that were asked for longest ago, where there are too many rows."""
-        rows = sum(len(one.index) for one in self._archives.values())
+        rows = sum(one.index.size for one in self._archives.values())
         while rows > _MAX_ROWS and len(self._archives) > 1:
             _, oldest = self._archives.popitem(last=False)
-            rows -= len(oldest.index)
+            rows -= oldest.index.size
 
     def _pages_of(self, archived: Archived) -> Pages:
         def pages(after: str, limit: int | None) -> Page:

@@ -11,9 +11,10 @@ from fractions import Fraction
 from shared.catalog.catalog import Indexed
 from shared.domain.records import file_name
 from shared.errors import Ambiguous, BadRequest, Gap, NoData, SpanTooLong
-from shared.strain.index import Key, Stream, first_slot
+from shared.strain.index import Key
 from shared.strain.reading import DataFolder, FileSlice
 from shared.strain.series import Part, Series, Source
+from shared.strain.stream import Stream, first_slot
 
 Span = tuple[Fraction, Fraction]
 """GPS times in seconds: of the first sample, and of the first one after the last."""
@@ -81,7 +82,7 @@ class Track:
 
     def _joined(self, start: Fraction | None, end: Fraction | None) -> tuple[Stream, list[tuple[int, int]]]:
         """The batches' stretches as one stream, and for each of its rows the batch and the slot where it begins."""
-        joined = Stream(self.key)
+        joined = Stream(self.key[2])
         rows: list[tuple[int, int]] = []
         for number, stream in enumerate(self._streams):
             for stretch in stream.stretches(*self._slots(start, end)):

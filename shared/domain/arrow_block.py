@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shared.domain import arrow_stream
-from shared.domain.arrow_stream import ArrowError, Batch, Field
+from shared.domain.arrow_stream import ArrowError, Batch, Content, Field
 from shared.domain.runs import Runs
 from shared.domain.sampling import GRID_TOLERANCE, MAX_GPS, MAX_INTERVAL, MAX_NAME, detector_of
 from shared.errors import BadSegment
@@ -82,8 +82,8 @@ def parse(body: bytes, max_channels: int) -> tuple[Runs, ...]:
         raise BadSegment(str(error)) from None
 
 
-def values(body: bytes | memoryview, detector: str, channel: str, t0: float) -> array[float] | array[int]:
-    """The values of a run in a stored block, in their own type.
+def values(body: Content, detector: str, channel: str, t0: float) -> array[float] | array[int]:
+    """The values of a run in a stored block, in their own type. Other columns of `body` are not touched.
 
     Raises:
         BadSegment: the block has no such run, or is none.
@@ -104,11 +104,10 @@ def values(body: bytes | memoryview, detector: str, channel: str, t0: float) -> 
     raise BadSegment(f"the block holds no run of {channel} that begins at {t0}")
 
 
-def _decode(body: bytes | memoryview, column: _Column, pieces: list[_Piece]) -> array[float] | array[int]:
+def _decode(body: Content, column: _Column, pieces: list[_Piece]) -> array[float] | array[int]:
     found: array[float] | array[int] = array(column.code)
-    view = memoryview(body)
     for piece in pieces:
-        found.frombytes(view[piece.position : piece.position + piece.n * column.size])
+        found.frombytes(body[piece.position : piece.position + piece.n * column.size])
     if sys.byteorder == "big":
         found.byteswap()
     return found
@@ -117,7 +116,7 @@ def _decode(body: bytes | memoryview, column: _Column, pieces: list[_Piece]) -> 
 # -- columns --------------------------------------------------------------------------------------------------
 
 
-def _read(body: bytes | memoryview, max_channels: int) -> tuple[_Layout, Iterator[Batch]]:
+def _read(body: Content, max_channels: int) -> tuple[_Layout, Iterator[Batch]]:
     schema, batches = arrow_stream.read(body)
     layout = _layout if len(schema) <= _MAX_CACHED else _layout.__wrapped__
     return layout(schema, max_channels + 1), batches
@@ -183,7 +182,7 @@ def _buffer(batch: Batch, number: int, length: int, column: str) -> int:
     return batch.offset + batch.buffers[2 * number]
 
 
-def _times(body: bytes | memoryview, layout: _Layout, batch: Batch) -> tuple[int, ...]:
+def _times(body: Content, layout: _Layout, batch: Batch) -> tuple[int, ...]:
     if len(batch.nodes) != 2 * layout.nodes or len(batch.buffers) != 2 * layout.buffers:
         raise ArrowError("a record batch has other columns than the schema")
     node, buffer = layout.time
@@ -193,13 +192,11 @@ def _times(body: bytes | memoryview, layout: _Layout, batch: Batch) -> tuple[int
             f"column 'time' has {rows} values and {nulls} nulls: must have one value for each of {batch.rows} rows"
         )
     position = _buffer(batch, buffer + 1, 8 * rows, TIME)
-    times: tuple[int, ...] = struct.unpack_from(f"<{rows}q", body, position)
+    times: tuple[int, ...] = struct.unpack(f"<{rows}q", body[position : position + 8 * rows])
     return times
 
 
-def _pieces(
-    body: bytes | memoryview, layout: _Layout, column: _Column, batch: Batch, times: tuple[int, ...]
-) -> Iterator[_Piece]:
+def _pieces(body: Content, layout: _Layout, column: _Column, batch: Batch, times: tuple[int, ...]) -> Iterator[_Piece]:
     """The samples of a column in a batch, without the gaps."""
     node, buffer, name = 2 * column.node, column.buffer, column.name
     rows, null_lists, items, nulls = batch.nodes[node : node + 4]
@@ -207,9 +204,10 @@ def _pieces(
         raise ArrowError(f"column {name!r} has {rows} rows, the batch {batch.rows}")
     if not rows:
         return
-    offsets_at = _buffer(batch, buffer + 1, (8 if column.offsets == "q" else 4) * (rows + 1), name)
+    length = (8 if column.offsets == "q" else 4) * (rows + 1)
+    offsets_at = _buffer(batch, buffer + 1, length, name)
     values_at = _buffer(batch, buffer + 3, items * column.size, name)
-    offsets = struct.unpack_from(f"<{rows + 1}{column.offsets}", body, offsets_at)
+    offsets = struct.unpack(f"<{rows + 1}{column.offsets}", body[offsets_at : offsets_at + length])
     lists = _validity(body, batch, buffer, rows, null_lists, column=name)
     valid = _validity(body, batch, buffer + 2, items, nulls, column=name)
     begin = offsets[0]
@@ -227,7 +225,7 @@ def _pieces(
         begin = end
 
 
-def _validity(body: bytes | memoryview, batch: Batch, number: int, length: int, nulls: int, *, column: str) -> str:
+def _validity(body: Content, batch: Batch, number: int, length: int, nulls: int, *, column: str) -> str:
     """A digit for each value, 1 where it is valid; empty where all are."""
     if not nulls:
         return ""

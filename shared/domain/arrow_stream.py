@@ -11,7 +11,7 @@ import functools
 import operator
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 _CONTINUATION = 0xFFFFFFFF
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3
@@ -22,7 +22,7 @@ _MAX_PAIRS = 16  # of metadata of a column
 
 _U16, _I16, _I32, _U32 = (struct.Struct(f"<{code}").unpack_from for code in "HhiI")
 _I64 = struct.Struct("<q").unpack_from
-_HEAD = struct.Struct("<Ii").unpack_from
+_HEAD = struct.Struct("<Ii").unpack
 
 # Types by their number in Schema.fbs, for messages.
 _TYPES = (
@@ -56,7 +56,14 @@ class Batch(NamedTuple):
     offset: int
 
 
-def read(body: bytes | memoryview) -> tuple[bytes, Iterator[Batch]]:
+class Content(Protocol):
+    """The bytes of a stream: in memory, or in a file of which only the parts that are asked for are read."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
+def read(body: Content) -> tuple[bytes, Iterator[Batch]]:
     """The schema of a stream, which `fields` reads, and its record batches.
 
     Raises:
@@ -78,13 +85,13 @@ def _batches(messages: Iterator[tuple[int, bytes, int, int]]) -> Iterator[Batch]
         yield _batch(metadata, start, length)
 
 
-def _messages(body: bytes | memoryview) -> Iterator[tuple[int, bytes, int, int]]:
+def _messages(body: Content) -> Iterator[tuple[int, bytes, int, int]]:
     """Kind, metadata, and start and length of the body of each message up to the end-of-stream marker."""
     position, end = 0, len(body)
     while True:
         if end - position < 8:
             raise ArrowError("the stream is cut short: its end marker is missing; close the writer before you send")
-        mark, size = _HEAD(body, position)
+        mark, size = _HEAD(body[position : position + 8])
         if mark != _CONTINUATION:
             raise ArrowError(f"there is no message at byte {position}: must be an Arrow IPC stream, not a file")
         start = position + 8 + size

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.domain.runs import Runs
 from shared.domain.segment import samples as segment_samples
 from shared.errors import BadSegment
+
+if TYPE_CHECKING:
+    from shared.domain.arrow_stream import Content
 
 ARROW, NDJSON, LIST = "arrow", "ndjson", "list"
 MEDIA_TYPES = {"application/vnd.apache.arrow.stream": ARROW, "application/x-ndjson": NDJSON}
@@ -39,7 +42,7 @@ class Block(NamedTuple):
 
 def media_type(content: bytes) -> str:
     """The media type of a stored payload."""
-    return TYPES[ARROW] if content[:4] == _ARROW_MARK else "application/json"
+    return TYPES[ARROW] if is_arrow(content) else "application/json"
 
 
 def declared_format(headers: Mapping[str, str]) -> str:
@@ -56,7 +59,7 @@ def format_of(headers: Mapping[str, str], body: bytes) -> str:
         return format
     if body[:1] == b"{":  # nearly every body
         return ""
-    if body[:4] == _ARROW_MARK:
+    if is_arrow(body):
         return ARROW
     return LIST if body.lstrip()[:1] == b"[" else ""
 
@@ -82,17 +85,22 @@ def parse(body: bytes, format: str, max_channels: int, max_samples: int) -> Bloc
     return Block(format, line_block.parse(body, max_channels, max_samples))
 
 
-def samples(content: bytes, detector: str, channel: str, t0: float) -> Sequence[float]:
+def samples(content: bytes | Content, detector: str, channel: str, t0: float) -> Sequence[float]:
     """The samples of a run in a stored payload as float64; arguments and errors as `values`."""
     found = values(content, detector, channel, t0)
     return found if isinstance(found, list) or found.typecode == "d" else array("d", found)
 
 
-def values(content: bytes, detector: str, channel: str, t0: float) -> array[float] | array[int] | list[float]:
+def is_arrow(head: bytes) -> bool:
+    """Whether a stored payload that begins with these bytes, four at least, is a block in Arrow's format."""
+    return head[:4] == _ARROW_MARK
+
+
+def values(content: bytes | Content, detector: str, channel: str, t0: float) -> array[float] | array[int] | list[float]:
     """The samples of a run in a stored payload, in the type in which they were sent.
 
     Args:
-        content: a block; or a segment, which has only one run.
+        content: a block; or a segment, which has only one run. Only a block in Arrow's format may be in a file.
         detector: of the run, as the record has it.
         channel: of the run.
         t0: GPS time of the run's first sample, as the record has it, seconds.
@@ -100,7 +108,7 @@ def values(content: bytes, detector: str, channel: str, t0: float) -> array[floa
     Raises:
         BadSegment: the payload does not hold the run.
     """
-    if content[:4] == _ARROW_MARK:
+    if not isinstance(content, bytes) or is_arrow(content):
         from shared.domain import arrow_block
 
         return arrow_block.values(content, detector, channel, t0)
@@ -122,7 +130,7 @@ class Reader:
         content: a block; or a segment.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | Content) -> None:
         self._content = content
         self._reads = 0
         self._segments: dict[tuple[str, str, float], bytes] = {}
@@ -130,7 +138,7 @@ class Reader:
     def samples(self, detector: str, channel: str, t0: float) -> Sequence[float]:
         """The samples of a run as float64; arguments and errors as `values`."""
         self._reads += 1
-        if self._reads == 2 and self._content[:4] != _ARROW_MARK:
+        if self._reads == 2 and isinstance(self._content, bytes) and not is_arrow(self._content):
             from shared.domain import line_block
 
             with contextlib.suppress(BadSegment):  # a segment in several lines

@@ -95,6 +95,14 @@ def segments_in(record: Record) -> Sequence[StoredSegment]:
     return (StoredSegment(name, detector, channel, record.t0 or 0.0, record.dt or 0.0, record.samples, crc32),)
 
 
+def runs_in(record: Record) -> Sequence[Runs]:
+    """What a WRITE record stores, as runs: those of a block, or a segment's. Errors and times as `segments_in`."""
+    if record.holds:
+        return record.holds
+    detector, channel = record.detector or prefix_of(record.channel), record.channel
+    return (Runs(detector, record.t0 or 0.0, record.dt or 0.0, record.samples, (channel,)),)
+
+
 # Names sort by time while their numbers have 19 digits: from 2001 to 2286.
 MIN_FILE_NUMBER, MAX_FILE_NUMBER = 10**18, 10**19
 

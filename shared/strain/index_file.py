@@ -1,7 +1,7 @@
 """The index of a batch as a file, so that a start need not read the whole journal: a shortcut and never the truth.
 
 Format: CRC-32 of the rest (4 bytes, big-endian), the length of the header (4 bytes), the header as MessagePack, then
-the columns, little-endian, one after another: of the rows, of all streams, of all stated rates.
+the columns, little-endian, one after another: of the rows, and of each cohort its streams and its stated rates.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from fractions import Fraction
 
 import msgspec
 
-from shared.strain.index import ON_GRID, Key, StrainIndex, Stream
+from shared.strain.index import Cohort, StrainIndex
+from shared.strain.stated_rate import StatedRate
+from shared.strain.stream import ON_GRID, Stream
 
-_FORMAT = 1
+_FORMAT = 2
 _ROWS = ("q", "q", "d", "I")
 _STREAM = ("q", "q", "I", "q", "I", "I")
 
 
 class _StreamHead(msgspec.Struct, array_like=True):
-    key: Key
+    hertz: float
     overlaps: int
     stretches: int
     pieces: int
@@ -30,10 +32,15 @@ class _StreamHead(msgspec.Struct, array_like=True):
 
 
 class _StatedHead(msgspec.Struct, array_like=True):
-    detector: str
-    channel: str
     figures: list[float]
     rows: int
+
+
+class _CohortHead(msgspec.Struct, array_like=True):
+    detector: str
+    channels: list[str]
+    streams: list[_StreamHead]
+    stated: list[_StatedHead]
 
 
 class Head(msgspec.Struct):
@@ -56,24 +63,18 @@ class _Header(msgspec.Struct):
     head: Head
     rows: int
     unusable: list[int]
-    streams: list[_StreamHead]
-    stated: list[_StatedHead]
+    cohorts: list[_CohortHead]
+    order: list[int]  # of arrival: positions of the streams, as the cohorts list them
     format: int = _FORMAT
 
 
 def encode(index: StrainIndex, head: Head) -> bytes:
     """The bytes of an index file."""
     columns: list[array[int] | array[float]] = list(index.columns())
-    streams, stated = [], []
-    for stream in index.streams.values():
-        own, phases = stream.columns()
-        columns += own
-        uneven = {i: phase.as_integer_ratio() for i, phase in enumerate(phases) if phase}
-        streams.append(_StreamHead(stream.key, stream.overlaps, len(own[0]), len(own[2]), uneven))
-    for detector, channel, figures, rows in index.stated():
-        columns.append(rows)
-        stated.append(_StatedHead(detector, channel, figures, len(rows)))
-    header = msgspec.msgpack.encode(_Header(head, len(index), index.unusable, streams, stated))
+    cohorts = [_cohort_head(cohort, columns) for cohort in index.cohorts]
+    positions = {key: position for position, key in enumerate(index.keys())}
+    order = [positions[key] for key in index.streams]
+    header = msgspec.msgpack.encode(_Header(head, len(index), index.unusable, cohorts, order))
     body = b"".join([len(header).to_bytes(4), header, *map(_little_endian, columns)])
     return zlib.crc32(body).to_bytes(4) + body
 
@@ -94,9 +95,30 @@ def decode(content: bytes) -> tuple[StrainIndex, Head]:
     columns = _Columns(view[end:])
     rows = (columns.ints("q", header.rows), columns.ints("q", header.rows), columns.floats(header.rows),
             columns.ints("I", header.rows))  # fmt: skip
-    streams = [_stream(columns, head) for head in header.streams]
-    stated = [(head.detector, head.channel, head.figures, columns.ints("I", head.rows)) for head in header.stated]
-    return StrainIndex.restored(rows, header.unusable, streams, stated), header.head
+    cohorts = [_cohort(columns, one) for one in header.cohorts]
+    return StrainIndex.restored(rows, header.unusable, cohorts, header.order), header.head
+
+
+def _cohort_head(cohort: Cohort, columns: list[array[int] | array[float]]) -> _CohortHead:
+    streams, stated = [], []
+    for stream in cohort.streams.values():
+        own, phases = stream.columns()
+        columns += own
+        uneven = {i: phase.as_integer_ratio() for i, phase in enumerate(phases) if phase}
+        streams.append(_StreamHead(stream.hertz, stream.overlaps, len(own[0]), len(own[2]), uneven))
+    for one in cohort.stated.values():
+        columns.append(one.rows)
+        stated.append(_StatedHead(one.snapshot(), len(one.rows)))
+    return _CohortHead(cohort.detector, list(cohort.channels), streams, stated)
+
+
+def _cohort(columns: _Columns, head: _CohortHead) -> Cohort:
+    cohort = Cohort(head.detector, head.channels)
+    cohort.streams = {one.hertz: _stream(columns, one) for one in head.streams}
+    for one in head.stated:
+        stated = StatedRate.restored(one.figures, columns.ints("I", one.rows))
+        cohort.stated[stated.rate] = stated
+    return cohort
 
 
 def _stream(columns: _Columns, head: _StreamHead) -> Stream:
@@ -105,7 +127,7 @@ def _stream(columns: _Columns, head: _StreamHead) -> Stream:
     for i, ratio in head.phases.items():
         phases[i] = Fraction(*ratio)
     own = [columns.ints(code, length) for code, length in zip(_STREAM, lengths, strict=True)]
-    return Stream.restored(head.key, head.overlaps, own, phases)
+    return Stream.restored(head.hertz, head.overlaps, own, phases)
 
 
 class _Columns:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from shared.domain.segment import StoredSegment
-from shared.strain.index import StrainIndex, Stream, Stretch
+from shared.strain.index import StrainIndex
 from shared.strain.reading import DataFolder, FileSlice, Wanted, read_all
+from shared.strain.stream import Stream, Stretch
 
 
 class ContiguousStrain(NamedTuple):

@@ -13,8 +13,9 @@ from shared.domain import block
 from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import open_plain, storage_errors
 
-_LONG = 64 << 10  # bytes; a longer file is a block, and read once for each of its channels
-_verified: set[tuple[int, ...]] = set()  # longer files whose checksum this process has compared
+_VERIFIED = 1 << 16  # blocks that are remembered as verified: 300 bytes each
+_CHUNK = 1 << 18  # bytes
+_verified: dict[tuple[int, ...], None] = {}
 
 
 class FileSlice(NamedTuple):
@@ -97,15 +98,16 @@ class DataFolder:
         try:
             if self._content[0] == name:  # a block, of which another channel has been read
                 return self._content[1].samples(*part.run)
-            with open(open_plain(name, self._fd), "rb", buffering=0) as file:
-                content = file.read()
-                status = os.fstat(file.fileno())
-            known = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, part.crc32)
-            if part.crc32 >= 0 and known not in _verified:
-                if zlib.crc32(content) != part.crc32:
-                    raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")
-                if len(content) > _LONG:
-                    _verified.add(known)
+            fd = open_plain(name, self._fd)
+            with open(fd, "rb", buffering=0) as file:
+                content: bytes | _ArrowFile
+                if block.is_arrow(os.pread(fd, 4, 0)):
+                    content = _ArrowFile(os.dup(fd))
+                    content.verify(part)
+                else:
+                    content = file.read()
+                    if part.crc32 >= 0 and zlib.crc32(content) != part.crc32:
+                        raise _altered(part)
             self._content = name, block.Reader(content)
             return self._content[1].samples(*part.run)
         except FileNotFoundError:
@@ -132,3 +134,52 @@ def read_all(wanted: Iterable[Wanted]) -> None:
     for folder, slice, into, offset in sorted(wanted, key=lambda one: one.slice.name):
         samples = folder.samples(slice)
         into[offset : offset + slice.n] = samples if isinstance(samples, array) else array("d", samples)
+
+
+class _ArrowFile:
+    """An Arrow block's file, of which only the bytes of the channels that are asked for are read.
+
+    Args:
+        fd: of the file; it is closed with the object.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._length = os.fstat(fd).st_size
+
+    def __del__(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        first, stop, _ = part.indices(self._length)
+        content = os.pread(self._fd, max(stop - first, 0), first)
+        if len(content) < stop - first:
+            raise BadSegment("the file has become shorter")
+        return content
+
+    def verify(self, part: FileSlice) -> None:
+        """Compare the checksum of the whole file, if this process has not yet, or the file has changed since.
+
+        Raises:
+            SegmentDamaged: it differs.
+        """
+        status = os.fstat(self._fd)
+        known = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, part.crc32)
+        if part.crc32 < 0 or known in _verified:
+            return
+        crc32 = 0
+        for first in range(0, self._length, _CHUNK):
+            crc32 = zlib.crc32(self[first : first + _CHUNK], crc32)
+        if crc32 != part.crc32:
+            raise _altered(part)
+        while len(_verified) >= _VERIFIED:
+            _verified.pop(next(iter(_verified)), None)
+        _verified[known] = None
+
+
+def _altered(part: FileSlice) -> SegmentDamaged:
+    return SegmentDamaged(f"{part.name}: its checksum differs; restore it from a backup")

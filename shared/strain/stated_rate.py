@@ -59,6 +59,10 @@ class StatedRate:
         return [self.rate, self.true, float(self.contradicted), self._begin, self._t0, self._seconds,
                 self._n, self._longest, self._measured]  # fmt: skip
 
+    def copy(self) -> StatedRate:
+        """The same, to which other segments can be added."""
+        return self.restored(self.snapshot(), self.rows[:])
+
     @classmethod
     def restored(cls, figures: list[float], rows: array[int]) -> StatedRate:
         """The inverse of `snapshot`."""

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.runs import Runs
 from shared.domain.segment import StoredSegment
-from shared.strain.index import StrainIndex, exact_rate
+from shared.strain import index_file
+from shared.strain.index import StrainIndex
+from shared.strain.stream import exact_rate
 
 BEGIN = 1126259446
 RATES = (1, 64, 4096, 16384, 10, 1000 / 3, 4096.3, 1 / 16)
@@ -143,3 +146,62 @@ def test_equal_overlaps_or_gaps_do_not_make_a_whole_rate_another_one(overlap):
     for k in range(40):
         add(index, k, "V1", "V1:Hrec", 1000.0 + k * (16384 - overlap) / 16384, 1 / 16384, 16384)
     assert list(index.streams) == [("V1", "V1:Hrec", 16384.0)]
+
+
+CHANNELS = ("V1:A", "V1:B", "V1:C", "V1:D")
+RUNS = st.tuples(
+    st.sets(st.sampled_from(CHANNELS), min_size=1).map(lambda names: tuple(sorted(names, reverse=len(names) % 2 == 0))),
+    st.integers(0, 200), st.sampled_from([0.0, 0.0, 0.0, 0.3, -0.2]), st.sampled_from([1 / 64, 1 / 64, 0.01562, 0.0]),
+    st.integers(1, 60),
+)  # fmt: skip
+
+
+def told(index: StrainIndex, key):
+    """All that an index says of a stream, with the files' numbers for its rows."""
+    stream = index.streams[key]
+    pieces = [p._replace(row=index.numbers[p.row]) for p in stream.pieces(-(1 << 60), 1 << 60)]
+    rows = [index.numbers[row] for row in index.rows(key)]
+    return list(stream.stretches()), pieces, stream.overlaps, stream.samples, index.stated_rates(key), rows
+
+
+@given(st.lists(RUNS, max_size=30), st.integers(0, 30), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_runs_of_many_channels_are_as_if_each_channel_had_come_alone(arrivals, saved, contiguous):
+    """The streams of an index with a row for each channel, also where an index was saved between."""
+    index, single = StrainIndex(), StrainIndex()
+    position = 0
+    for number, (channels, first, miss, dt, n) in enumerate(arrivals):
+        if number == saved:
+            index, _ = index_file.decode(index_file.encode(index, index_file.Head(1, 2, 3, 4)))
+        t0 = BEGIN + (position if contiguous else first + miss) / 64
+        position += n
+        index.add_runs(number, 7 * number, Runs("V1", t0, dt, n, channels))
+        for channel in channels:
+            add(single, number, "V1", channel, t0, dt, n, 7 * number)
+    assert set(index.streams) == set(single.streams)
+    for key in index.streams:
+        assert told(index, key) == told(single, key)
+    assert [index.keys_of(channel) for channel in CHANNELS] == [single.keys_of(channel) for channel in CHANNELS]
+    assert [index.numbers[row] for row in index.unusable] == sorted({single.numbers[row] for row in single.unusable})
+
+
+def test_the_order_of_arrival_of_streams_outlives_saving():
+    index = StrainIndex()
+    for number, (channels, dt) in enumerate([("AB", 1 / 64), ("C", 1 / 64), ("B", 1 / 32), ("ABC", 1 / 16)]):
+        index.add_runs(number, -1, Runs("V1", float(BEGIN), dt, 60, tuple(f"V1:{name}" for name in channels)))
+    restored, _ = index_file.decode(index_file.encode(index, index_file.Head(1, 2, 3, 4)))
+    assert list(restored.streams) == list(index.streams)
+    assert [key[1:] for key in index.streams][:4] == [
+        ("V1:A", 64.0), ("V1:B", 64.0), ("V1:C", 64.0), ("V1:B", 32.0),
+    ]  # fmt: skip
+
+
+def test_channels_that_arrive_together_take_the_room_of_one():
+    index = StrainIndex()
+    channels = tuple(f"V1:X{i}" for i in range(1000))
+    for k in range(50):
+        index.add_runs(k, -1, Runs("V1", float(BEGIN + k), 1 / 4096, 4096, channels))
+    index.add_runs(50, -1, Runs("V1", float(BEGIN + 50), 1 / 4096, 4096, channels[:1]))
+    index.add_runs(51, -1, Runs("V1", float(BEGIN + 51), 1 / 4096, 4096, channels))
+    assert (len(index), index.size, len(index.streams)) == (52, 52 + 51 + 52, 1000)
+    assert [index.streams["V1", channel, 4096.0].samples for channel in channels[:2]] == [52 * 4096, 51 * 4096]

@@ -1,0 +1,93 @@
+"""Reading a channel of a block: its own bytes only, and never those of a file that is not what was stored."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+import numpy
+import pytest
+
+from shared.domain import arrow_block
+from shared.errors import SegmentDamaged, StorageFailed
+from shared.strain.reading import DataFolder, FileSlice
+from tests.support.blocks import T0
+from tests.support.blocks import arrow_block as a_block
+
+NAME, CHANNELS, N = "gwb1.json", 40, 1000
+
+
+class Counted:
+    """Content that counts the bytes that are asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.read = 0
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __getitem__(self, part: slice) -> bytes:
+        found = self.content[part]
+        self.read += len(found)
+        return found
+
+
+def test_only_the_bytes_of_the_channel_and_the_metadata_are_read():
+    body = a_block(CHANNELS, N)
+    content = Counted(body)
+    assert arrow_block.values(content, "V1", "V1:CH_7", T0) == arrow_block.values(body, "V1", "V1:CH_7", T0)
+    assert 8 * N < content.read < len(body) - (CHANNELS - 2) * 8 * N
+
+
+@pytest.fixture
+def stored(tmp_path):
+    body = a_block(CHANNELS, N)
+    (tmp_path / NAME).write_bytes(body)
+
+    def read(channel: int) -> bytes:
+        run = ("V1", f"V1:CH_{channel}", float(T0))
+        return numpy.asarray(DataFolder(str(tmp_path)).samples(FileSlice(NAME, 0, N, zlib.crc32(body), run))).tobytes()
+
+    return tmp_path / NAME, body, read
+
+
+def alter(path, position: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_an_altered_byte_in_any_channel_is_noticed_before_the_first_read(stored):
+    path, body, read = stored
+    alter(path, len(body) - 16)  # of the last channel
+    with pytest.raises(SegmentDamaged, match=f"{NAME}: its checksum differs"):
+        read(0)
+
+
+def test_a_file_that_changes_after_it_was_verified_is_verified_again(stored):
+    path, body, read = stored
+    assert [read(i) for i in range(CHANNELS)] == [
+        arrow_block.values(body, "V1", f"V1:CH_{i}", T0).tobytes() for i in range(CHANNELS)
+    ]
+    alter(path, len(body) - 16)
+    with pytest.raises(SegmentDamaged, match="checksum"):
+        read(0)
+    path.write_bytes(body)
+    status = path.stat()
+    assert read(0)
+    alter(path, len(body) - 16)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copy that keeps times
+    with pytest.raises(SegmentDamaged, match="checksum"):
+        read(0)
+
+
+@pytest.mark.parametrize("left", [3, 100, -8])
+def test_a_file_that_is_cut_short_is_never_read_as_a_shorter_one(stored, left):
+    path, body, read = stored
+    read(0)
+    os.truncate(path, left % len(body))
+    with pytest.raises((SegmentDamaged, StorageFailed)):
+        read(0)
