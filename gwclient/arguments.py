@@ -54,6 +54,7 @@ examples:
   gwclient stream --event GW150914 --detector L1 --inf 13 --sup 16
   gwclient stream --file V-V1_HrecOnline-1187008882-4096.hdf5 --gaps skip --rate 1
   gwclient stream --file day.hdf5 --channel 'V1:*' --seconds 1 --rate 1
+  gwclient stream --file /frames/O5 --channel 'V1:*' --gaps skip --follow
   gwclient stream --file strain.csv --detector V1 --sample-rate 4096 --t0 1126259446
 
 """
@@ -178,7 +179,15 @@ def _add_stream(stream: argparse.ArgumentParser, env: Mapping[str, str]) -> None
     source.add_argument(
         "--event", default=env.get("GWID"), metavar="NAME", help="event with open data, such as GW150914 (GWID)"
     )
-    _complete_files(source.add_argument("--file", type=Path, help="HDF5, GWF, or text"))
+    files = source.add_argument(
+        "--file",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="HDF5, GWF, or text; of several, and of the HDF5 and GWF files in a folder, channels are sent in blocks",
+    )
+    _complete_files(files)
+    group.add_argument("--follow", action="store_true", help="of a folder, also files that appear in it, for ever")
     source.add_argument("--sample", action="store_true", help="1 s of real strain from gwpy's wheel; needs no internet")
     group.add_argument("--detector", type=_name, default=env.get("DTCID") or "", help="such as L1 (DTCID)")
     group.add_argument(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import hashlib
 import os
 import sys
 import time
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from gwclient.grid import Channel
     from gwclient.sources import Strain
     from gwclient.store import Row, Store
-    from gwclient.upload import Segments
+    from gwclient.upload import Segments, UploadOptions
 
 _IN_FLIGHT = 32 << 20  # bytes of samples in blocks at once: a store holds bodies of 64 MiB
 
@@ -64,12 +66,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _stream(options: argparse.Namespace) -> None:
     from gwclient.progress import progress
     from gwclient.resume_file import ResumeFile, default_folder
-    from gwclient.upload import UploadOptions, upload
+    from gwclient.upload import upload
 
+    if options.follow or len(options.file) > 1 or (options.file and options.file[0].is_dir()):
+        _stream_files(options)
+        return
     several = bool(set("*?[") & set(options.channel))
     what = "blocks" if several else "segments"
     segments, name, summary = _blocks(options) if several else _segments(options)
-    url: str = options.url if options.url.count("/") > 2 else f"{options.url}/sendF"
+    url = _sendf(options)
     stream_id = segments.stream_id(url)
     path: Path = options.state or default_folder() / f"{stream_id[:32]}.json"
     if options.restart:
@@ -78,15 +83,60 @@ def _stream(options: argparse.Namespace) -> None:
     _say(f"{name}: {summary}, to {url}")
     if resume.resumed:
         _say(f"going on after {resume.done} of {resume.count} {what} (state in {path})")
-    in_flight = min(options.in_flight, max(1, _IN_FLIGHT // segments.size))
-    how = UploadOptions(in_flight=in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
     began = time.monotonic()
     sent = resume.count - resume.done
     with progress(name, resume.done, resume.count, what) as display:
-        upload(segments, url, resume, how, display)
+        upload(segments, url, resume, _how(options, segments.size), display)
     resume.finish()
     seconds = max(time.monotonic() - began, 1e-3)
     _say(f"{name}: all {resume.count} {what} stored; {sent} in {seconds:.1f} s, {sent / seconds:.0f}/s")
+
+
+def _how(options: argparse.Namespace, size: int) -> UploadOptions:
+    """How to send pieces of `size` bytes."""
+    from gwclient.upload import UploadOptions
+
+    in_flight = min(options.in_flight, max(1, _IN_FLIGHT // size))
+    return UploadOptions(in_flight=in_flight, rate=options.rate, wait=options.wait, timeout=options.timeout)
+
+
+def _stream_files(options: argparse.Namespace) -> None:
+    """Send several files in blocks, or those of a folder."""
+    from gwclient.resume_file import default_folder
+    from gwclient.stream_files import FileStream, SentFiles, frame_files
+
+    if not options.channel or not options.file or options.gps is not None:
+        raise NoData("several files, or the files of a folder, need --file and --channel, and are sent whole")
+    places: list[Path] = [path.resolve() for path in options.file]
+    folder = places[0]
+    if options.follow and (len(places) > 1 or not folder.is_dir()):
+        raise NoData("--follow watches one folder: name it as --file")
+    url: str = _sendf(options)
+    about = [url, options.channel, options.detector, str(options.seconds), options.gaps, *map(str, places)]
+    stream_id = hashlib.sha256("\n".join(about).encode()).hexdigest()
+    sent = SentFiles(options.state or default_folder() / stream_id[:32])
+    if options.restart:
+        sent.restart()
+    stream = FileStream(
+        read=functools.partial(_blocks_of, options), url=url, stream_id=stream_id, sent=sent,
+        options=functools.partial(_how, options), say=_say,
+    )  # fmt: skip
+    if len(sent):
+        _say(f"going on after {len(sent)} files (state in {sent.folder})")
+    if options.follow:
+        _say(f"{folder}: new files are sent to {url} as they appear")
+        stream.follow(folder)
+    paths = [path for place in places for path in (frame_files(place) if place.is_dir() else [place])]
+    began = time.monotonic()
+    blocks = stream.send(paths)
+    sent.forget()
+    seconds = max(time.monotonic() - began, 1e-3)
+    _say(f"all of {len(paths)} files stored; {blocks} blocks in {seconds:.1f} s, {blocks / seconds:.0f}/s")
+
+
+def _sendf(options: argparse.Namespace) -> str:
+    url: str = options.url
+    return url if url.count("/") > 2 else f"{url}/sendF"
 
 
 def _segments(options: argparse.Namespace) -> tuple[Segments, str, str]:
@@ -99,19 +149,23 @@ def _segments(options: argparse.Namespace) -> tuple[Segments, str, str]:
 
 def _blocks(options: argparse.Namespace) -> tuple[Blocks, str, str]:
     """What to send of several channels of a file, as `_segments`."""
+    if not options.file:
+        raise NoData("several channels are read from a --file")
+    blocks = _blocks_of(options, options.file[0])
+    samples = sum(len(strain.samples) for strain in blocks.channels)
+    return blocks, options.channel, f"{samples} samples of {len(blocks.channels)} channels in {blocks.count} blocks"
+
+
+def _blocks_of(options: argparse.Namespace, path: Path) -> Blocks:
     from gwclient import sources
     from gwclient.blocks import Blocks
 
-    if not options.file:
-        raise NoData("several channels are read from a --file")
-    found = sources.several_from_file(options.file, options.detector, options.channel)
+    found = sources.several_from_file(path, options.detector, options.channel)
     if options.gps is not None:
         found = [strain.around(options.gps, options.inf, options.sup) for strain in found]
     if options.gaps != "skip":
         found = [part for strain in found for part in strain.finite_parts()]
-    blocks = Blocks(found, options.seconds)
-    samples = sum(len(strain.samples) for strain in found)
-    return blocks, options.channel, f"{samples} samples of {len(found)} channels in {blocks.count} blocks"
+    return Blocks(found, options.seconds)
 
 
 def _summary(parts: Sequence[Strain]) -> str:
@@ -126,7 +180,7 @@ def _source(options: argparse.Namespace) -> Strain:
 
     window = options.inf, options.sup
     if options.file:
-        strain = sources.from_file(options.file, options.detector, options.channel, options.t0, options.sample_rate)
+        strain = sources.from_file(options.file[0], options.detector, options.channel, options.t0, options.sample_rate)
         return strain if options.gps is None else strain.around(options.gps, *window)
     if options.sample:
         return sources.from_sample(options.detector or "V1")

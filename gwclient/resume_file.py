@@ -78,7 +78,7 @@ class ResumeFile:
             file.flush()
             os.fsync(file.fileno())
         temp.replace(self._path)
-        self._sync_folder()
+        sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Save the file, or remove it if nothing can have been stored."""
@@ -91,14 +91,7 @@ class ResumeFile:
         """Remove the file, so that the next stream of the same strain is a new one."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
 
     def _load(self) -> None:
         try:
@@ -109,6 +102,15 @@ class ResumeFile:
             raise NoData(f"{self._path}: not a state file ({error}); remove it, or use --restart") from None
         if stream != self._stream:
             raise NoData(f"{self._path} belongs to another stream; name another --state, or use --restart")
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def default_folder() -> Path:

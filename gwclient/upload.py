@@ -131,12 +131,14 @@ class UploadOptions:
         rate: 1 is real time, 10 is ten times as fast; 0 is as fast as the store accepts.
         wait: wait while the store is frozen.
         timeout: seconds without an acknowledgement after which the upload gives up.
+        pacer: a schedule to go on with; by default a new one begins, at `rate`.
     """
 
     in_flight: int = 8
     rate: float = 0.0
     wait: bool = False
     timeout: float = 300.0
+    pacer: Pacer | None = None
 
 
 def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
@@ -162,7 +164,8 @@ def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOpti
 
 async def _upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
     missing = resume.missing()
-    pacer = _Pacer(segments, options.rate, missing[0] if missing else 0)
+    pacer = options.pacer or Pacer(options.rate)
+    pacer.go_on(segments.duration, missing[0] if missing else 0)
     remaining = iter(missing)
     async with HttpClient(url, options.in_flight, _TIMEOUT) as client:
         sender = _Sender(client, url, resume, options, progress)
@@ -182,21 +185,31 @@ async def _upload(segments: Payloads, url: str, resume: ResumeFile, options: Upl
             raise errors.exceptions[0] from None
 
 
-class _Pacer:
+class Pacer:
     """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time.
 
-    Gaps take no time.
+    Gaps take no time. One schedule may go on over several uploads. With the rate 0 nothing is waited for.
     """
 
-    def __init__(self, segments: Payloads, rate: float, first: int) -> None:
+    def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._per_segment = segments.duration
-        self._first = first
-        self._began = time.monotonic()
+        self._due = self._began = self._duration = 0.0
+        self._first = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the schedule now, because there was nothing to send until now."""
+        self._due = time.monotonic()
+
+    def go_on(self, duration: float, first: int) -> None:
+        """Go on with segments of `duration` seconds, from number `first` on."""
+        self._began, self._duration, self._first = self._due, duration, first
 
     async def wait(self, number: int) -> None:
+        """Wait until a segment is due."""
         if self._rate > 0:
-            due = self._began + (number - self._first + 1) * self._per_segment / self._rate
+            due = self._began + (number - self._first + 1) * self._duration / self._rate
+            self._due = max(self._due, due)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 

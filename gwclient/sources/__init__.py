@@ -11,9 +11,11 @@ from gwclient.sources.gwosc import GWOSC, from_event
 from gwclient.sources.hdf5 import from_sample
 from gwclient.sources.strain import Strain
 
-__all__ = ["GWOSC", "Strain", "from_event", "from_file", "from_sample", "several_from_file"]
+__all__ = ["GWOSC", "SEVERAL", "Strain", "from_event", "from_file", "from_sample", "several_from_file"]
 
 _HDF5 = (".hdf5", ".hdf", ".h5")
+SEVERAL = (*_HDF5, ".gwf")
+"""Suffixes of files from which several channels are read."""
 
 
 def from_file(
@@ -42,13 +44,16 @@ def from_file(
 
 
 def several_from_file(path: Path, detector: str, pattern: str) -> list[Strain]:
-    """Read the channels of an HDF5 file that match a pattern of `*`, `?` and `[...]`, by name.
+    """Read the channels of an HDF5 or GWF file that match a pattern of `*`, `?` and `[...]`, by name.
 
     Raises:
         NoData: the file cannot be read, or holds none of them.
     """
     if not path.is_file():
         raise NoData(f"{path}: no such file")
-    if path.suffix.lower() not in _HDF5:
-        raise NoData(f"{path}: several channels are read from HDF5 only")
+    suffix = path.suffix.lower()
+    if suffix not in SEVERAL:
+        raise NoData(f"{path}: several channels are read from HDF5 and GWF only")
+    if suffix == ".gwf":
+        return gwf.read_all(path, detector, pattern)
     return hdf5.read_all(path, detector, pattern)

@@ -10,7 +10,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,36 @@ class Unsupported(Exception):
     """The file is sound as far as it was read, but needs a frame library; the text says why."""
 
 
-def read(path: Path, channel: str) -> tuple[numpy.ndarray, Fraction, Fraction]:
-    """Samples, GPS time of the first one in seconds, and sampling interval in seconds.
+Series = tuple[numpy.ndarray, Fraction, Fraction]
+"""Samples, GPS time of the first one in seconds, and sampling interval in seconds."""
+
+
+def read(path: Path, channel: str) -> Series:
+    """One channel; errors as `read_all`."""
+    return read_all(path, channel.__eq__, channel)[channel]
+
+
+def read_all(path: Path, wanted: Callable[[str], bool], pattern: str) -> dict[str, Series]:
+    """The channels that are wanted, by name, in the file's order.
 
     Raises:
-        NoData: this is no frame file, it is damaged, or it has no such channel, or the channel has gaps.
+        NoData: this is no frame file, it is damaged, or it has no such channel, or a channel has gaps. The text names
+            the `pattern`.
         Unsupported: see there.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        try:
-            pieces = list(_Frames(content).series(channel))
-        except (struct.error, LookupError, TypeError, ValueError, OverflowError, zlib.error) as error:
-            raise NoData(f"{path}: the file is damaged: {error}") from None
-    if not pieces:
-        raise NoData(f"{path}: there is no channel {channel}")
+    found: dict[str, list[Series]] = {}
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for name, piece in _Frames(content).series(wanted):
+                found.setdefault(name, []).append(piece)
+    except (struct.error, LookupError, TypeError, ValueError, OverflowError, zlib.error) as error:
+        raise NoData(f"{path}: the file is damaged: {error}") from None
+    if not found:
+        raise NoData(f"{path}: there is no channel {pattern}")
+    return {name: _joined(path, name, pieces) for name, pieces in found.items()}
+
+
+def _joined(path: Path, channel: str, pieces: list[Series]) -> Series:
     _, t0, interval = pieces[0]
     position = t0
     for samples, start, spacing in pieces:
@@ -69,8 +85,8 @@ class _Frames:
         self._order = "<" if content[12:14] == b"\x34\x12" else ">"
         self._position = 0
 
-    def series(self, channel: str) -> Iterator[tuple[numpy.ndarray, Fraction, Fraction]]:
-        """The channel's samples, start and interval in each frame."""
+    def series(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Series]]:
+        """The channels that are wanted, in each frame."""
         dictionary: dict[int, tuple[str, list[tuple[str, str]]]] = {1: ("FrSH", []), 2: ("FrSE", [])}
         described: list[tuple[str, str]] = []
         frame: Fields = {}
@@ -94,13 +110,13 @@ class _Frames:
             elif name == "FrVect":
                 vectors[instance] = position + _COMMON
                 vector = fields
-            elif name in _SERIES and self._value("STRING", {}) == channel:
+            elif name in _SERIES and wanted(self._value("STRING", {})):
                 self._position = position + _COMMON
                 found.append(self._fields(fields))
             elif name == "FrEndOfFrame":
                 for one in found:
                     self._position = vectors[one["data"][1]]
-                    yield self._decoded(frame, one, self._fields(vector))
+                    yield one["name"], self._decoded(frame, one, self._fields(vector))
             position += length
 
     def _prefix(self, position: int) -> tuple[int, int, int]:
@@ -110,7 +126,7 @@ class _Frames:
             length, number, instance = struct.unpack_from(f"{self._order}QHI", self._content, position)
         return length, number, instance
 
-    def _decoded(self, frame: Fields, series: Fields, vector: Fields) -> tuple[numpy.ndarray, Fraction, Fraction]:
+    def _decoded(self, frame: Fields, series: Fields, vector: Fields) -> Series:
         if series.get("bias", 0) != 0 or series.get("slope", 1) != 1:
             raise Unsupported("counts of a converter, which have to be scaled")
         if vector["type"] not in _TYPES or vector["nDim"] != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +26,26 @@ def read(path: Path, detector: str, channel: str) -> Strain:
     except frames.Unsupported as error:
         samples, t0, interval = _by_gwpy(path, channel, str(error))
     return Strain.of(samples, t0, rate_of(interval), detector or detector_of(channel), channel)
+
+
+def read_all(path: Path, detector: str, pattern: str) -> list[Strain]:
+    """Read every channel whose name matches a pattern of `*`, `?` and `[...]`, by name.
+
+    Raises:
+        NoData: as `read`, or the frames need another reader, which is asked for one channel at a time.
+    """
+
+    def wanted(name: str) -> bool:
+        return fnmatch.fnmatchcase(name, pattern) and detector in ("", detector_of(name))
+
+    try:
+        found = frames.read_all(path, wanted, repr(pattern))
+    except frames.Unsupported as error:
+        raise NoData(f"{path} has {error}: name its channels one at a time") from None
+    return [
+        Strain.of(samples, t0, rate_of(interval), detector_of(name), name)
+        for name, (samples, t0, interval) in sorted(found.items())
+    ]
 
 
 def _by_gwpy(path: Path, channel: str, reason: str) -> tuple[object, Fraction, Fraction]:

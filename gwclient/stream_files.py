@@ -1,0 +1,220 @@
+"""Streaming files one after another: a list of them, or a folder in which new ones appear under their final names."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from gwclient.blocks import Blocks
+from gwclient.errors import NoData
+from gwclient.progress import progress
+from gwclient.resume_file import ResumeFile, sync_folder
+from gwclient.sources import SEVERAL
+from gwclient.upload import Pacer, UploadOptions, upload
+
+_LOOK = 0.5  # seconds between two looks into a folder
+_GPS = re.compile(r"-(\d{9,10})-\d+\.[^.]+$")  # the start in the name of a frame file, LIGO-T010150
+
+Say = Callable[[str], object]
+
+
+class SentFiles:
+    """The files that have been sent whole, and the states of those that have not, in a folder.
+
+    A file is known by its name, so that it may be moved, and is sent once although it may be written anew.
+
+    Attributes:
+        folder: is made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / "sent"
+        folder.mkdir(parents=True, exist_ok=True)
+        *lines, torn = self._path.read_bytes().split(b"\n") if self._path.exists() else [b""]
+        self._names = {os.fsdecode(line) for line in lines}
+        if torn:
+            os.truncate(self._path, self._path.stat().st_size - len(torn))
+        for name in self._names:
+            self.state(name).unlink(missing_ok=True)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def state(self, name: str) -> Path:
+        """Where the state of a file is kept while it is sent."""
+        return self.folder / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.json"
+
+    def add(self, name: str) -> None:
+        """Record, durably, that all of a file is stored."""
+        with self._path.open("ab") as file:
+            file.write(os.fsencode(name) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.folder)
+        self._names.add(name)
+
+    def restart(self) -> None:
+        """Forget all files."""
+        for path in (*self.folder.glob("*.json*"), self._path):
+            path.unlink(missing_ok=True)
+        self._names.clear()
+
+    def forget(self) -> None:
+        """Remove all states, so that the next stream of the same files is a new one."""
+        self.restart()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+class Opened(NamedTuple):
+    """A file whose channels have been read, its size, and when it was changed."""
+
+    path: Path
+    identity: tuple[int, int]
+    blocks: Blocks
+
+
+@dataclass(kw_only=True)
+class FileStream:
+    """Sends files in blocks, each sample once, also where it is interrupted.
+
+    Attributes:
+        read: reads the channels of a file.
+        url: a /streamdata or a /sendF.
+        stream_id: identifies what is sent where, apart from the files.
+        sent: what has been sent.
+        options: see `UploadOptions`; `in_flight` for a size of blocks.
+        say: called with texts for people.
+    """
+
+    read: Callable[[Path], Blocks]
+    url: str
+    stream_id: str
+    sent: SentFiles
+    options: Callable[[int], UploadOptions]
+    say: Say
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, paths: Sequence[Path]) -> int:
+        """Send files in order, those that are sent left out; return the number of blocks.
+
+        Raises:
+            NoData: one of them cannot be read, or has changed since it was sent in part.
+            ClientError: as `upload`.
+        """
+        names = [path.name for path in paths]
+        for name in names:
+            if names.count(name) > 1:
+                raise NoData(f"two files are called {name}, and files are known by their names: send one by itself")
+        return self._send(path for path in paths if path.name not in self.sent)
+
+    def follow(self, folder: Path) -> int:
+        """Send the files in a folder, and those that appear in it, until the process ends.
+
+        A file that cannot be read is named, and tried again when it has changed.
+
+        Raises:
+            ClientError: as `upload`.
+        """
+        return self._send(self._appearing(folder), self._leave_out)
+
+    def _send(self, paths: Iterator[Path], complain: Callable[[Path, NoData], None] | None = None) -> int:
+        """The files, each read while the one before is sent."""
+
+        def following() -> Opened | None:
+            for path in paths:
+                try:
+                    identity = _identity(path)
+                    return Opened(path, identity, self.read(path))
+                except NoData as error:
+                    if complain is None:
+                        raise
+                    complain(path, error)
+            return None
+
+        pacer = Pacer(self.options(1).rate)
+        count = 0
+        with ThreadPoolExecutor(1) as reader:
+            try:
+                future = reader.submit(following)
+                while True:
+                    awaited = not future.done()
+                    if (opened := future.result()) is None:
+                        return count
+                    future = reader.submit(following)
+                    if awaited:
+                        pacer.restart()
+                    count += self._send_one(opened, pacer)
+            finally:
+                self._stop.set()
+
+    def _send_one(self, opened: Opened, pacer: Pacer) -> int:
+        name, blocks = opened.path.name, opened.blocks
+        identity = hashlib.sha256(repr((self.stream_id, name, opened.identity)).encode()).hexdigest()
+        resume = ResumeFile(self.sent.state(name), identity, blocks.count)
+        if resume.resumed:
+            self.say(f"{name}: going on after {resume.done} of {resume.count} blocks")
+        missing = resume.count - resume.done
+        with progress(name, resume.done, resume.count, "blocks") as display:
+            upload(blocks, self.url, resume, replace(self.options(blocks.size), pacer=pacer), display)
+        self.sent.add(name)
+        resume.finish()
+        return missing
+
+    def _appearing(self, folder: Path) -> Iterator[Path]:
+        given: dict[str, tuple[int, int]] = {}
+        while not self._stop.is_set():
+            found = []
+            for path in frame_files(folder):
+                with contextlib.suppress(NoData):  # gone at this moment
+                    if path.name not in self.sent and given.get(path.name) != (identity := _identity(path)):
+                        found.append((path, identity))
+            for path, identity in found:
+                given[path.name] = identity
+                yield path
+            given = {name: identity for name, identity in given.items() if name not in self.sent}
+            self._stop.wait(0 if found else _LOOK)
+
+    def _leave_out(self, path: Path, error: NoData) -> None:
+        text = str(error)
+        self.say(f"{text if path.name in text else f'{path}: {text}'}; left out until it changes")
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The files in a folder from which several channels are read, by GPS time in their name, then by name.
+
+    Names that begin with a dot are files that are not whole yet.
+
+    Raises:
+        NoData: there is no such folder.
+    """
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in SEVERAL and path.name[0] != "."]
+    except OSError as error:
+        raise NoData(f"{folder}: {error.strerror}") from None
+    return sorted((path for path in found if path.is_file()), key=lambda path: (_start(path.name), path.name))
+
+
+def _start(name: str) -> int:
+    found = _GPS.search(name)
+    return int(found[1]) if found else 0
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise NoData(f"{path}: {error.strerror}") from None
+    return status.st_size, status.st_mtime_ns
