@@ -7,7 +7,11 @@ from shared import auth, web
 from shared.domain.messages import Counts
 from shared.logic.service import DatastoreLogic
 from shared.web.bodies import JsonObject, Names, Status
-from shared.web.describe import PAGE
+from shared.web.describe import PAGE, Parameter
+
+STRAIN = Parameter(
+    "strain", "the channel whose latest strain is shown; by default that of the newest segment", {"type": "string"}
+)
 
 
 def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
@@ -21,8 +25,8 @@ def routes(logic: DatastoreLogic, status: StatusDocument) -> web.Routes:
 
     return {
         ("GET", "/whoami"): whoami,
-        ("GET", "/status.json"): web.describe("What the status page shows", answer=JsonObject)(
-            lambda request: web.json(status.get())
+        ("GET", "/status.json"): web.describe("What the status page shows", STRAIN, answer=JsonObject)(
+            lambda request: web.json(status.get(request.query.get("strain", "")))
         ),
         ("GET", "/bufstat"): web.describe("Counts of the batch", answer=Counts)(lambda request: web.json(logic.stat())),
         ("GET", "/dsdesc"): web.describe("Status of the batch, and the operator on record", answer=Status)(

@@ -28,6 +28,8 @@ _PLOT_SEGMENTS = 16  # if they are contiguous
 _PLOT_SAMPLES = 1 << 17  # in all of them: reading more would cost seconds and gigabytes, at each look at the page
 _PLOT_POINTS = 1200  # more than a plot has pixels
 _OF_ALL = ("overview.png", "summary.html")  # products of all channels
+_PLOTS = 8  # of several channels that are kept for _MAX_AGE
+_NAMES = 500  # of channels to choose from
 
 
 class StrainPlot(msgspec.Struct):
@@ -39,6 +41,8 @@ class StrainPlot(msgspec.Struct):
     seconds: float
     x: list[float]
     h: list[float]
+    channels: list[str]
+    """Others that came with the newest segment, in a block; 500 at most."""
 
 
 class StatusDocument:
@@ -79,10 +83,12 @@ class StatusDocument:
         self._lock = threading.Lock()
         self._document: dict[str, object] = {}
         self._valid_until = 0.0
-        self._decimated: dict[str, list[tuple[int, float]]] = {}  # segments of the last plot, by file name
+        self._recent: list[LoggedSegment] = []
+        self._plots: dict[str, StrainPlot | None] = {}  # by the channel that was asked for
+        self._decimated: dict[tuple[str, str, float | None], list[tuple[int, float]]] = {}  # of the last plots
 
-    def get(self) -> dict[str, object]:
-        """The document.
+    def get(self, channel: str = "") -> dict[str, object]:
+        """The document, with the plot of a channel, by default that of the newest segment.
 
         Raises:
             DatastoreError: the Data Buffer does not answer, or cannot now.
@@ -91,7 +97,17 @@ class StatusDocument:
             if time.monotonic() >= self._valid_until:
                 self._document = self._make()
                 self._valid_until = time.monotonic() + _MAX_AGE
-            return self._document
+                self._forget_plots()
+            if channel not in self._plots:
+                while len(self._plots) >= _PLOTS:
+                    del self._plots[next(iter(self._plots))]
+                self._plots[channel] = _optional(lambda: self._plot(channel), None)
+            return {**self._document, "strain": self._plots[channel]}
+
+    def _forget_plots(self) -> None:
+        self._plots.clear()
+        names = {entry.name for entry in self._recent}
+        self._decimated = {key: kept for key, kept in self._decimated.items() if key[0] in names}
 
     def _make(self) -> dict[str, object]:
         policy, buffer = self._logic.policy, self._logic.buffer
@@ -99,7 +115,7 @@ class StatusDocument:
         counts = buffer.stat()
         batches = _optional(buffer.archives, ArchiveList([]))  # before the log: what is archived in between counts once
         follower = self._logic.follower.update(_LOG_PAGE)
-        recent = follower.recent()
+        recent = self._recent = follower.recent()
         arrived = [second for archive in batches.archives for second in archive.arrived]
         rates = follower.rates(arrived if batches.open else None)
         longest = follower.livetime.longest_span
@@ -125,13 +141,16 @@ class StatusDocument:
             "longest": longest,
             "channels": follower.livetime.channels,
             "reading": [follower.count, counts.segments] if follower.count < counts.segments else None,
-            "rate": {"segments": sum(n for n, _ in rates[-10:]) / 10, "bytes": sum(b for _, b in rates[-10:]) / 10},
+            "rate": {
+                "segments": sum(n for n, _ in rates[-10:]) / 10,
+                "bytes": sum(b for _, b in rates[-10:]) / 10,
+                "samples": follower.samples(10),
+            },
             "rates": [n for n, _ in rates],
-            "log": recent[: -_LOG_LINES - 1 : -1],
+            "log": [msgspec.structs.replace(entry, holds=()) for entry in recent[: -_LOG_LINES - 1 : -1]],
             "archives": batches.archives,
             "next": batches.next,
             "events": self._happenings.newest(batches, products.preproc),
-            "strain": _optional(lambda: self._plot(_newest_contiguous(recent)), None),
             "spectrogram": pictures[0] if pictures else None,
             "pictures": pictures,
             "overview": others.get("overview.png"),
@@ -148,29 +167,37 @@ class StatusDocument:
             return ErrorBody(error.code, str(error))
         return None
 
-    def _plot(self, entries: Sequence[LoggedSegment]) -> StrainPlot | None:
+    def _plot(self, channel: str) -> StrainPlot | None:
+        names = [name for runs in self._recent[-1].holds for name in runs.channels] if self._recent else []
+        entries = _newest_contiguous(_of_channel(self._recent, channel or next(iter(names), "")))
         if not entries:
             return None
-        self._decimated = {entry.name: self._decimated.get(entry.name) or self._read(entry) for entry in entries}
         first = entries[0]
         x: list[float] = []
         h: list[float] = []
         for entry in entries:
             offset, dt = (entry.t0 or 0.0) - (first.t0 or 0.0), entry.dt or 0.0
-            for index, sample in self._decimated[entry.name]:
+            for index, sample in self._thinned(entry):
                 x.append(offset + index * dt)
                 h.append(sample)
         kept = decimate_min_max(h, _PLOT_POINTS)
         newest = entries[-1]
         seconds = (newest.t0 or 0.0) - (first.t0 or 0.0) + newest.samples * (newest.dt or 0.0)
         return StrainPlot(
-            first.detector, first.channel, first.t0 or 0.0, seconds, [x[i] for i in kept], [h[i] for i in kept]
-        )
+            first.detector, first.channel, first.t0 or 0.0, seconds, [x[i] for i in kept], [h[i] for i in kept],
+            sorted(dict.fromkeys(names))[:_NAMES],
+        )  # fmt: skip
 
-    def _read(self, entry: LoggedSegment) -> list[tuple[int, float]]:
+    def _thinned(self, entry: LoggedSegment) -> list[tuple[int, float]]:
         """Number and value of the samples that a plot of this segment alone needs; the others are not kept."""
-        h = segment.samples(self._logic.buffer.segment(entry.name))
-        return [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
+        key = entry.name, entry.channel, entry.t0
+        if key not in self._decimated:
+            buffer = self._logic.buffer
+            in_block = bool(entry.format)
+            body = buffer.channel(entry.name, entry.channel, entry.t0) if in_block else buffer.segment(entry.name)
+            h = segment.samples(body)
+            self._decimated[key] = [(i, h[i]) for i in decimate_min_max(h, _PLOT_POINTS)]
+        return self._decimated[key]
 
 
 def _is_picture(name: str) -> bool:
@@ -188,6 +215,19 @@ def decimate_min_max(h: Sequence[float], points: int) -> list[int]:
         interval = h[start : start + step]
         kept.extend(sorted({start + interval.index(min(interval)), start + interval.index(max(interval))}))
     return kept
+
+
+def _of_channel(recent: Sequence[LoggedSegment], channel: str) -> list[LoggedSegment]:
+    """The segments, and the runs of a channel in blocks as if they were segments; of all channels where it is empty."""
+    found = []
+    for entry in recent:
+        for runs in entry.holds:
+            if channel in runs.channels:
+                run = {"detector": runs.detector, "channel": channel, "t0": runs.t0, "dt": runs.dt, "samples": runs.n}
+                found.append(msgspec.structs.replace(entry, holds=(), channels=0, **run))
+        if not entry.format and channel in ("", entry.channel):
+            found.append(entry)
+    return found
 
 
 def _newest_contiguous(recent: Sequence[LoggedSegment]) -> list[LoggedSegment]:

@@ -226,8 +226,15 @@ class RemoteBuffer(_RemoteBatch):
 
     def segment(self, name: str) -> bytes:
         """As `DataBuffer.segment`; NoSuchFile also if the Data Buffer has no such route, as the original's."""
+        return self._segment(name=name)
+
+    def channel(self, name: str, channel: str, t0: float | None = None) -> bytes:
+        """As `DataBuffer.channel`; errors as `segment`."""
+        return self._segment(name=name, channel=channel, t0=None if t0 is None else repr(t0))
+
+    def _segment(self, **query: str | None) -> bytes:
         try:
-            return self._client.get("ENDP_SEGMENT", name=name)
+            return self._client.get("ENDP_SEGMENT", **query)
         except UpstreamFailed as error:
             raise NoSuchFile(str(error)) from error
 

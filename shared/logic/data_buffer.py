@@ -36,6 +36,9 @@ class DataBuffer(_Batch, Protocol):
     def segment(self, name: str) -> bytes:
         """A stored segment, as it was received."""
 
+    def channel(self, name: str, channel: str, t0: float | None = None) -> bytes:
+        """The run of a channel in a stored block that begins at `t0` (GPS seconds), as the JSON of a segment."""
+
     def archives(self, after: str = "", limit: int | None = None) -> ArchiveList:
         """A page of the archives, newest first: those behind `after`, `limit` at most; and the open batch."""
 

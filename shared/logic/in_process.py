@@ -20,6 +20,7 @@ class InProcessBuffer:
         self.names = reader.names
         self.log = reader.log
         self.segment = reader.segment
+        self.channel = reader.channel
         self.archives = reader.archives
 
     def stat(self) -> Counts:

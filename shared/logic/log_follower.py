@@ -19,12 +19,13 @@ from shared.logic.data_buffer import DataBuffer
 _PAGE = 10_000  # entries in one request
 _HISTORY = 60  # seconds of arrival rates
 _RECENT = 64  # entries
+_BLOCKS = 16  # of these, whose runs are kept: a thousand channels are 100 kB
 
 
 class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
     """An entry of the log, as far as it is used; attributes as in `domain.records.Record`.
 
-    Of a block, what `recent` returns has no `holds`, but the number of its `channels` and the first `t0`.
+    Of a block, `channels` is their number and `t0` the first time. Only the newest ones of `recent` have `holds`.
     """
 
     index: int = field(name="Id")
@@ -56,7 +57,7 @@ class LogFollower:
         self._buffer = buffer
         self._lock = threading.Lock()
         self._before: list[list[int]] = []  # rates of earlier batches, as far as they were read
-        self._rates: deque[list[int]] = deque()  # [second, segments, bytes], ascending, of the open batch
+        self._rates: deque[list[int]] = deque()  # [second, segments, bytes, samples], ascending, of the open batch
         self._reset()
 
     def update(self, max_entries: int | None = None) -> LogFollower:
@@ -88,10 +89,22 @@ class LogFollower:
         current = int(time.time() if now is None else now)
         sums: dict[int, tuple[int, int]] = {}
         with self._lock:
-            for second, segments, size in (*(self._before if archived is None else archived), *self._rates):
+            for second, segments, size, *_ in (*(self._before if archived is None else archived), *self._rates):
                 before = sums.get(second, (0, 0))
                 sums[second] = before[0] + segments, before[1] + size
         return [sums.get(second, (0, 0)) for second in range(current - _HISTORY, current)]
+
+    def samples(self, seconds: int, now: float | None = None) -> float:
+        """Samples that arrived in each of the last whole seconds, on average, as far as they were read.
+
+        Args:
+            seconds: how many, up to 60.
+            now: Unix time, by default the clock's.
+        """
+        current = int(time.time() if now is None else now)
+        with self._lock:
+            read = (*self._before, *self._rates)
+            return sum(rate[3] for rate in read if current - seconds <= rate[0] < current) / seconds
 
     def recent(self) -> list[LoggedSegment]:
         """The newest entries, up to 64, oldest first."""
@@ -128,14 +141,17 @@ class LogFollower:
         for run in runs_of(entry):
             if run.n:
                 self.livetime.add(*run)
-        if entry.holds:  # which may be long
+        if entry.holds:
             entry.channels = sum(len(runs.channels) for runs in entry.holds)
-            entry.t0, entry.holds = min(runs.t0 for runs in entry.holds), ()
+            entry.t0 = min(runs.t0 for runs in entry.holds)
         self._recent.append(entry)
+        if len(self._recent) > _BLOCKS:
+            self._recent[-_BLOCKS - 1].holds = ()
         second = file_number(entry.name) // 1_000_000_000  # names are the time of arrival, in nanoseconds
         if not self._rates or self._rates[-1][0] < second:
-            self._rates.append([second, 0, 0])
+            self._rates.append([second, 0, 0, 0])
             while self._rates[0][0] < second - _HISTORY:
                 self._rates.popleft()
         self._rates[-1][1] += 1
         self._rates[-1][2] += entry.size
+        self._rates[-1][3] += entry.samples

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocks import ARROW, arrow_block
 from tests.support.builders import segment
 from tests.support.extras import needs_preproc
 from tests.support.load import post_all
@@ -188,6 +189,29 @@ def test_plots_have_their_values_as_text_and_no_label_is_cut(shared, open_page):
         return widest + axis.ticks.size + axis.gap - axis._size;
     }""")
     assert cut <= 0
+
+
+def test_the_latest_strain_of_a_block_is_of_the_channel_that_is_chosen(shared, open_page):
+    shared.stored(arrow_block(300, 64, rate=64), {"Content-Type": ARROW})
+    page = open_page(shared.url("/"))
+    wait_to_contain(page, "#strain-about", "V1:CH_0, 1.00")
+    assert page.locator("#strain-channels option").count() == 300
+    page.fill("#strain-channel", "V1:CH_299")
+    page.press("#strain-channel", "Enter")
+    wait_to_contain(page, "#strain-about", "V1:CH_299, 1.00")
+    assert "V1:CH_299" in page.get_attribute("#strain", "aria-label")
+    assert page.locator("#strain canvas").count() == 1
+    wait_to_contain(page, "#rate", "samples/s")
+    page.fill("#strain-channel", "V1:none")
+    page.press("#strain-channel", "Enter")
+    wait_to_contain(page, "#strain-about", "There is no strain of this channel")
+    page.fill("#strain-channel", "")
+    page.press("#strain-channel", "Enter")
+    wait_to_contain(page, "#strain-about", "V1:CH_0, 1.00")
+    page.fill("#channel-search", "CH_299")
+    page.press("#channel-search", "Enter")
+    page.click("#channel-list button.name")
+    wait_to_contain(page, "#view-about", "64 samples at 64 Hz from GPS 1126259446.000000000")
 
 
 def test_a_long_log_that_is_still_read_is_said(shared, open_page):

@@ -6,8 +6,10 @@ import json
 import time
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 
+from tests.support.blocks import ARROW, NS, T0, field, stream
 from tests.support.builders import segment
 from tests.support.page import PNG, put_product, strain
 from tests.support.servers import Process, Store, http
@@ -58,6 +60,23 @@ def test_the_newest_stretch_is_plotted_whatever_the_order_of_arrival(services):
     assert shown["t0"] == 1126259446.0
     assert shown["seconds"] == pytest.approx(4 * 32 / 4096)  # of the four that end with the newest
     assert shown["x"] == sorted(shown["x"])
+
+
+def test_the_latest_strain_of_any_channel_of_a_block_is_shown(services):
+    types = [field("V1:a", rate=8), field("V1:b", pa.float32(), rate=4)]
+    for second, first in enumerate((0.5, 8.5)):
+        rows = [[(T0 + second) * NS, [first + i for i in range(8)], [1.0, None, 3.0, 4.0 + second]]]
+        services.stored(stream(types, rows), {"Content-Type": ARROW})
+    shown = soon(services, lambda s: s["n_itm"] == 2)
+    plot = shown["strain"]
+    assert (plot["channel"], plot["t0"], plot["seconds"]) == ("V1:a", T0, 2.0)
+    assert (plot["x"], plot["h"]) == ([i / 8 for i in range(16)], [0.5 + i for i in range(16)])
+    assert plot["channels"] == ["V1:a", "V1:b"]
+    assert (shown["channels"], shown["log"][0]["channels"], "holds" in shown["log"][0]) == (2, 3, False)
+    chosen = services.request("GET", "/status.json", query="?strain=V1:b").json()["strain"]
+    assert (chosen["channel"], chosen["t0"], chosen["h"]) == ("V1:b", T0 + 1.5, [3.0, 5.0])
+    assert services.request("GET", "/status.json", query="?strain=V1:c").json()["strain"] is None
+    soon(services, lambda s: s["rate"]["samples"] >= 1.1)
 
 
 def test_the_token_is_never_shown(services):

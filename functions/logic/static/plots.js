@@ -55,11 +55,32 @@ const rates = plotter(
   },
 );
 
+// The channel that was typed, as a query; empty for that of the newest segment.
+export function chosenStrain() {
+  const name = $("strain-channel").value.trim();
+  return name ? `?${new URLSearchParams({ strain: name })}` : "";
+}
+
+// The channels of a block to choose from. A name that was typed stays.
+function showChoice(latest) {
+  const names = latest ? latest.channels : [];
+  const list = $("strain-channels");
+  const known = [...list.children].map((option) => option.value);
+  if (names.length && names.join("\n") !== known.join("\n")) {
+    list.replaceChildren(...names.map((value) => Object.assign(document.createElement("option"), { value })));
+  }
+  $("strain-channel").placeholder = latest && !chosenStrain() ? latest.channel : "";
+  $("strain-choice").hidden = !names.length && !chosenStrain();
+}
+
 export function showStrain(latest) {
+  showChoice(latest);
   $("strain").hidden = $("strain-values").hidden = !latest;
   if (!latest) {
     strain.clear();
-    $("strain-about").textContent = "Nothing to plot in this batch yet.";
+    $("strain-about").textContent = chosenStrain()
+      ? "There is no strain of this channel in the newest segments; the list of channels has it all."
+      : "Nothing to plot in this batch yet.";
     return;
   }
   let [low, high] = [Infinity, -Infinity];

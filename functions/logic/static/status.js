@@ -7,7 +7,7 @@ import { showDatasets } from "./datasets.js";
 import { $, bytes, count, number, operator, rows, seconds, utc } from "./format.js";
 import { learnWho, mayMake, showOperations } from "./operate.js";
 import { showPictures } from "./pictures.js";
-import { showRates, showStrain } from "./plots.js";
+import { chosenStrain, showRates, showStrain } from "./plots.js";
 import { updateViewer } from "./viewer.js";
 import { ofAnswer, ofEvent } from "./words.js";
 
@@ -65,7 +65,8 @@ function showBatch(s, frozen, percent) {
   $("size").textContent = bytes(s.buff_size);
   $("channels").textContent = number(s.channels);
   $("longest").textContent = seconds(s.longest);
-  $("rate").textContent = `${number(s.rate.segments, s.rate.segments < 10 ? 1 : 0)}/s · ${bytes(s.rate.bytes)}/s`;
+  $("rate").textContent =
+    `${number(s.rate.segments, s.rate.segments < 10 ? 1 : 0)}/s · ${bytes(s.rate.bytes)}/s · ${count(Math.round(s.rate.samples), "sample")}/s`;
   const since = s.frozen ? s.frozen.time : s.opened;
   $("since-title").textContent = s.frozen ? "Frozen since (UTC)" : "Open since (UTC)";
   $("since").textContent = since ? utc(since) : "–";
@@ -120,7 +121,7 @@ async function update() {
   const mine = ++round;
   let reply, body;
   try {
-    reply = await fetch("status.json", { cache: "no-store", headers: credentials(), signal: AbortSignal.timeout(PATIENCE) });
+    reply = await fetch(`status.json${chosenStrain()}`, { cache: "no-store", headers: credentials(), signal: AbortSignal.timeout(PATIENCE) });
     body = await reply.json().catch(() => null);
   } catch {
     if (mine !== round) return; // another one has begun since
@@ -161,4 +162,5 @@ $("enter").addEventListener("click", () => enter("The token is kept until this t
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
 document.addEventListener("visibilitychange", () => document.hidden || update()); // a tab in the background is slow
 document.addEventListener("decided", update);
+$("strain-channel").addEventListener("change", update);
 update();

@@ -12,6 +12,7 @@ from functions.logic.status import StatusDocument, decimate_min_max
 from shared.domain.freeze_policy import FreezePolicy
 from shared.domain.messages import ArchiveList, Counts, Description
 from shared.errors import NoSuchFile, StorageFailed
+from shared.logic.log_follower import LogFollower
 from shared.logic.service import DatastoreLogic
 
 
@@ -69,6 +70,14 @@ def test_the_first_look_at_a_long_log_says_how_far_it_has_come():
 def test_seconds_are_told_for_the_longest_stretch_and_channels_are_counted():
     told = document(10).get()
     assert (told["longest"], told["channels"], told["seconds"]) == (5.0, 2, 10.0)
+
+
+def test_samples_a_second_are_those_of_the_last_whole_seconds():
+    follower = LogFollower(LongLog(10))  # type: ignore[arg-type]
+    arrived = 10**9  # seconds since 1970, as the files' names say
+    assert follower.update().samples(10, arrived + 1) == 1.0
+    assert follower.samples(10, arrived) == follower.samples(10, arrived + 11) == 0.0
+    assert follower.samples(5, arrived + 5) == 2.0
 
 
 def test_a_store_that_answers_and_takes_nothing_says_why():
