@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import io
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +31,8 @@ ANSWERED = "datastore.answered"
 
 _inflaters = ThreadPoolExecutor(2, "inflate")  # so that compressed bodies take no more than two cores
 _SHORT = 4  # digits of a length that is not worth a check before the body arrives
+_LONG = 1 << 20  # bytes of a body that is written into one piece as it arrives: joined, it would be in memory twice
+_TRUSTED = 8  # times what has arrived; so much is allocated for a declared length
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ASGI_APPS: dict[str, ASGIApp] = {}
 """Every asynchronous target of this process as a plain ASGI application, by name; see `asgi_target`."""
@@ -162,9 +165,12 @@ async def _stream(response: Response, body: EndlessBody, receive: Receive, send:
 
 async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exchange) -> bytes:
     declared = headers.get("content-length", "")
+    expected = 0
     if len(declared) > _SHORT and declared.isdecimal():
-        exchange.expect_body(int(declared[:19]))
+        expected = int(declared[:19])
+        exchange.expect_body(expected)
     chunks: list[bytes] = []
+    whole: io.BytesIO | None = None
     length = 0
     while True:
         message = await receive()
@@ -173,6 +179,16 @@ async def _read_body(headers: Mapping[str, str], receive: Receive, exchange: Exc
         chunk = message.get("body", b"")
         length += len(chunk)
         exchange.reserve(length)
-        if not message.get("more_body", False):
+        more = message.get("more_body", False)
+        if whole is not None:
+            whole.write(chunk)
+            if not more:
+                return whole.getvalue()  # its own buffer, because that is full
+        elif not more:
             return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
+        else:
+            chunks.append(chunk)
+            if _LONG < expected <= _TRUSTED * length:
+                whole = io.BytesIO(bytes(expected))
+                whole.writelines(chunks)
+                chunks.clear()
