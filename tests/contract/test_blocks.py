@@ -7,15 +7,18 @@ import json
 import threading
 import time
 
+import numpy
 import pyarrow as pa
 import pytest
 
+from gwclient.sources import from_file
 from tests.contract.test_round_trip import real, synthetic
 from tests.support.blocks import (
     ARROW,
     NDJSON,
     NS,
     T0,
+    arrakis_block,
     arrow_block,
     field,
     held,
@@ -285,6 +288,39 @@ def test_240_channels_of_real_strain_come_back_to_the_bit_through_every_reader(s
         assert store.cleanall().status == 201
         listed = store.request("GET", "/channels", query=f"?channel=L1:BLOCK-{unique}_*&limit=1000").json()["channels"]
         assert {(one["channel"], one["seconds"], one["gaps"]) for one in listed} == {(name, 2.0, 0) for name in names}
+    for i, name in enumerate(names):
+        answer = store.request("GET", "/strain", query=f"?channel={name}&start={T0}&duration=2&format=raw")
+        assert answer.data == array.array("d", [sample for row in rows for sample in row[1 + i]]).tobytes(), name
+
+
+def test_a_channel_of_a_block_is_the_same_in_every_format_and_as_it_arrives(store, tmp_path):
+    name = f"V1:FORMATS-{time.monotonic_ns()}"
+    position = store.stored(segment(1))
+    expected = numpy.random.default_rng(1).normal(scale=1e-21, size=4096)
+    body = stream([field("V1:other"), field(name)], [[T0 * NS, [0.5] * 4096, expected.tolist()]])
+    store.stored(body, {"Content-Type": ARROW})
+    found = {}
+    for format in ("json", "csv", "txt", "npy", "gwf", "hdf5"):
+        query = f"?channel={name}&start={T0}&duration=1&format={format}"
+        (tmp_path / f"s.{format}").write_bytes(store.request("GET", "/strain", query=query).data)
+    found["json"] = json.loads((tmp_path / "s.json").read_bytes())["h"]
+    for format in ("csv", "txt", "gwf", "hdf5"):
+        found[format] = from_file(tmp_path / f"s.{format}", channel=name).samples
+    found["npy"] = numpy.load(tmp_path / "s.npy")
+    url = store.url("/live") + f"?format=ndjson&samples=true&channel={name}&after={position}"
+    arrived = http.request("GET", url, preload_content=False)
+    found["live"] = next(row["h"] for row in map(json.loads, arrived) if "name" in row)
+    arrived.close()
+    for reader, samples in found.items():
+        assert numpy.asarray(samples, "f8").tobytes() == expected.tobytes(), reader
+
+
+def test_what_arrakis_writes_is_stored_unmodified_and_read_back(store):
+    body, sent = arrakis_block()
+    name = store.stored(body, {"Content-Type": ARROW})
+    assert store.files() == {name: body}
+    query = f"?channel=V1:ENV_CEB&start={T0}&duration=3&format=raw&batch=open"
+    assert store.request("GET", "/strain", query=query).data == sent["V1:ENV_CEB"].astype("<f8").tobytes()
 
 
 @pytest.mark.parametrize(("route", "type"), [("/stream", ARROW), ("/streamdata", ARROW), ("/streamdata", NDJSON)])
@@ -314,4 +350,4 @@ def test_the_status_page_counts_what_is_in_blocks(services):
     (entry,) = shown["log"]
     assert (entry["channels"], entry["t0"], entry["n"], entry["format"]) == (6, T0, 6 * 4096, "arrow")
     assert "holds" not in entry  # which may be long
-    assert shown["strain"] is None
+    assert (shown["strain"]["channel"], shown["strain"]["seconds"]) == ("V1:CH_0", 1.0)

@@ -8,7 +8,9 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy
 import pyarrow as pa
+import pytest
 
 ARROW = "application/vnd.apache.arrow.stream"
 NDJSON = "application/x-ndjson"
@@ -49,6 +51,36 @@ def segments(channels: int = 3, n: int = 300, t0: float = T0, rate: int = 4096) 
 
 def ndjson_block(channels: int = 3, n: int = 300, t0: float = T0, rate: int = 4096) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in segments(channels, n, t0, rate))
+
+
+def arrakis_block() -> tuple[bytes, dict[str, numpy.ndarray]]:
+    """Three seconds of three channels as Arrakis' own classes write them, and their samples; ten are masked."""
+    arrakis = pytest.importorskip("arrakis")
+    from arrakis import schemas
+    from arrakis.block import SeriesBlock
+
+    channels = {
+        "V1:Hrec_hoft": arrakis.Channel("V1:Hrec_hoft", numpy.dtype("float64"), 16384),
+        "V1:LSC_DARM": arrakis.Channel("V1:LSC_DARM", numpy.dtype("float32"), 512),
+        "V1:ENV_CEB": arrakis.Channel("V1:ENV_CEB", numpy.dtype("int32"), 16),
+    }
+    schema = schemas.stream(channels.values())
+    sink = io.BytesIO()
+    dice = numpy.random.default_rng(1)
+    sent: dict[str, list] = {name: [] for name in channels}
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for second in range(3):
+            data = {
+                name: numpy.ma.masked_array((dice.normal(size=int(c.sample_rate)) * 100).astype(c.data_type), False)
+                for name, c in channels.items()
+            }
+            for name, values in data.items():
+                sent[name].append(values.data.copy())
+            if second == 1:
+                data["V1:LSC_DARM"][10:20] = numpy.ma.masked
+            block = SeriesBlock((T0 + second) * NS, data, channels)
+            writer.write_batch(block.to_column_batch(schema))
+    return sink.getvalue(), {name: numpy.concatenate(parts) for name, parts in sent.items()}
 
 
 def held(record: Mapping[str, Any]) -> list[list[Any]]:
