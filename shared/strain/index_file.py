@@ -18,7 +18,7 @@ from shared.strain.index import Cohort, StrainIndex
 from shared.strain.stated_rate import StatedRate
 from shared.strain.stream import ON_GRID, Stream
 
-_FORMAT = 2
+_FORMAT = 3
 _ROWS = ("q", "q", "d", "I")
 _STREAM = ("q", "q", "I", "q", "I", "I")
 
@@ -28,7 +28,7 @@ class _StreamHead(msgspec.Struct, array_like=True):
     overlaps: int
     stretches: int
     pieces: int
-    phases: dict[int, tuple[int, int]]  # numerator and denominator, of those that are not 0
+    phases: dict[int, str]  # of those that are not 0, as Fraction reads them: parts of any length
 
 
 class _StatedHead(msgspec.Struct, array_like=True):
@@ -104,7 +104,7 @@ def _cohort_head(cohort: Cohort, columns: list[array[int] | array[float]]) -> _C
     for stream in cohort.streams.values():
         own, phases = stream.columns()
         columns += own
-        uneven = {i: phase.as_integer_ratio() for i, phase in enumerate(phases) if phase}
+        uneven = {i: str(phase) for i, phase in enumerate(phases) if phase}
         streams.append(_StreamHead(stream.hertz, stream.overlaps, len(own[0]), len(own[2]), uneven))
     for one in cohort.stated.values():
         columns.append(one.rows)
@@ -124,8 +124,8 @@ def _cohort(columns: _Columns, head: _CohortHead) -> Cohort:
 def _stream(columns: _Columns, head: _StreamHead) -> Stream:
     lengths = [head.stretches] * 2 + [head.pieces] * 4
     phases: list[Fraction] = [ON_GRID] * head.stretches
-    for i, ratio in head.phases.items():
-        phases[i] = Fraction(*ratio)
+    for i, phase in head.phases.items():
+        phases[i] = Fraction(phase)
     own = [columns.ints(code, length) for code, length in zip(_STREAM, lengths, strict=True)]
     return Stream.restored(head.hertz, head.overlaps, own, phases)
 

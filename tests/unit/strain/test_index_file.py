@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.domain.segment import StoredSegment
@@ -30,6 +30,7 @@ def picture(index: StrainIndex):
     )  # fmt: skip
 
 
+@example([("V1:A", 8.18e-07, 1 / 64, 10)], [])  # the denominator of its phase is longer than 64 bits
 @given(st.lists(SEGMENTS, max_size=20), st.lists(SEGMENTS, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_an_index_goes_on_where_it_was_saved(before, after):
