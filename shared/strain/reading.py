@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from shared.archives.batch_files import BatchFiles, Where
 from shared.domain import block
 from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
-from shared.volume.posix import open_plain, storage_errors
+from shared.volume.posix import storage_errors
 
 _LONG = 64 << 10  # bytes; a longer file is a block, and read once for each of its channels
-_verified: set[tuple[int, ...]] = set()  # longer files whose checksum this process has compared
+_verified: set[tuple[object, ...]] = set()  # longer files whose checksum this process has compared
 
 
 class FileSlice(NamedTuple):
@@ -35,7 +35,7 @@ class DataFolder:
     """The files of a batch. The folder stays open, so that it is the same one when the batch is archived meanwhile.
 
     Args:
-        path: of the folder.
+        where: the folder; its path will do where no files lie elsewhere.
         memory: bytes of decoded samples to keep, for one who reads the same files again. The last file's are kept in
             any case.
 
@@ -44,11 +44,11 @@ class DataFolder:
         StorageFailed: it cannot be opened.
     """
 
-    def __init__(self, path: str, memory: int = 0) -> None:
-        self._fd = -1
+    def __init__(self, where: Where | str, memory: int = 0) -> None:
+        path, remote = where if isinstance(where, Where) else Where(where)
         with storage_errors(path):
             try:
-                self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._files = BatchFiles(path, remote)
             except FileNotFoundError:
                 raise NotFrozen(f"{path} is gone: the batch has been archived.") from None
         self._memory = memory
@@ -57,17 +57,12 @@ class DataFolder:
         self._kept: OrderedDict[object, array[float]] = OrderedDict()
         self._kept_bytes = 0
 
-    def __del__(self) -> None:
-        """Close the folder."""
-        if self._fd >= 0:
-            os.close(self._fd)
-
     def samples(self, part: FileSlice) -> Sequence[float]:
         """The samples of a slice.
 
         Raises:
             NotFrozen: the file is not in the folder any more.
-            StorageFailed: it cannot be read.
+            StorageFailed, RemoteFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
         key = (part.name, part.run)
@@ -97,10 +92,8 @@ class DataFolder:
         try:
             if self._content[0] == name:  # a block, of which another channel has been read
                 return self._content[1].samples(*part.run)
-            with open(open_plain(name, self._fd), "rb", buffering=0) as file:
-                content = file.read()
-                status = os.fstat(file.fileno())
-            known = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, part.crc32)
+            content, identity = self._files.read(name)
+            known = (*identity, part.crc32)
             if part.crc32 >= 0 and known not in _verified:
                 if zlib.crc32(content) != part.crc32:
                     raise SegmentDamaged(f"{name}: its checksum differs; restore it from a backup")

@@ -13,8 +13,8 @@ from tests.support.builders import commit_requests, segment
 class Bench:
     """A writer, and catalogs that read its volume."""
 
-    def __init__(self, root) -> None:
-        self.config = store_from_env({"ROOT": str(root), "STAGE_APART": "1000"})
+    def __init__(self, root, **env: str) -> None:
+        self.config = store_from_env({"ROOT": str(root), "STAGE_APART": "1000", **env})
         self.writer = Writer(self.config)
         self.writer.open()
         self.spool = SpoolWriter.from_config(self.config)

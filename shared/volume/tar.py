@@ -11,6 +11,23 @@ _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 18
 
 
+def header(name: str, size: int) -> bytes:
+    """The header of a plain file, without time and owner."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def padding(size: int) -> bytes:
+    """What follows a file's content up to the next header."""
+    return bytes(-size % _BLOCK)
+
+
+END = bytes(2 * _BLOCK)
+"""What ends a tar file."""
+
+
 class _Piece(NamedTuple):
     """Bytes of the tar file: `header` bytes, or those of a file."""
 
@@ -36,14 +53,11 @@ class Tar:
         self._pieces: list[_Piece] = []
         self.size = 0
         for name, size, file in entries:
-            info = tarfile.TarInfo(name)
-            info.size = size
-            info.mode = 0o644
-            header = info.tobuf(tarfile.PAX_FORMAT)
-            self._add(len(header), header)
+            head = header(name, size)
+            self._add(len(head), head)
             self._add(size, file=file)
-            self._add(-size % _BLOCK, bytes(-size % _BLOCK))
-        self._add(2 * _BLOCK, bytes(2 * _BLOCK))
+            self._add(-size % _BLOCK, padding(size))
+        self._add(len(END), END)
 
     def _add(self, size: int, content: bytes = b"", file: str = "") -> None:
         if size:

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from shared.datasets.tar import Tar
+from shared.volume.tar import Tar
 
 FILES = {"a": b"", "folder/b": b"x" * 512, "c": b"y" * 700_000, "d" * 120: b"z"}
 
