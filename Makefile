@@ -129,6 +129,7 @@ bench: $(VENV)/.dev $(VENV)/.extras ## the store beside the machine's limits; PE
 	$(BIN)/python -m bench.preproc
 	$(BIN)/python -m bench.strain
 	$(BIN)/python -m bench.datasets
+	$(BIN)/python -m bench.archives
 	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)

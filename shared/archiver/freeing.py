@@ -107,15 +107,17 @@ def verified(place: Place, stub: Stub) -> Index:
         RemoteFailed: the copy cannot be read, or is not what was verified.
     """
     there = place.sizes(stub.prefix)
-    name = names.manifest_name(stub.generation)
+    name = stub.manifest.name
     if name not in there:
         raise _Gone(f"{stub.prefix}/{name} is gone")
     content = place.read(f"{stub.prefix}/{name}")
-    if hashlib.sha256(content).hexdigest() != stub.sha256:
+    if hashlib.sha256(content).hexdigest() != stub.manifest.sha256:
         raise _Gone(f"{stub.prefix}/{name} is not what was put there")
     for one in stub.objects:
-        if there.get(one.name) != one.size:
-            raise _Gone(f"{stub.prefix}/{one.name} has {there.get(one.name)} bytes instead of {one.size}")
+        if one.name not in there:
+            raise _Gone(f"{stub.prefix}/{one.name} is gone")
+        if there[one.name] != one.size:
+            raise _Gone(f"{stub.prefix}/{one.name} has {there[one.name]} bytes instead of {one.size}")
     content = place.read(f"{stub.prefix}/{names.INDEX}")
     if hashlib.sha256(content).hexdigest() != stub.object(names.INDEX).sha256:
         raise _Gone(f"{stub.prefix}/{names.INDEX} is not what was put there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 COVERAGE = "coverage.json"
 COPY_LOCK, FREE_LOCK = "copy.lock", "free.lock"
+_STAGING = "staging-"
 _RESERVE = 256 << 10  # bytes
 
 
@@ -132,8 +134,8 @@ def work_file(layout: Layout, name: str) -> str:
 def keep_reserve(layout: Layout) -> None:
     """Keep a few bytes of the volume back, so that `remote.json` can be written when it is full."""
     path = work_file(layout, "reserve")
-    if not os.path.exists(path) and space(layout)[0] > 16 * _RESERVE:
-        with contextlib.suppress(OSError), open(path, "xb") as file:
+    if space(layout)[0] > 16 * _RESERVE:
+        with contextlib.suppress(OSError), open(path, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, _RESERVE)
 
 
@@ -168,6 +170,27 @@ def lock(layout: Layout, name: str) -> Iterator[None]:
             yield
     finally:
         os.close(fd)
+
+
+def staging_folder(layout: Layout, name: str) -> str:
+    """An empty folder for what is on its way to the volume.
+
+    Raises:
+        StorageFailed: it cannot be made.
+    """
+    path = work_file(layout, f"{_STAGING}{name}")
+    with storage_errors("making a folder of the archiver"):
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(path)
+    return path
+
+
+def remove_leftovers(layout: Layout) -> None:
+    """Remove what interrupted work has left. Must be called with the lock of the work held."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(layout.archive_work):
+            if name.startswith(_STAGING):
+                shutil.rmtree(os.path.join(layout.archive_work, name), ignore_errors=True)
 
 
 def require_free(layout: Layout, size: int) -> None:

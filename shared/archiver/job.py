@@ -9,7 +9,7 @@ import time
 
 from shared import config
 from shared.archiver import freeing, restoring
-from shared.archiver.held import COPY_LOCK, FREE_LOCK, find, keep_reserve, lock
+from shared.archiver.held import COPY_LOCK, FREE_LOCK, find, keep_reserve, lock, remove_leftovers
 from shared.archiver.indexing import make_coverage
 from shared.archiver.requests import RESTORE, VERIFY, Progress, Requests
 from shared.archiver.upload import Uploader
@@ -48,6 +48,8 @@ def do(settings: StoreConfig, what: str, name: str = "") -> None:
 
     with lock(layout, FREE_LOCK if what == FREE else COPY_LOCK):
         place = Place(settings)
+        if what != FREE:
+            remove_leftovers(layout)
         if what == FREE:
             freeing.free_what_is_due(layout, batches, place, Keep.parse(settings.archive_keep))
             return

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import shutil
 import sys
 import tarfile
 
 from shared.archiver.freeing import verified
-from shared.archiver.held import require_free, work_file
+from shared.archiver.held import require_free, staging_folder
 from shared.archiver.restoring import fetch_segments
 from shared.archiver.upload import newest_manifest
 from shared.archives import manifest as names
@@ -77,17 +76,13 @@ class Rebuilder:
                 print(f"{found.name}: there already")
                 return
             raise StorageFailed(f"{target} exists, and is another batch than {prefix}: bring the two back apart")
-        content = names.encode(found)
         stub = Stub(
-            prefix=prefix, generation=found.generation, sha256=hashlib.sha256(content).hexdigest(),
-            objects=found.objects, beside="", missing=len(found.missing), verified=utc_now(),
+            prefix=prefix, generation=found.generation, manifest=names.object_of(found),
+            objects=found.objects, beside="", missing=found.missing, verified=utc_now(),
             freeing=not self._segments, freed="" if self._segments else utc_now(),
         )  # fmt: skip
         index = verified(self._place, stub)
-        staging = work_file(layout, f"rebuilding-{prefix}")
-        with storage_errors("making room for the archive"):
-            shutil.rmtree(staging, ignore_errors=True)
-            os.makedirs(staging)
+        staging = staging_folder(layout, prefix)
         if self._segments:
             require_free(layout, found.bytes)
             fetch_segments(self._place, stub, index.rows(), staging, lambda step, done, of: None)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.archiver.freeing import verified
-from shared.archiver.held import Held, require_free, work_file, write_stub
+from shared.archiver.held import Held, require_free, staging_folder, write_stub
 from shared.archiver.requests import Report
 from shared.archives.index import Row
 from shared.archives.manifest import Object, Stub, piece_name
@@ -36,19 +36,18 @@ def restore(layout: Layout, place: Place, archive: Held, report: Report) -> int:
         return 0  # they are here
     index = verified(place, stub)
     require_free(layout, sum(one.size for one in stub.objects if one.name.startswith("segments-")))
-    staging = work_file(layout, f"restoring-{archive.prefix}")
-    with storage_errors("making room for the segments"):
+    staging = staging_folder(layout, archive.prefix)
+    try:
+        gone = (row for row in index.rows() if not _is_there(os.path.join(archive.folder, file_name(row.number)), row))
+        count = fetch_segments(place, stub, gone, staging, report)
+        sync_filesystem(layout.root)
+        failpoint("archive.restored")
+        with storage_errors("putting the segments in place"):
+            for name in os.listdir(staging):
+                os.rename(os.path.join(staging, name), os.path.join(archive.folder, name))
+            fsync_directory(archive.folder)
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        os.makedirs(staging)
-    gone = (row for row in index.rows() if not _is_there(os.path.join(archive.folder, file_name(row.number)), row))
-    count = fetch_segments(place, stub, gone, staging, report)
-    sync_filesystem(layout.root)
-    failpoint("archive.restored")
-    with storage_errors("putting the segments in place"):
-        for name in os.listdir(staging):
-            os.rename(os.path.join(staging, name), os.path.join(archive.folder, name))
-        fsync_directory(archive.folder)
-        os.rmdir(staging)
     write_stub(layout, archive.folder, msgspec.structs.replace(stub, freeing=False, freed="", restored=time.time()))
     return count
 

@@ -88,7 +88,9 @@ class ArchiveRunner:
         """
         archive = self._find(name)
         document = self._row(archive)
-        document["objects"] = archive.stub.objects if archive.stub else []
+        if (stub := archive.stub) is not None:
+            document["objects"] = stub.objects
+            document["manifest"] = stub.manifest
         progress = self.requests.progress()
         wanted = next((one for one in self.requests.all() if one.prefix == archive.prefix), None)
         if progress is not None and progress.name == name:
@@ -105,7 +107,8 @@ class ArchiveRunner:
             RemoteFailed: the place cannot be used.
         """
         archive = self._find(name)
-        for one in archive.stub.objects if archive.stub else []:
+        stub = archive.stub
+        for one in [*stub.objects, stub.manifest] if stub else []:
             if one.name == object_name:
                 return self._reader.remote.place, f"{archive.prefix}/{one.name}", one.size, one.sha256
         raise NoSuchRoute(f"the copy of {name!r} has no object {object_name!r}; GET /remote/<name> lists them")
@@ -126,7 +129,7 @@ class ArchiveRunner:
             "bytes": archive.bytes(self.layout), "here": archive.here, "url": f"/remote/{archive.name}",
         }  # fmt: skip
         if stub is not None:
-            row |= {"copied": stub.verified, "missing": stub.missing}
+            row |= {"copied": stub.verified, "missing": len(stub.missing)}
             row |= {"lost": stub.lost} if stub.lost else {}
         return row
 

@@ -71,17 +71,19 @@ class Uploader:
         notes = _read_notes(notes_path)
         if notes is None or notes.journal != journal:
             notes = Notes(journal, self._config.archive_piece)
+        generation = self._next_generation(held.prefix)  # if another archiver is as far meanwhile, it cannot be created
         core = self._core_there(held, before, notes)
         if core is None:
             # Nothing of a copy that is put anew may be removed meanwhile.
             with lock(self._layout, FREE_LOCK) if held.stub is not None else contextlib.nullcontext():
-                self._require_segments(held, before)
+                if held.stub is not None or before is not None:
+                    notes.left_out = self._require_segments(held, before)
                 core = self._core(held, notes, notes_path)
-                return self._note(held, self._publish(held, core, self._next_generation(held.prefix), before))
+                return self._note(held, self._publish(held, core, generation, before))
         assert before is not None
         if self._holds_beside(before, held):
             return self._note(held, before)
-        return self._note(held, self._publish(held, core, self._next_generation(held.prefix), before))
+        return self._note(held, self._publish(held, core, generation, before))
 
     def _next_generation(self, prefix: str) -> int:
         found = map(names.generation_of, self._place.sizes(prefix))
@@ -107,25 +109,24 @@ class Uploader:
         objects = [one for one in before.objects if not names.is_beside(one.name)]
         stub, known = held.stub, notes.done
         if stub is not None:  # it was verified when that was written, unless it is lost since
-            sha256 = hashlib.sha256(names.encode(before)).hexdigest()
-            known = objects if stub.sha256 == sha256 and not stub.lost else []
+            known = objects if stub.manifest == names.object_of(before) and not stub.lost else []
         in_order = all(one in known or _same(self._place, f"{held.prefix}/{one.name}", one) for one in objects)
         return _Core(objects, before.missing) if in_order else None
 
-    def _require_segments(self, held: Held, before: Manifest | None) -> None:
-        """Check that the volume has all that was copied, before any of the copy is put anew.
+    def _require_segments(self, held: Held, before: Manifest | None) -> list[str]:
+        """Check that the volume has all that was copied, before any of the copy is put anew; return what it has not.
 
         Raises:
-            RemoteFailed: it has not.
+            RemoteFailed: some of it is gone.
         """
-        if held.stub is None and before is None:
-            return
-        missing = held.stub.missing if held.stub is not None else len(before.missing) if before is not None else 0
-        if len(packing.damaged(held.folder, self._records(held))) > missing:
+        missing = held.stub.missing if held.stub is not None else before.missing if before is not None else []
+        found = packing.damaged(held.folder, self._records(held))
+        if not set(found) <= set(missing):
             raise RemoteFailed(
                 f"the copy of {held.name!r} below {held.prefix} is gone or differs, and the volume does not hold "
                 "all of its segments: bring the copy back from a backup"
             )
+        return found
 
     def _core(self, held: Held, notes: Notes, path: str) -> _Core:
         """Segments, index, journal and counts, put and verified as far as they are not yet."""
@@ -137,6 +138,7 @@ class Uploader:
                 self._put_pieces(held, index, pieces, notes, path)
                 break
             except Damaged as error:
+                self._require_sole(held)
                 log.error("%s: %s; it is not copied, and stays where it is", held.name, error)
                 notes.left_out = packing.damaged(held.folder, self._records(held))
                 wanted, _ = packing.plan(self._records(held), set(notes.left_out), notes.piece_size)
@@ -151,6 +153,15 @@ class Uploader:
         counts = os.path.join(held.folder, self._layout.stat_name)
         objects.append(self._put(held, names.COUNTS, lambda: packing.content_of_file(counts)))
         return _Core(objects, notes.left_out)
+
+    def _require_sole(self, held: Held) -> None:
+        """Check that no other archiver has copied the archive meanwhile, and removed what is gone now.
+
+        Raises:
+            RemoteFailed: one has. The lock that keeps it away does not work on this volume.
+        """
+        if names.read_stub(held.folder) != held.stub or newest_manifest(self._place, held.prefix) is not None:
+            raise RemoteFailed(f"{held.name!r} has been copied by another archiver meanwhile")
 
     def _records(self, held: Held) -> Iterator[Record]:
         return packing.records_of(self._layout.archived_journal(held.name))
@@ -214,13 +225,14 @@ class Uploader:
             raise RemoteFailed(f"{path} is not what was put there")
         before = held.stub
         stub = Stub(
-            prefix=held.prefix, generation=made.generation, sha256=hashlib.sha256(content).hexdigest(),
-            objects=made.objects, beside=held.beside.identity, missing=len(made.missing), verified=utc_now(),
+            prefix=held.prefix, generation=made.generation, manifest=names.object_of(made),
+            objects=made.objects, beside=held.beside.identity, missing=made.missing, verified=utc_now(),
             freeing=bool(before and before.freeing), freed=before.freed if before else "",
             restored=before.restored if before else 0.0,
         )  # fmt: skip
         write_stub(self._layout, held.folder, stub)
         failpoint("archive.safe")
+        self._place.remove_leftovers(held.prefix)
         with storage_errors("removing the notes"), contextlib.suppress(FileNotFoundError):
             os.unlink(work_file(self._layout, f"{held.prefix}.json"))
         return stub

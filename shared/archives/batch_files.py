@@ -69,7 +69,7 @@ class BatchFiles:
             stub = self._stub = self._stub or self._read_stub()
             if stub is None or self._remote is None:
                 raise
-        return Content(self._remote.segment(stub, name, self._ahead), (stub.prefix, stub.sha256, name))
+        return Content(self._remote.segment(stub, name, self._ahead), (stub.prefix, stub.manifest.sha256, name))
 
     def _read_stub(self) -> Stub | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 
@@ -53,10 +54,11 @@ class Stub(msgspec.Struct, kw_only=True):
 
     Attributes:
         prefix: of the batch below ARCHIVE_URL.
-        generation, sha256: of the newest manifest.
+        generation: of the newest manifest.
+        manifest: that manifest as an object.
         objects: its objects.
         beside: identifies the files beside the segments that are in it.
-        missing: how many segments are not in it.
+        missing: names of the segments that are not in it.
         verified: when it was read back, UTC, ISO 8601.
         freeing: the segments on the volume are being removed, or are gone.
         freed: when they were gone, UTC; empty before.
@@ -66,10 +68,10 @@ class Stub(msgspec.Struct, kw_only=True):
 
     prefix: str
     generation: int
-    sha256: str
+    manifest: Object
     objects: list[Object]
     beside: str
-    missing: int = 0
+    missing: list[str] = []
     verified: str = ""
     freeing: bool = False
     freed: str = ""
@@ -127,6 +129,12 @@ def generation_of(name: str) -> int | None:
     """The generation of a manifest by its name; None if it is no manifest's."""
     found = _MANIFEST.fullmatch(name)
     return None if found is None else int(found[1] or 0)
+
+
+def object_of(manifest: Manifest) -> Object:
+    """A manifest as an object."""
+    content = encode(manifest)
+    return Object(manifest_name(manifest.generation), len(content), hashlib.sha256(content).hexdigest())
 
 
 def encode(manifest: Manifest) -> bytes:

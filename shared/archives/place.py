@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ from shared.config import ConfigError, StoreConfig
 from shared.errors import DatastoreError, RemoteFailed
 from shared.volume.posix import atomic_replace, fsync_directory, sync_filesystem
 
+_UNDER_WAY = ".part-"  # in names of files that are being written
+_ABANDONED = 3600.0  # seconds after which nobody writes them any more
 _WHOLE = 96 << 20  # bytes; less is put by one request, of which nothing stays when it is cut off
 _PART = 32 << 20  # bytes of a longer object's parts, and of ranges read back
 # An S3 server that hangs must not hold a request for minutes; s3fs itself tries five times.
@@ -56,7 +60,7 @@ class Place:
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Put:
-        """Put an object, whole or not at all where the place is an object store.
+        """Put an object, whole or not at all on an object store and in a folder.
 
         Raises:
             RemoteFailed: it was not put, or only a part of it.
@@ -65,7 +69,9 @@ class Place:
         digest, size = hashlib.sha256(), 0
         held = bytearray()
         file: Any = None
-        full = self._path(path)
+        full = target = self._path(path)
+        if self._local:  # under a name of its own, and renamed: as whole as an object store's
+            full = f"{target}{_UNDER_WAY}{secrets.token_hex(8)}"
         try:
             with _remote(f"putting {path}"):
                 self._make_folder(full)
@@ -82,9 +88,14 @@ class Place:
                     self._fs.pipe_file(full, bytes(held))
                 else:
                     file.close()
+                if self._local:
+                    os.replace(full, target)
         except BaseException:
             if file is not None:
                 _discard(file)
+            if self._local:
+                with contextlib.suppress(OSError):
+                    os.unlink(full)
             raise
         return Put(size, digest.hexdigest())
 
@@ -158,6 +169,14 @@ class Place:
                 sync_filesystem(folder)
             except (OSError, DatastoreError) as error:
                 raise RemoteFailed(f"syncing {prefix}: {error}") from error
+
+    def remove_leftovers(self, prefix: str) -> None:
+        """Remove what interrupted uploads into a folder have left."""
+        if self._local:
+            with contextlib.suppress(OSError), os.scandir(self._path(prefix)) as entries:
+                for entry in entries:
+                    if _UNDER_WAY in entry.name and entry.stat().st_mtime < time.time() - _ABANDONED:
+                        os.unlink(entry.path)
 
     def _path(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}".rstrip("/")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.archives import check_copy, segments
 from tests.support.builders import segment
 from tests.support.checks import wait_for
@@ -109,6 +112,44 @@ def test_the_story_of_an_archive(archiving, tmp_path):
     wait_for(lambda: archiving.done(folder.name))
     assert segments(folder) == sent
     assert archiving.states() == ["safe"]
+
+
+def test_gwclient(archiving, tmp_path):
+    store = archiving.store
+    sent = fill(store, 100.0)
+    store.cleanall()
+    (folder,) = store.archives()
+    wait_for(lambda: archiving.states() == ["safe"])
+    archiving.process.stop()
+    archiving.process.start("/health/readiness", ARCHIVE_KEEP="0")
+    wait_for(lambda: archiving.states() == ["elsewhere"])
+
+    def gwclient(*arguments: str, url: str = archiving.process.url) -> tuple[int, str]:
+        command = [sys.executable, "-m", "gwclient", "archives", *arguments, "--url", url]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    listed = gwclient("list", "-o", "json", url=store.url("/archives"))[1]
+    assert json.loads(listed)["elsewhere"] is True
+    assert gwclient("-o", "name", url=store.url("/archives"))[1].strip() == folder.name
+    code, said = gwclient("verify", folder.name)
+    assert (code, "is what was put there" in said) == (0, True), said
+    code, said = gwclient("get", folder.name, "--to", str(tmp_path / "got"))
+    assert code == 0, said
+    (remote,) = (tmp_path / "remote").iterdir()
+    got = {path.name: path.read_bytes() for path in (tmp_path / "got" / remote.name).iterdir()}
+    assert got == {path.name: path.read_bytes() for path in remote.iterdir()}
+    assert gwclient("get", folder.name, "--to", str(tmp_path / "got"))[0] == 0  # it is there
+    archiving.process.stop()
+    archiving.process.start("/health/readiness")
+    code, said = gwclient("restore", folder.name)
+    assert code == 0, said
+    assert segments(folder) == sent
+    (remote / "index").unlink()
+    code, said = gwclient("verify", folder.name)
+    assert (code, "index is gone" in said) == (5, True), said
+    assert gwclient("verify")[0] == 3
+    assert gwclient("verify", "nobody")[0] == 5
 
 
 def test_what_cannot_be_read_elsewhere_is_503_and_the_rest_is_served(archiving, tmp_path):

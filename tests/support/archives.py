@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,6 +43,12 @@ class Copied:
         assert len(found) == 1, found
         return found[0]
 
+    def stub(self, name: str = "") -> Stub:
+        """Its `remote.json`, which must be there."""
+        stub = self.held(name).stub
+        assert stub is not None
+        return stub
+
     def copy(self, name: str = "") -> Stub:
         make_coverage(self.config, self.layout, self.held(name).name)
         return Uploader(self.config, self.layout, self.place, nothing).make_safe(self.held(name))
@@ -70,11 +77,11 @@ def segments(folder: str | Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name.startswith("gwb")}
 
 
-def served(config: StoreConfig, batch: str = "all") -> dict[str, bytes]:
+def served(config: StoreConfig, left_out: Collection[str] = ()) -> dict[str, bytes]:
     """Every segment of the archives, as a fresh reader serves it: by name, as /segment does."""
     reader = BatchReader(config)
-    return {name: reader.segment(name, one.name) for one in reader.batches.select(batch).archived
-            for name in reader.archived_page(one.name).names}  # fmt: skip
+    return {name: reader.segment(name, one.name) for one in reader.batches.select("all").archived
+            for name in reader.archived_page(one.name).names if name not in left_out}  # fmt: skip
 
 
 def samples(bench_or_config: Bench | StoreConfig, start: float, end: float, channel: str = "V1:X") -> list[float]:

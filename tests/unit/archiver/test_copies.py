@@ -168,6 +168,14 @@ def test_a_damaged_segment_is_not_copied_and_not_removed(bench, copied):
     manifest = check_copy(remote(copied))
     assert manifest["missing"] == [names_[3], names_[7]]
     assert manifest["segments"] == 18
+    piece = next(remote(copied).glob("segments-*.tar"))
+    packed = piece.read_bytes()
+    piece.write_bytes(b"x" + packed[1:])
+    with pytest.raises(RemoteFailed):
+        copied.verify()
+    copied.copy()  # anew, with all there is
+    assert piece.read_bytes() == packed
+    copied.verify()
     copied.free()
     assert segments(folder) == {names_[7]: bytes(content)}
     good = [name for name in names_ if name not in (names_[3], names_[7])]
