@@ -85,7 +85,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # UPGRADE=1 takes the newest.
 lock: $(VENV)/.release ## lock the packages of the image, with hashes
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.txt --output-file requirements.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock --output-file requirements-preproc.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra s3 --constraint requirements.lock --output-file requirements-s3.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock \
+	  --constraint requirements-s3.lock --output-file requirements-preproc.lock
 	echo 'setuptools>=77' | $(LOCK) $(if $(UPGRADE),--upgrade) - --output-file requirements-build.lock
 
 audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
