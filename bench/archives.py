@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.archiver.indexing import make_coverage
 from shared.archives.place import Place
 from shared.config import StoreConfig, store_from_env
 from shared.domain.records import OPEN, WRITE, Record, file_name
@@ -88,7 +89,8 @@ def measure(folder: Path, count: int, n: int) -> None:
         env = {"ROOT": str(folder / "store"), **s3.environment(server.port)}
         config = store_from_env(env)
         size = populate(config, count, n)
-        (name,) = (one.name for one in [Copied(config).held()])
+        name = Copied(config).held().name
+        make_coverage(config, Layout(config), name)
         stretch = samples(config, T0 + count // 2, T0 + count // 2 + STRETCH)
         put, read = server_alone(config, size)
         print(f"{count} segments of {size // count} bytes, {size / MB:.0f} MB")

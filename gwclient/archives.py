@@ -69,7 +69,10 @@ def download(store: Store, name: str, folder: Path, show: Show) -> Path:
     entries: list[dict[str, Any]] = document.get("objects") or []
     if not entries:
         raise Refused(f"{name} has not been copied yet")
-    target = folder / str(document["prefix"])
+    prefix = str(document["prefix"])
+    if "/" in prefix or prefix in ("", ".", ".."):
+        raise Refused(f"the store names a folder {prefix!r}, which is no name of one")
+    target = folder / prefix
     total, there = sum(entry["size"] for entry in entries), 0
 
     def part(file: str, start: int, stop: int) -> bytes:

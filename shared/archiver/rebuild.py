@@ -21,6 +21,7 @@ from shared.archives import manifest as names
 from shared.archives.manifest import Manifest, Object, Stub
 from shared.archives.place import Place
 from shared.config import ConfigError, StoreConfig, store_from_env
+from shared.config.store import DATASETS, PRODUCTS
 from shared.domain.records import CLEAN, utc_now
 from shared.errors import DatastoreError, RemoteFailed, StorageFailed
 from shared.storage import journal
@@ -70,6 +71,9 @@ class Rebuilder:
 
     def _archive(self, prefix: str, found: Manifest) -> None:
         layout, target = self._layout, self._layout.archive(found.name)
+        taken = (PRODUCTS, DATASETS, os.path.basename(layout.data))
+        if os.path.basename(found.name) != found.name or found.name.startswith(".") or found.name in taken:
+            raise RemoteFailed(f"{prefix} is of an archive {found.name!r}, which is no name of one")
         if os.path.isdir(target):
             there = [one for one in Batches(layout).archived() if one.name == found.name]
             if there and names.prefix_of(there[0].batch, there[0].opened) == prefix:

@@ -22,8 +22,9 @@ _UNDER_WAY = ".part-"  # in names of files that are being written
 _ABANDONED = 3600.0  # seconds after which nobody writes them any more
 _WHOLE = 96 << 20  # bytes; less is put by one request, of which nothing stays when it is cut off
 _PART = 32 << 20  # bytes of a longer object's parts, and of ranges read back
-# An S3 server that hangs must not hold a request for minutes; s3fs itself tries five times.
-_S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
+# An S3 server that hangs must not hold a request for minutes.
+_S3 = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
+_ATTEMPTS = 3  # of s3fs, around those
 
 
 class Put(NamedTuple):
@@ -57,6 +58,8 @@ class Place:
             ) from None
         except (ValueError, TypeError) as error:
             raise RemoteFailed(f"ARCHIVE_URL cannot be used: {type(error).__name__}: {error}") from None
+        if hasattr(self._fs, "retries"):
+            self._fs.retries = _ATTEMPTS
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Put:
@@ -115,8 +118,10 @@ class Place:
                 return
             try:
                 self._fs.pipe_file(full, content, mode="create")
-            except (NotImplementedError, TypeError):
-                self._fs.pipe_file(full, content)
+            except Exception:
+                if self._fs.exists(full):
+                    raise
+                self._fs.pipe_file(full, content)  # a place that knows no condition
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes of an object from `start` to before `stop`.

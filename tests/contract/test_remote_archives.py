@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +16,7 @@ from tests.support import ROOT
 from tests.support.archives import check_copy, segments
 from tests.support.builders import segment
 from tests.support.checks import wait_for
+from tests.support.extras import needs_preproc
 from tests.support.servers import Process, http
 
 STRETCH = "?channel=V1:X&start=100&end=103&format=json"
@@ -112,6 +115,33 @@ def test_the_story_of_an_archive(archiving, tmp_path):
     wait_for(lambda: archiving.done(folder.name))
     assert segments(folder) == sent
     assert archiving.states() == ["safe"]
+
+
+@needs_preproc
+def test_a_training_set_of_an_archive_that_lies_elsewhere(new_store, tmp_path):
+    env = {"ARCHIVE_URL": f"file://{tmp_path}/remote", "ARCHIVE_KEEP": "0", "HOUSEKEEPING": "0.3"}
+    archiving = Archiving(new_store("embedded", **env))
+    store = archiving.store
+    fill(store, 100.0, 40)  # 10 s
+    store.cleanall()
+    (folder,) = store.archives()
+    wait_for(lambda: archiving.states() == ["elsewhere"])
+    wanted = {"name": "train", "events": [104.0], "window": [-2, 2], "batch": folder.name}
+    assert http.request("POST", archiving.process.url + "/datasets", body=json.dumps(wanted)).status == 202
+
+    def made() -> dict:
+        return http.request("GET", archiving.process.url + "/datasets/train").json()
+
+    wait_for(lambda: made().get("state") == "done", 60)
+    assert made()["channels"][0]["name"] == "V1:X"
+    (file,) = made()["files"]
+    content = http.request("GET", f"{archiving.process.url}/datasets/train/{file['name']}").data
+    assert hashlib.sha256(content).hexdigest() == file["sha256"]
+    (remote,) = (tmp_path / "remote").iterdir()
+    wait_for(lambda: (remote / "manifest-00001.json").exists())  # the set is copied too
+    wait_for(lambda: archiving.states() == ["elsewhere"])
+    with tarfile.open(remote / "beside-00001.tar") as packed:
+        assert f"datasets/train/{file['name']}" in packed.getnames()
 
 
 def test_gwclient(archiving, tmp_path):

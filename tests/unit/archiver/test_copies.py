@@ -183,6 +183,16 @@ def test_a_damaged_segment_is_not_copied_and_not_removed(bench, copied):
     assert all(reader.segment(name, "1") for name in good)
 
 
+def test_an_archive_without_segments(bench):
+    bench.writer.archive_batch()
+    copied = Copied(bench.config)
+    copied.copy()
+    manifest = check_copy(remote(copied))
+    assert (manifest["segments"], manifest["bytes"]) == (0, 0)
+    assert copied.free() == copied.restore() == 0
+    copied.verify()
+
+
 def test_a_store_of_another_batch_is_refused(tmp_path, copied):
     copied.copy()
     journal = remote(copied) / "journal"
