@@ -82,9 +82,8 @@ def content_of(folder: str, index: Index, piece: Piece) -> Iterator[bytes]:
     """
     for row in itertools.islice(index.rows_from(piece.first), piece.stop - piece.first):
         name = file_name(row.number)
-        yield tar.header(name, row.size)
-        yield _segment(folder, name, row.size, row.crc32)
-        yield tar.padding(row.size)
+        content = _segment(folder, name, row.size, row.crc32)
+        yield b"".join((tar.header(name, row.size), content, tar.padding(row.size)))
     yield tar.END
 
 

@@ -70,7 +70,8 @@ class Place:
             DatastoreError: as `chunks` raises; the object may be there in part.
         """
         digest, size = hashlib.sha256(), 0
-        held = bytearray()
+        held: list[bytes] = []
+        waiting = 0
         file: Any = None
         full = target = self._path(path)
         if self._local:  # under a name of its own, and renamed: as whole as an object store's
@@ -81,15 +82,16 @@ class Place:
                 for chunk in chunks:
                     digest.update(chunk)
                     size += len(chunk)
-                    held += chunk
-                    if len(held) > _WHOLE and file is None:
-                        file = self._fs.open(full, "wb", block_size=_PART)
-                    if file is not None:
-                        file.write(bytes(held))
-                        held.clear()
+                    held.append(chunk)
+                    waiting += len(chunk)
+                    if waiting > (_WHOLE if file is None else _PART):
+                        file = file or self._fs.open(full, "wb", block_size=_PART)
+                        file.write(b"".join(held))
+                        held, waiting = [], 0
                 if file is None:
-                    self._fs.pipe_file(full, bytes(held))
+                    self._fs.pipe_file(full, b"".join(held))
                 else:
+                    file.write(b"".join(held))
                     file.close()
                 if self._local:
                     os.replace(full, target)

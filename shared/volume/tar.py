@@ -11,12 +11,29 @@ _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 18
 
 
+_NAME, _SIZE, _CHECKSUM = 100, slice(124, 136), slice(148, 156)  # of a header
+
+
 def header(name: str, size: int) -> bytes:
     """The header of a plain file, without time and owner."""
+    if len(name) > _NAME or not name.isascii() or size >= 8**11:
+        return _header(name, size)
+    filled = bytearray(_TEMPLATE)  # a tenth of the time
+    filled[: len(name)] = name.encode()
+    filled[_SIZE] = b"%011o\0" % size
+    filled[_CHECKSUM] = b"%06o\0 " % sum(filled)
+    return bytes(filled)
+
+
+def _header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
     info.mode = 0o644
     return info.tobuf(tarfile.PAX_FORMAT)
+
+
+_TEMPLATE = bytearray(_header("", 0))
+_TEMPLATE[_CHECKSUM] = b" " * 8  # as it is summed up
 
 
 def padding(size: int) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 
 from shared.archiver.upload import newest_manifest
 from shared.config import StoreConfig
-from shared.errors import RemoteFailed
+from shared.errors import RemoteFailed, SegmentDamaged
 from shared.failpoints import NAMES
 from tests.contract.test_remote_archives import Archiving
 from tests.support import ROOT, s3
@@ -27,6 +27,7 @@ from tests.support.checks import wait_for
 from tests.support.load import post_all
 
 FAILPOINTS = sorted(name for name in NAMES if name.startswith("archive."))
+ALTERED = "not what was put there|[Cc]hecksum"  # the second where botocore is first to see it
 MANY, LONG = 500, 2000  # segments of a batch, samples of each: 40 kB
 
 
@@ -150,6 +151,30 @@ def test_an_s3_server_that_refuses_and_is_slow(on_s3, server):
     assert segments(copied.held().folder) == before
     assert copied.free() == len(before)
     proxy.refuse = 1
+    assert served(on_s3.config) == before
+
+
+def test_bytes_that_come_back_otherwise_are_no_copy(on_s3, server):
+    _, proxy = server
+    copied = Copied(on_s3.config)
+    before = segments(copied.held().folder)
+    proxy.corrupt = True
+    with pytest.raises(RemoteFailed, match=ALTERED):
+        copied.copy()
+    assert copied.held().stub is None
+    proxy.corrupt = False
+    copied.copy()
+    proxy.corrupt = True
+    with pytest.raises(RemoteFailed, match=ALTERED):
+        copied.free()
+    assert segments(copied.held().folder) == before
+    proxy.corrupt = False
+    copied.copy()
+    copied.free()
+    proxy.corrupt = True
+    with pytest.raises((RemoteFailed, SegmentDamaged)):
+        served(on_s3.config)
+    proxy.corrupt = False
     assert served(on_s3.config) == before
 
 

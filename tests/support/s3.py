@@ -97,6 +97,7 @@ class Proxy:
         seen: method and path of each request, with the `Range` that it asked for.
         refuse: how many of the next requests are answered 503.
         delay: seconds before each is passed on.
+        corrupt: whether a byte of each object is flipped on its way to the client.
         on_put: called in the middle of the body of each PUT.
     """
 
@@ -105,6 +106,7 @@ class Proxy:
         self.seen: list[tuple[str, str, str]] = []
         self.refuse = 0
         self.delay = 0.0
+        self.corrupt = False
         self.on_put = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -148,6 +150,8 @@ class Proxy:
                         behind.send(body[half:])
                     answer = behind.getresponse()
                     content = answer.read()
+                    if proxy.corrupt and content and self.headers.get("Range"):
+                        content = bytes([content[0] ^ 1]) + content[1:]
                     names = ("transfer-encoding", "connection", "content-length")
                     headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in names]
                     length = answer.getheader("Content-Length", "") if self.command == "HEAD" else ""

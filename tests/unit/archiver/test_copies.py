@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from shared.archiver.rebuild import Rebuilder
+from shared.archiver.upload import Uploader
 from shared.archives import manifest as names
 from shared.archives.index import Index
 from shared.errors import RemoteFailed, StorageFailed
 from shared.storage.reader import BatchReader
-from tests.support.archives import Copied, check_copy, copied_bench, empty_store, samples, segments, served
+from tests.support.archives import Copied, check_copy, copied_bench, empty_store, nothing, samples, segments, served
 from tests.support.bench import Bench
 
 
@@ -116,6 +117,15 @@ def test_a_copy_that_has_rotted_is_found_and_made_anew(copied):
     copied.verify()
     assert copied.held().safe
     assert path.read_bytes() == content
+
+
+def test_what_reads_back_otherwise_was_not_put(copied):
+    uploader = Uploader(copied.config, copied.layout, copied.place, nothing)
+    put = copied.place.put("00000009-00000000/segments-00000.tar", [b"abc", b"def"])
+    assert uploader._checked("00000009-00000000", names.Object("segments-00000.tar", *put)).size == 6
+    (remote(copied) / "segments-00000.tar").write_bytes(b"abcdeg")
+    with pytest.raises(RemoteFailed, match="not what was put there"):
+        uploader._checked("00000009-00000000", names.Object("segments-00000.tar", *put))
 
 
 def test_a_lost_copy_of_what_is_freed_is_not_replaced_by_less(copied):
