@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -27,6 +28,8 @@ from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, storage_errors
 
 log = logging.getLogger(__name__)
+
+_IN_FLIGHT = 2  # pieces; each takes twice its size of memory
 
 
 class Notes(msgspec.Struct):
@@ -167,27 +170,32 @@ class Uploader:
         return packing.records_of(self._layout.archived_journal(held.name))
 
     def _put_pieces(self, held: Held, index: Index, pieces: list[Piece], notes: Notes, path: str) -> None:
-        """Put the pieces; while one is read back the next one is packed and put."""
+        """Put the pieces and read them back; one is packed while another one is on its way."""
         done = {one.name for one in notes.done}
-        checking: Future[Object] | None = None
-        with ThreadPoolExecutor(1) as pool:
+        pool = ThreadPoolExecutor(_IN_FLIGHT)
+        under_way: deque[Future[Object]] = deque()
 
-            def note(checked: Future[Object] | None) -> None:
-                if checked is not None:
-                    notes.done.append(checked.result())
-                    failpoint("archive.checked")
-                    _write_notes(path, notes)
+        def note(left: int) -> None:
+            while len(under_way) > left:
+                notes.done.append(under_way.popleft().result())
+                failpoint("archive.checked")
+                _write_notes(path, notes)
 
+        try:
             for piece in pieces:
-                name = names.piece_name(piece.number)
-                self._report("copying", piece.number, len(pieces))
-                if name in done:
-                    continue
-                put = self._place.put(f"{held.prefix}/{name}", packing.content_of(held.folder, index, piece))
-                failpoint("archive.piece")
-                note(checking)
-                checking = pool.submit(self._checked, held.prefix, Object(name, *put))
-            note(checking)
+                self._report("copying", len(notes.done), len(pieces))
+                if names.piece_name(piece.number) not in done:
+                    under_way.append(pool.submit(self._put_piece, held, index, piece))
+                    note(_IN_FLIGHT)
+            note(0)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _put_piece(self, held: Held, index: Index, piece: Piece) -> Object:
+        name = names.piece_name(piece.number)
+        put = self._place.put(f"{held.prefix}/{name}", packing.content_of(held.folder, index, piece))
+        failpoint("archive.piece")
+        return self._checked(held.prefix, Object(name, *put))
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
