@@ -55,8 +55,10 @@ def free(layout: Layout, place: Place, archive: Held) -> int:
         RemoteFailed: the copy cannot be read, or is not what was verified. Nothing is removed.
         StorageFailed: the volume refuses.
     """
-    stub = archive.stub
-    assert stub is not None
+    with storage_errors(f"reading remote.json of {archive.name!r}"):
+        stub = names.read_stub(archive.folder)  # as it is now: archives before it took their time
+    if stub is None:
+        raise RemoteFailed(f"{archive.name!r} has not been copied yet")
     try:
         index = verified(place, stub)
     except _Gone as gone:

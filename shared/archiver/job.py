@@ -62,7 +62,8 @@ def do(settings: StoreConfig, what: str, name: str = "") -> None:
             elif what == VERIFY:
                 freeing.verify(layout, place, archive, tell)
             elif what == RESTORE:
-                restoring.restore(layout, place, archive, tell)
+                with lock(layout, FREE_LOCK):
+                    restoring.restore(layout, place, archive, tell)
             else:
                 raise BadRequest(f"{what!r}: must be copy, free, verify or restore")
         finally:

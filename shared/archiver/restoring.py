@@ -25,20 +25,23 @@ from shared.volume.posix import PosixFileSystem, fsync_directory, storage_errors
 
 
 def restore(layout: Layout, place: Place, archive: Held, report: Report) -> int:
-    """Bring the segments back that are not on the volume; return how many.
+    """Bring the segments back that are not on the volume; return how many. Nobody may free it meanwhile.
 
     Raises:
         RemoteFailed: the copy cannot be read, or is not what was verified.
         StorageFailed: the volume has no room, or refuses.
     """
     stub = archive.stub
-    if stub is None or not stub.freeing:
-        return 0  # they are here
-    index = verified(place, stub)
-    require_free(layout, sum(one.size for one in stub.objects if one.name.startswith("segments-")))
+    if stub is None:
+        raise RemoteFailed(f"{archive.name!r} has not been copied yet")
+    gone = [
+        row
+        for row in verified(place, stub).rows()
+        if not _is_there(os.path.join(archive.folder, file_name(row.number)), row)
+    ]
+    require_free(layout, sum(row.size for row in gone))
     staging = staging_folder(layout, archive.prefix)
     try:
-        gone = (row for row in index.rows() if not _is_there(os.path.join(archive.folder, file_name(row.number)), row))
         count = fetch_segments(place, stub, gone, staging, report)
         sync_filesystem(layout.root)
         failpoint("archive.restored")

@@ -14,7 +14,7 @@ from shared.archiver.requests import Requests, Wanted
 from shared.archives.place import Place
 from shared.config import Keep
 from shared.domain.messages import ErrorBody
-from shared.errors import DatastoreError, NoSuchRoute, RemoteFailed
+from shared.errors import Busy, DatastoreError, NoSuchRoute, RemoteFailed
 from shared.job_process import JobProcess
 from shared.storage.batches import Batches
 from shared.storage.reader import BatchReader
@@ -187,6 +187,9 @@ class ArchiveRunner:
                 return
             if failure is None:
                 self.requests.remove(wanted.prefix)
+            elif failure.code == Busy.code:  # the volume is being freed
+                log.info("%s %r waits: %s", wanted.what, wanted.name, failure.body)
+                self._wake.set()
             else:
                 metrics.REMOTE_FAILURES.inc()
                 log.error("%s %r: %s", wanted.what, wanted.name, failure.body)

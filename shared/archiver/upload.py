@@ -231,7 +231,8 @@ class Uploader:
         self._require(held.prefix, made.objects)
         if self._place.read(path) != content:
             raise RemoteFailed(f"{path} is not what was put there")
-        before = held.stub
+        with storage_errors("reading remote.json"):
+            before = names.read_stub(held.folder)  # as it is now: the segments may have been removed meanwhile
         stub = Stub(
             prefix=held.prefix, generation=made.generation, manifest=names.object_of(made),
             objects=made.objects, beside=held.beside.identity, missing=made.missing, verified=utc_now(),

@@ -144,7 +144,9 @@ def test_a_training_set_of_an_archive_that_lies_elsewhere(new_store, tmp_path):
         assert f"datasets/train/{file['name']}" in packed.getnames()
 
 
-def test_gwclient(archiving, tmp_path):
+def test_gwclient(new_store, tmp_path):
+    env = {"ARCHIVE_URL": f"file://{tmp_path}/remote", "ARCHIVE_PIECE": "20000", "HOUSEKEEPING": "0.3"}
+    archiving = Archiving(new_store("embedded", **env))
     store = archiving.store
     sent = fill(store, 100.0)
     store.cleanall()
