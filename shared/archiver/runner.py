@@ -187,8 +187,9 @@ class ArchiveRunner:
                 return
             if failure is None:
                 self.requests.remove(wanted.prefix)
-            elif failure.code == Busy.code:  # the volume is being freed
-                log.info("%s %r waits: %s", wanted.what, wanted.name, failure.body)
+            elif failure.code == Busy.code:  # the volume is being freed, or the job was killed
+                log.warning("%s %r waits: %s", wanted.what, wanted.name, failure.body)
+                time.sleep(_LOOK)
                 self._wake.set()
             else:
                 metrics.REMOTE_FAILURES.inc()

@@ -82,9 +82,7 @@ class Catalog:
                     folder = self._where(self._layout.archive(archived.name))
                     found.append(Indexed(archived.batch, archived.name, followed.index, folder))
             if current is not None:
-                found.append(
-                    Indexed(current.number, "open", current.index, Where(self._layout.data, self._reader.remote))
-                )
+                found.append(Indexed(current.number, "open", current.index, self._where(self._layout.data)))
             self._forget_oldest()
             yield found
         finally:
