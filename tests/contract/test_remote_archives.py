@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -15,7 +16,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.archives import check_copy, segments
 from tests.support.builders import segment
-from tests.support.checks import wait_for
+from tests.support.checks import check_archive, wait_for
 from tests.support.extras import needs_preproc
 from tests.support.servers import Process, http
 
@@ -227,3 +228,44 @@ def test_the_secrets_are_in_no_log_and_no_answer(new_store, tmp_path):
     seen = archiving.process.text() + archiving.get().data.decode()
     seen += "".join(path.read_text(errors="ignore") for path in Path(tmp_path / "remote").rglob("*") if path.is_file())
     assert secret not in seen
+
+
+def test_a_store_restored_on_an_empty_volume_answers_as_before(new_store, tmp_path):
+    env = {"ARCHIVE_URL": f"file://{tmp_path}/remote", "ARCHIVE_KEEP": "0", "HOUSEKEEPING": "0.3"}
+    archiving = Archiving(new_store("embedded", **env))
+    store = archiving.store
+    sent = fill(store, 100.0)
+    store.freeze()
+    store.cleanall()
+    key = {"Idempotency-Key": "once"}
+    body = segment(25, t0=104.0, dt=0.01, channel="V1:X")
+    once = store.send(body, key).data
+    sent |= fill(store, 105.0)
+    store.cleanall()
+    wait_for(lambda: archiving.states() == ["elsewhere", "elsewhere"])
+
+    def answers(of) -> list:
+        found = [of.request("GET", "/strain", query=f"?channel=V1:X&start={t0}&end={t0 + 1}&format=json").json()
+                 for t0 in (100, 101, 102, 105, 106, 107)]  # fmt: skip
+        rows = of.request("GET", "/archives").json()["archives"]
+        known = ("name", "batch", "n_itm", "buff_size", "opened", "time", "frozen", "span", "channels", "changes")
+        found += [{key: row.get(key) for key in known} for row in rows]
+        found += [of.request("GET", "/channels").json(), of.request("GET", "/coverage", query="?channel=V1:X").json()]
+        return found
+
+    before = answers(store)
+    store.stop()
+    command = [sys.executable, "-m", "shared.archiver.rebuild"]
+    environment = {"PATH": os.environ["PATH"], "ROOT": str(tmp_path / "new"), "ARCHIVE_URL": env["ARCHIVE_URL"]}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "2 archives are back" in done.stdout
+    restored = new_store("embedded", root=tmp_path / "new")  # without ARCHIVE_URL: nothing lies elsewhere
+    assert answers(restored) == before
+    for name, content in sent.items():
+        assert restored.request("GET", "/segment", query=f"?name={name}&batch=all").data == content
+    assert restored.request("GET", "/dumpF").json() == {"nmlist": []}
+    assert restored.request("GET", "/archives").json()["open"]["batch"] == 3
+    assert restored.send(body, key).data == once  # the last batch's keys are known
+    for folder in restored.archives():
+        check_archive(folder)
