@@ -88,10 +88,12 @@ class Place:
                         file = file or self._fs.open(full, "wb", block_size=_PART)
                         file.write(b"".join(held))
                         held, waiting = [], 0
+                rest = b"".join(held)
+                held.clear()  # the memory of a piece
                 if file is None:
-                    self._fs.pipe_file(full, b"".join(held))
+                    self._fs.pipe_file(full, rest)
                 else:
-                    file.write(b"".join(held))
+                    file.write(rest)
                     file.close()
                 if self._local:
                     os.replace(full, target)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.archiver.rebuild import Rebuilder
+from shared.archiver.requests import RESTORE, Requests, Wanted
 from shared.archiver.upload import Uploader
 from shared.archives import manifest as names
 from shared.archives.index import Index
@@ -191,6 +192,23 @@ def test_a_damaged_segment_is_not_copied_and_not_removed(bench, copied):
     good = [name for name in names_ if name not in (names_[3], names_[7])]
     reader = BatchReader(bench.config)
     assert all(reader.segment(name, "1") for name in good)
+
+
+def test_local_copies_are_kept_as_long_as_they_should_be(bench, copied):
+    assert copied.free_due("0") == 0, "it is not safe yet"
+    copied.copy()
+    assert copied.free_due("") == copied.free_due("7d") == copied.free_due("1kB") == 0
+    assert len(segments(copied.held().folder)) == 20
+    assert copied.free_due("100000TB") == 1  # less than that is free
+    copied.restore()
+    assert copied.free_due("1h") == 0  # it counts from its return
+    assert copied.free_due("0") == 1
+    assert copied.free_due("0") == 0
+    Requests(copied.layout).add(Wanted(copied.held().name, copied.held().prefix, RESTORE))
+    copied.restore()
+    assert copied.free_due("0") == 0, "somebody wants it back"
+    Requests(copied.layout).remove(copied.held().prefix)
+    assert copied.free_due("0") == 1
 
 
 def test_an_archive_without_segments(bench):
