@@ -17,6 +17,9 @@ WORKDIR /src
 COPY requirements*.lock ./
 RUN pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements.lock \
  && pip install --require-hashes --requirement requirements-build.lock
+# --build-arg S3=1 for ARCHIVE_URL=s3://…: 30 MB more, which other stores need not carry.
+ARG S3=
+RUN test -z "${S3}" || pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-s3.lock
 COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY shared shared
 COPY functions functions

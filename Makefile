@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 export CLIENT_VENVS ?= build/venvs
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run demo token verify check format test screenshots test-unit coverage crash client-venvs fuzz fuzz-http lock audit \
+.PHONY: run demo token verify restore check format test screenshots test-unit coverage crash client-venvs fuzz fuzz-http lock audit \
   sbom test-knative deploy e2e bench clean help
 .DEFAULT_GOAL := run
 
@@ -26,6 +26,10 @@ token: $(VENV)/.runtime ## issue a token: NAME=, SCOPES=
 # Names, sizes and checksums, archives included. It writes nothing and may run beside the store.
 verify: $(VENV)/.runtime ## compare every file of the store at ROOT with what was acknowledged
 	@$(BIN)/python -m shared.storage.verification
+
+# URL=s3://bucket/prefix ROOT=folder of a store that is not there yet. STUBS=1 leaves the segments at URL.
+restore: $(VENV)/.runtime ## rebuild a store on an empty volume from the copies of its archives: URL=, ROOT=
+	@$(if $(URL),ARCHIVE_URL="$(URL)") $(BIN)/python -m shared.archiver.rebuild $(if $(filter 1,$(STUBS)),--stubs)
 
 check: $(VENV)/.dev ## linter, formatter, types, import rule
 	$(BIN)/ruff check .
@@ -81,7 +85,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # UPGRADE=1 takes the newest.
 lock: $(VENV)/.release ## lock the packages of the image, with hashes
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.txt --output-file requirements.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock --output-file requirements-preproc.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra s3 --constraint requirements.lock --output-file requirements-s3.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock \
+	  --constraint requirements-s3.lock --output-file requirements-preproc.lock
 	echo 'setuptools>=77' | $(LOCK) $(if $(UPGRADE),--upgrade) - --output-file requirements-build.lock
 
 audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
@@ -125,6 +131,7 @@ bench: $(VENV)/.dev $(VENV)/.extras ## the store beside the machine's limits; PE
 	$(BIN)/python -m bench.preproc
 	$(BIN)/python -m bench.strain
 	$(BIN)/python -m bench.datasets
+	$(BIN)/python -m bench.archives
 	$(BIN)/python -m bench --json build/bench.json $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(SIZES),--sizes $(SIZES)) $(if $(PEER),--peer $(PEER)) $(if $(PEER_API),--peer-api $(PEER_API)) \
 	  $(if $(filter 1,$(PEER_CLEAN)),--peer-clean)
@@ -148,9 +155,9 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-# What gwclient and preproc need beyond the store itself; tests of either are skipped without it.
+# What gwclient, preproc and archives on S3 need beyond the store itself; tests of them are skipped without it.
 $(VENV)/.extras: $(VENV)/.runtime
-	$(PIP) --editable '.[client,preproc]'
+	$(PIP) --editable '.[client,preproc,s3]'
 	@touch $@
 
 # The dependency groups of pyproject.toml, by name.

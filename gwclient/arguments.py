@@ -145,7 +145,15 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_batch(channels)
     command("gaps", "print the times between the first and last segment of a channel that are not stored", "table json")
     _add_by_time(command)
-    command("archives", "print the newest archived batches", "table json name")
+    archives = command("archives", "print the newest archives; get, verify or restore copies", "table json name")
+    archives.add_argument(
+        "action", nargs="?", choices=("list", "get", "verify", "restore"), default="list",
+        help="list (default); get: download the copy at ARCHIVE_URL; verify: have it read back; restore: have the "
+        "segments brought back to the volume",
+    )  # fmt: skip
+    archives.add_argument("names", nargs="*", type=_name, metavar="NAME", help="as `archives list` prints it")
+    archives.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="for the copies' folders (.)")
+    _add_timeout(archives)
     command("products", "print the products of the batch's preprocessing", "table json name")
     get = command("get", "download segments or products to files")
     get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `files` and `products` print it")

@@ -347,12 +347,29 @@ def _read_channels(options: argparse.Namespace) -> list[Channel]:
 
 
 def _archives(options: argparse.Namespace) -> None:
-    _print_archives(_store(options).archives(), options.output)
+    store = _store(options)
+    if options.action == "list":
+        _print_archives(store.archives(), options.output)
+        return
+    from gwclient import archives
+    from gwclient.progress import progress
+
+    if not options.names:
+        raise WrongState(f"archives {options.action} needs the NAME of an archive; `archives list` prints them")
+    for name in options.names:
+        with progress(name, 0, 0) as display:
+            if options.action == "get":
+                done = str(archives.download(store, name, options.to, display.show))
+            else:
+                done = archives.wait_for(store, name, options.action, display.show, options.timeout)
+        _say(f"{name}: {done}")
 
 
 def _print_archives(archives: list[Row], form: str) -> None:
     if form == "table":  # what is known of every archive; JSON has the rest
-        archives = [{key: row.get(key) for key in ("name", "batch", "time", "n_itm", "buff_size")} for row in archives]
+        keys = ["name", "batch", "time", "n_itm", "buff_size"]
+        keys += [key for key in ("copied", "elsewhere") if any(key in row for row in archives)]
+        archives = [{key: row.get(key) for key in keys} for row in archives]
     print_rows(archives, form)
 
 

@@ -86,16 +86,24 @@ def download(store: Store, name: str, folder: Path, show: Show) -> Path:
     target = folder / name
     entries: list[dict[str, Any]] = manifest["files"]
     total, there = sum(entry["size"] for entry in entries), 0
+
+    def part(file: str, start: int, stop: int) -> bytes:
+        return store.dataset_part(name, file, start, stop)
+
     for entry in entries:
-        fetch(store, name, entry, target, lambda done, there=there: show(there + done, total))  # type: ignore[misc]
+        fetch(part, entry, target, lambda done, there=there: show(there + done, total))  # type: ignore[misc]
         there += entry["size"]
-    _place(target / MANIFEST, content)
+    place(target / MANIFEST, content)
     show(total, total)
     return target
 
 
-def fetch(store: Store, name: str, entry: dict[str, Any], folder: Path, show: Callable[[int], object]) -> Path:
-    """Download a file of a set, going on where an earlier attempt ended, and verify its checksum.
+Part = Callable[[str, int, int], bytes]
+"""Gets the bytes of a file from an offset to before another one."""
+
+
+def fetch(part_of: Part, entry: dict[str, Any], folder: Path, show: Callable[[int], object]) -> Path:
+    """Download a file of a manifest, going on where an earlier attempt ended, and verify its checksum.
 
     Raises:
         Refused: the manifest names a file outside the folder.
@@ -103,7 +111,7 @@ def fetch(store: Store, name: str, entry: dict[str, Any], folder: Path, show: Ca
     """
     file, size, checksum = entry["name"], entry["size"], entry["sha256"]
     if file.startswith("/") or {"", ".", ".."} & set(file.split("/")):
-        raise Refused(f"the manifest of {name} names {file!r}, which is no name of a file in it")
+        raise Refused(f"the manifest names {file!r}, which is no name of a file below it")
     path: Path = folder / file
     if path.is_file() and path.stat().st_size == size and sha256(path) == checksum:
         return path
@@ -112,7 +120,7 @@ def fetch(store: Store, name: str, entry: dict[str, Any], folder: Path, show: Ca
     with part.open("ab") as out:
         done = out.tell()
         while done < size:
-            out.write(store.dataset_part(name, file, done, min(done + CHUNK, size)))
+            out.write(part_of(file, done, min(done + CHUNK, size)))
             done = out.tell()
             show(done)
     if sha256(part) != checksum:
@@ -128,7 +136,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _place(path: Path, content: bytes) -> None:
+def place(path: Path, content: bytes) -> None:
+    """Put a file in place in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.part")
     temp.write_bytes(content)

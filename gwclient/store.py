@@ -29,6 +29,7 @@ _FREEZE = ("/upddsc", *_TRAIN)
 _CLEAN = ("/cleanall", "/cleanbuf", "/flushbuf")
 _TIMEOUT = 60.0  # seconds without a byte of a response
 _ARCHIVES = ("/archives",)
+_REMOTE = ("/remote",)
 _PRODUCTS = ("/products",)
 _DATASETS = ("/datasets",)
 SEGMENT = "/segment"
@@ -38,7 +39,7 @@ _BY_TIME = (*_CHANNELS, *_COVERAGE, "/strain", "/live")
 _READINESS = ("/health/readiness",)
 _PAGE = 10_000  # names or log entries in one request
 _STREAM = ("/streamdata", "/sendF", "/stream")
-_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_PRODUCTS, *_DATASETS, SEGMENT, *_BY_TIME)
+_READ = (*_STAT, *_STATE, *_FILES, *_LOG, *_ARCHIVES, *_REMOTE, *_PRODUCTS, *_DATASETS, SEGMENT, *_BY_TIME)
 _ROUTES = {*_READ, *_FREEZE, *_TRAIN, *_CLEAN, *_STREAM}
 _SEGMENT_NAME = re.compile(r"gwb\d+\.json")
 _MANIFEST = "manifest.json"
@@ -153,6 +154,18 @@ class Store:
     def _archives(self) -> Row:
         return self._object("GET", _ARCHIVES)
 
+    def copy_of(self, archive: str) -> Row:
+        """The copy of an archive: its `state`, its `objects`, and what is to be done with it, if anything."""
+        return self._row(self._request("GET", (f"{_REMOTE[0]}/{quote(archive, safe='')}",)))
+
+    def order_copy(self, archive: str, what: str) -> Row:
+        """Have a copy read back and compared (`verify`), or an archive brought back to the volume (`restore`)."""
+        return self._row(self._request("POST", (f"{_REMOTE[0]}/{quote(archive, safe='')}/{what}",)))
+
+    def copy_part(self, archive: str, name: str, start: int, stop: int) -> bytes:
+        """The bytes of an object of a copy from `start` to before `stop`."""
+        return self._part(f"{_REMOTE[0]}/{quote(archive, safe='')}/{quote(name)}", start, stop)
+
     def products(self) -> tuple[str, list[Row]]:
         """The verdict on the batch's preprocessing, and its products, each as `{"name", "size", "url"}`."""
         content = self._object("GET", _PRODUCTS)
@@ -200,7 +213,9 @@ class Store:
 
     def dataset_part(self, name: str, file: str, start: int, stop: int) -> bytes:
         """The bytes of a training set's file from `start` to before `stop`; the whole file if `stop` is 0."""
-        route = f"{_DATASETS[0]}/{quote(name, safe='')}/{quote(file)}"
+        return self._part(f"{_DATASETS[0]}/{quote(name, safe='')}/{quote(file)}", start, stop)
+
+    def _part(self, route: str, start: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}"} if stop else {}
         response = self._request("GET", (route,), headers=headers)
         if stop and (response.status != 206 or len(response.body) != stop - start):

@@ -91,6 +91,9 @@ class Dataset:
                 item[array] = numpy.asarray(file[array][number])
         return item
 
+    def _part(self, file: str, start: int, stop: int) -> bytes:
+        return Store(self._url).dataset_part(self._name, file, start, stop)
+
     def _path(self, name: str) -> Path:
         path = self._folder / name
         if not self._url or path.exists():
@@ -98,7 +101,7 @@ class Dataset:
         self._folder.mkdir(parents=True, exist_ok=True)
         # In a folder of its own, because several workers may want the same file.
         with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as folder:
-            fetched = fetch(Store(self._url), self._name, self._files[name], Path(folder), lambda done: None)
+            fetched = fetch(self._part, self._files[name], Path(folder), lambda done: None)
             path.parent.mkdir(parents=True, exist_ok=True)
             fetched.replace(path)
         return path

@@ -3,12 +3,14 @@
                  functions/   one folder a function; files that only one function needs lie in its folder
 
     serve/       servers               preproc/   spectrograms         logic/     Datastore Logic
-                                       datasets/  training sets
+                                       datasets/  training sets       archiver/  archives copied
     ------------------------------------------------------------------------------------------------
     web/         requests in, responses out                            catalog/   strain by GPS time
     ------------------------------------------------------------------------------------------------
     auth/        who may do what       ingest/    group commit         storage/   journal, decisions, recovery
                                                                        strain/    segments joined in time
+    ------------------------------------------------------------------------------------------------
+    archives/    archives that lie elsewhere
     ------------------------------------------------------------------------------------------------
     clients/     HTTP to others        job_process                     volume/    files that survive power loss
     ------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ DatastoreError
     ├── ClockWrong      the clock is beyond what file names can carry
     ├── StorageFailed   the volume refused a write: full, read-only, broken
     │   └── FlushFailed the same, in Datastore Logic's flush
+    ├── RemoteFailed    ARCHIVE_URL does not answer, or not as it should
     ├── SigningKeysUnavailable  the keys that verify JWTs are not loaded yet
     └── UpstreamFailed  the service behind does not answer, or not as it should
 """
@@ -289,6 +290,12 @@ class StorageFailed(Unavailable):
 
 class FlushFailed(StorageFailed):
     """The volume refused to archive the batch."""
+
+
+class RemoteFailed(Unavailable):
+    """The place that ARCHIVE_URL names does not answer, refuses, or does not hold what was put there."""
+
+    code = "ERRREMOTE"
 
 
 class SigningKeysUnavailable(Unavailable):

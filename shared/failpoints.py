@@ -39,6 +39,15 @@ NAMES = frozenset(
         "dataset.half",  # one event of a training set written, the set not in place
         "dataset.written",  # a training set written and synced, not in place
         "dataset.placed",  # a training set is in place, its request not yet forgotten
+        "archive.piece",  # a piece of an archive is uploaded, not read back
+        "archive.checked",  # a piece is read back and verified, not noted
+        "archive.objects",  # all objects are uploaded and verified, no manifest
+        "archive.manifest",  # the manifest is written, not read back
+        "archive.safe",  # the archive is safe elsewhere, the notes about its upload not yet removed
+        "archive.freeing",  # the removal of the local copy is decided, nothing removed
+        "archive.half",  # some of the local copy is removed
+        "archive.freed",  # the local copy is removed, not noted
+        "archive.restored",  # a local copy is written and synced, not in place
         "outbox.sent",  # a fact was delivered, the cursor not yet moved
     }
 )

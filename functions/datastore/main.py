@@ -11,8 +11,10 @@ import functools
 
 import functions_framework.aio
 
+from functions.archiver import main as archiver_function
 from functions.cleanall import main as cleanall_function
 from functions.datasets import main as datasets_function
+from functions.datastore.jobs import Jobs
 from functions.files import main as files_function
 from functions.freeze import main as freeze_function
 from functions.glitchflow import main as glitchflow_function
@@ -26,12 +28,10 @@ from functions.stats import main as stats_function
 from functions.strain import main as strain_function
 from shared import config, metrics, web
 from shared.clients.event_sink import EventSink
-from shared.datasets.runner import DatasetRunner
 from shared.domain.state import State
 from shared.ingest.group_commit import GroupCommitter
 from shared.logic.in_process import InProcessBuffer
 from shared.logic.service import DatastoreLogic
-from shared.preproc.runner import PreprocRunner
 from shared.storage.maintenance import Maintenance
 from shared.storage.outbox import Outbox
 from shared.storage.reader import BatchReader
@@ -40,8 +40,9 @@ from shared.volume import sole_use
 from shared.web.asgi import asgi_target
 
 
-def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, datasets: DatasetRunner) -> web.Routes:
+def routes(writer: Writer, committer: GroupCommitter, jobs: Jobs) -> web.Routes:
     """All routes of the store. Counts and status come from memory, where they are exact and cost nothing."""
+    preproc, datasets, archives = jobs
 
     async def state() -> State:
         current = writer.try_state()
@@ -60,16 +61,15 @@ def routes(writer: Writer, committer: GroupCommitter, preproc: PreprocRunner, da
     made = functools.partial(product_list, preproc)
     status = StatusDocument(logic, made, mode, name=name, links=links, check=writer.check_ready, strain_routes=True)
     with_events = (
-        ingest_function.routes(committer),
-        freeze_function.routes(writer),
-        cleanall_function.routes(writer),
+        ingest_function.routes(committer), freeze_function.routes(writer), cleanall_function.routes(writer),
         preproc_function.routes(preproc),
-    )
+    )  # fmt: skip
+    others = (
+        files_function.routes(reader), logdump_function.routes(reader), datasets_function.routes(datasets),
+        archiver_function.routes(archives),
+    )  # fmt: skip
     return {
-        **files_function.routes(reader),
-        **logdump_function.routes(reader),
-        **datasets_function.routes(datasets),
-        **{route: handler for routes in with_events for route, handler in routes.items()},
+        **{route: handler for routes in (*others, *with_events) for route, handler in routes.items()},
         **strain_function.routes(reader, config.limits_from_env().span, config.strain_from_env()),
         **logic_function.routes(logic, status),
         **glitchflow_function.routes(logic, page="/"),
@@ -87,14 +87,12 @@ def build() -> web.App:
     metrics.expose_state(lambda: writer.last_state)
     publish = EventSink.from_config(settings).publish
     soon = 0.8 * config.policy_from_env().min_bytes
-    preproc = PreprocRunner(settings, publish, lambda: writer.state().bytes >= soon)
     reader = BatchReader(settings, lambda: writer.state().segments)
-    datasets = DatasetRunner(reader, publish, config.limits_from_env().span)
-    tasks = [preproc.poll] if settings.preproc_auto and preproc.present() else []
-    Maintenance(writer, [*tasks, datasets.wake, Outbox(settings, writer, publish).deliver]).start()
+    jobs = Jobs.of(reader, lambda: writer.state().bytes >= soon)
+    Maintenance(writer, [*jobs.tasks(), Outbox(settings, writer, publish).deliver]).start()
     committer = GroupCommitter(settings, writer.commit)
     atexit.register(committer.close)  # before the maintenance closes the writer, because handlers run in reverse order
-    return web.App(routes(writer, committer, preproc, datasets), writer.check_ready)
+    return web.App(routes(writer, committer, jobs), writer.check_ready)
 
 
 datastore = functions_framework.aio.http(asgi_target("datastore", build))

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Puts Knative's own parts, which the tests run, into a cache: knative/tools/install.sh [schemas|all]. Needs Go.
+# Puts Knative's own parts, which the tests run, into a cache: knative/tools/install.sh [schemas|all|s3]. Needs Go.
 #
 # `schemas` (quick): the CustomResourceDefinitions of Serving, Eventing and the Gateway API, func's JSON schema, and
 # kustomize where there is no kubectl. `all` (some minutes): also Serving's queue-proxy, its and Eventing's admission
-# checks, and the `func` command. Versions are pinned here and in the go.mod files beside this script.
+# checks, and the `func` command. `s3`: an S3 server for the tests of archives, and nothing else. Versions are pinned here and in the go.mod files beside this script.
 set -euo pipefail
 
 SERVING=v0.50.0 EVENTING=v0.50.0 # Knative 1.23
 FUNC=v0.49.2                     # the same version is in func/go.mod
 GATEWAY=v1.4.0
 KUSTOMIZE=v5.8.1
+VERSITYGW=v1.8.0 # Apache-2.0
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${KNATIVE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/dt-datastore}
@@ -58,6 +59,16 @@ build() { # NAME PACKAGE VERSION: from a copy, so that Go may complete the modul
   done_with "$1" "$3"
 }
 
+s3() {
+  have versitygw "$VERSITYGW" && return
+  go install "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
+  done_with versitygw "$VERSITYGW"
+}
+
+if [[ "${1:-all}" == s3 ]]; then
+  s3
+  exit
+fi
 schemas
 kustomize
 if [[ "${1:-all}" == all ]]; then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from shared.archives.batch_files import Where
 from shared.catalog.arrivals import Arrival
 from shared.errors import NotFrozen, Recovering
 from shared.storage.reader import BatchReader
@@ -32,7 +33,7 @@ class ArrivedSamples:
 
         Raises:
             SegmentDamaged: its file is not what was stored.
-            StorageFailed: it cannot be read.
+            StorageFailed, RemoteFailed: it cannot be read.
             Recovering: its batch is being archived, or its archive is gone.
         """
         row = arrival.row
@@ -45,7 +46,7 @@ class ArrivedSamples:
                 self._folder = None
             for path in (self._layout.data, *self._archives(arrival.opened)):
                 try:
-                    folder = DataFolder(path)
+                    folder = DataFolder(Where(path, self._reader.remote))
                     samples = folder.samples(part)
                 except NotFrozen:
                     continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from shared.archives.batch_files import Where
 from shared.catalog.indexed_batch import IndexedBatch, Pages, Replaced, save
 from shared.errors import Busy, Recovering
 from shared.storage.batches import Archived
@@ -34,7 +35,7 @@ class Indexed:
     number: int
     name: str
     index: StrainIndex
-    folder: str
+    folder: Where | str
 
 
 class Catalog:
@@ -78,14 +79,40 @@ class Catalog:
             for archived in chosen.archived:
                 if current is None or archived.opened != current.opened:
                     followed = self._update_archive(archived)
-                    folder = self._layout.archive(archived.name)
+                    folder = self._where(self._layout.archive(archived.name))
                     found.append(Indexed(archived.batch, archived.name, followed.index, folder))
             if current is not None:
-                found.append(Indexed(current.number, "open", current.index, self._layout.data))
+                found.append(Indexed(current.number, "open", current.index, self._where(self._layout.data)))
             self._forget_oldest()
             yield found
         finally:
             self._lock.release()
+
+    def _where(self, folder: str) -> Where:
+        return Where(folder, self._reader.remote)
+
+    def save_archive(self, name: str) -> None:
+        """Save the index and `coverage.json` of an archive, unless they are there.
+
+        Raises:
+            DatastoreError: its journal cannot be read.
+        """
+        coverage = os.path.join(self._layout.archive(name), COVERAGE)
+        for archived in self._reader.batches.archived():
+            if archived.name != name or (os.path.exists(coverage) and os.path.exists(self._index_path(archived))):
+                continue
+            batch = IndexedBatch(self._pages_of(archived), self._index_path(archived))
+            batch.load()
+            while not batch.complete:
+                before = batch.count
+                try:
+                    batch.follow()
+                except Recovering:  # a part of a long journal was read
+                    if batch.count <= before:
+                        raise
+            if batch.count:
+                save(*batch.encode())
+                save(coverage, _coverage(batch))
 
     def _update_open(self) -> IndexedBatch:
         for _ in range(3):

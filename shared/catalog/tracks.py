@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 
+from shared.archives.batch_files import Where
 from shared.catalog.catalog import Indexed
 from shared.domain.records import file_name
 from shared.errors import Ambiguous, BadRequest, Gap, NoData, SpanTooLong
@@ -92,7 +93,7 @@ class Track:
         return joined, rows
 
     def series(
-        self, start: Fraction, end: Fraction, max_samples: int, folders: dict[str, DataFolder] | None = None
+        self, start: Fraction, end: Fraction, max_samples: int, folders: dict[Where | str, DataFolder] | None = None
     ) -> list[Series]:
         """The samples with `start <= t < end`, a series for each stretch. Their files are read later.
 
@@ -100,7 +101,7 @@ class Track:
             start: GPS time, seconds.
             end: GPS time, seconds.
             max_samples: the most there may be.
-            folders: opened ones by path, for one who reads several series; it takes up those that are opened here.
+            folders: opened ones by place, for one who reads several series; it takes up those that are opened here.
 
         Raises:
             SpanTooLong: they could be more than `max_samples`.
@@ -130,7 +131,7 @@ class Track:
         return found
 
     def _sources(
-        self, joined: Stream, rows: list[tuple[int, int]], folders: dict[str, DataFolder], first: int, stop: int
+        self, joined: Stream, rows: list[tuple[int, int]], folders: dict[Where | str, DataFolder], first: int, stop: int
     ) -> Iterator[Source]:
         for joint in joined.pieces(first, stop):
             number, begin = rows[joint.row]

@@ -2,7 +2,7 @@
 
 from shared.config.auth import AuthConfig, AuthMode, Issuer, auth_from_env
 from shared.config.declared import declared_variables
-from shared.config.env import ConfigError, child_environment
+from shared.config.env import ConfigError, Keep, child_environment
 from shared.config.limits import Limits, limits_from_env, writer_limits
 from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
 from shared.config.store import StoreConfig, host_from_env, policy_from_env, store_from_env
@@ -13,6 +13,7 @@ __all__ = [
     "AuthMode",
     "ConfigError",
     "Issuer",
+    "Keep",
     "Limits",
     "ServiceEndpoints",
     "StoreConfig",

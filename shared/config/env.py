@@ -33,9 +33,9 @@ class Setting(NamedTuple):
     meaning: str
 
 
-def setting(variable: str, default: Any, kind: Kind, meaning: str = "") -> Any:
-    """A dataclass field whose value comes from an environment variable."""
-    return dataclasses.field(default=default, metadata={"setting": Setting(variable, kind, meaning)})
+def setting(variable: str, default: Any, kind: Kind, meaning: str = "", *, secret: bool = False) -> Any:
+    """A dataclass field whose value comes from an environment variable; a secret one is not shown by `repr`."""
+    return dataclasses.field(default=default, repr=not secret, metadata={"setting": Setting(variable, kind, meaning)})
 
 
 def settings_of(cls: type[Any]) -> list[tuple[Setting, Any]]:
@@ -159,6 +159,47 @@ def _absolute_path(text: str) -> str:
     return text
 
 
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class Keep(NamedTuple):
+    """How long local copies are kept: so many seconds, or until less than so many bytes are free; None is no rule."""
+
+    seconds: float | None = None
+    free: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Keep:
+        """Read `3600`, `7d` or `50GB`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if text == "":
+            return cls()
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", text)
+        if found is None:
+            raise ValueError
+        number, unit = float(found[1]), found[2]
+        if unit in _UNITS:
+            return cls(seconds=number * _UNITS[unit])
+        if unit in _BYTES:
+            return cls(free=int(number * _BYTES[unit]))
+        raise ValueError
+
+
+def _keep(text: str) -> str:
+    Keep.parse(text)
+    return text
+
+
+def _place(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+]*:(:[a-z0-9+]+:)*//[^\s?#]+", text):
+        raise ValueError
+    return text
+
+
 def choice(**values: object) -> Kind:
     """One of several words, each standing for a value."""
 
@@ -185,4 +226,6 @@ ORIGINS = Kind(_origins, "origins such as https://lab.example.org, several separ
 URL_OR_PATH = Kind(_url_or_path, "an http:// or https:// URL, or a path")
 ENDPOINT = Kind(_endpoint, "a path without spaces, or an http:// or https:// URL")
 ABSOLUTE_PATH = Kind(_absolute_path, "a path that begins with / and goes nowhere else")
+KEEP = Kind(_keep, "seconds such as 3600 or 7d, or bytes to keep free such as 50GB")
+PLACE = Kind(_place, "a URL of fsspec such as s3://bucket/prefix or file:///mnt/tape")
 TEXT = Kind(str, "text")

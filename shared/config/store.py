@@ -9,6 +9,8 @@ from shared.config.env import (
     ADDRESS,
     COUNT,
     FILE_NAME,
+    KEEP,
+    PLACE,
     PORT,
     SECONDS,
     SECONDS_OR_ZERO,
@@ -102,6 +104,24 @@ class StoreConfig:
         COUNT,
         "idempotency keys of segments in memory, 110 bytes each; more are answered 503 `KEYSFULL`",
     )
+    archive_url: str = setting("ARCHIVE_URL", "", PLACE, "where archives are copied to, any URL of fsspec")
+    archive_options: str = setting(
+        "ARCHIVE_OPTIONS",
+        "",
+        TEXT,
+        "fsspec's options for that URL: a JSON object, or a file that holds one",
+        secret=True,
+    )
+    archive_keep: str = setting(
+        "ARCHIVE_KEEP",
+        "",
+        KEEP,
+        "how long segments stay on the volume once their copy is verified, or bytes to keep free",
+    )
+    archive_piece: int = setting("ARCHIVE_PIECE", 64 << 20, SIZE, "size of the tar files into which segments go, bytes")
+    archive_cache: int = setting(
+        "ARCHIVE_CACHE", 64 << 20, SIZE, "memory of a process for what it has read from that URL, bytes"
+    )
     service_token: str = setting("AUTH_SERVICE_TOKEN", "", TEXT, "file with the token for requests between functions")
     sink_token: str = setting(
         "SINK_TOKEN", "/oidc/token", TEXT, "file with the token for K_SINK, where a SinkBinding mounts it"
@@ -119,6 +139,10 @@ def store_from_env(env: Environment = os.environ) -> StoreConfig:
     def folder(name: str, default: str) -> str:
         return os.path.abspath(env.get(name) or os.path.join(root, default))
 
+    if "@" in env.get("ARCHIVE_URL", ""):
+        raise ConfigError(
+            "ARCHIVE_URL: must not hold credentials, which belong into ARCHIVE_OPTIONS or their own variables"
+        )
     host, port = _address(env)
     volume = folder("DTVOLROOT", "datavar")
     # DATANM repeats DATAROOT in the original's environment; either names the folder.

@@ -12,12 +12,12 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from shared.datasets.request import Request, is_name
-from shared.datasets.tar import Tar
 from shared.errors import NoSuchRoute
 from shared.storage.batches import Batches
 from shared.volume.layout import Layout
 from shared.volume.made_files import File, FileContent
 from shared.volume.posix import fsync_directory, open_beneath, storage_errors
+from shared.volume.tar import Tar
 
 MANIFEST = "manifest.json"
 _ATTEMPTS = 3  # to find a set: it may be moved into an archive at this moment

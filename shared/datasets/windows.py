@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import nan
 from typing import NamedTuple
 
+from shared.archives.batch_files import Where
 from shared.catalog.tracks import Span, Track, gaps, joined
 from shared.datasets.request import Request, exact
 from shared.errors import NoData
@@ -27,12 +28,12 @@ class Window(NamedTuple):
     missing: list[Span]
 
 
-class Folders(dict[str, DataFolder]):
+class Folders(dict[Where | str, DataFolder]):
     """The folders of batches, which keep the samples of windows that overlap."""
 
-    def __missing__(self, path: str) -> DataFolder:
+    def __missing__(self, where: Where | str) -> DataFolder:
         """Open a folder; errors as `DataFolder`."""
-        found = self[path] = DataFolder(path, _KEPT)
+        found = self[where] = DataFolder(where, _KEPT)
         return found
 
 

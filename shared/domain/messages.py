@@ -138,6 +138,8 @@ class ArchiveSummary(msgspec.Struct, omit_defaults=True):
         changes: what was decided about it, oldest first.
         arrived: Unix second, segments and bytes of the last minute's arrivals, for a minute or two.
         reading: bytes of its journal that are read, of all; span and channels follow later.
+        copied: when its copy at ARCHIVE_URL was verified, UTC, ISO 8601.
+        elsewhere: its segments lie at ARCHIVE_URL only.
     """
 
     name: str
@@ -157,6 +159,8 @@ class ArchiveSummary(msgspec.Struct, omit_defaults=True):
     changes: list[Change] = []
     arrived: list[tuple[int, int, int]] = []
     reading: tuple[int, int] | None = None
+    copied: str = ""
+    elsewhere: bool = False
 
 
 class ArchiveList(msgspec.Struct, omit_defaults=True):

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import msgspec
 
 from shared import config
+from shared.archives.batch_files import Where
+from shared.archives.reading import RemoteReader
 from shared.config import StoreConfig
 from shared.domain.records import utc_now
 from shared.errors import SegmentDamaged
@@ -60,14 +62,15 @@ def make(settings: StoreConfig, archive: str = "") -> None:
             write_progress(layout, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
             folder = products.staging_folder(layout)
             with storage_errors("writing the products"):
-                _fill(layout, settings, frozen, folder, layout.archive(archive) if archive else layout.data)
+                data = layout.archive(archive) if archive else layout.data
+                _fill(layout, settings, frozen, folder, Where(data, RemoteReader(settings)))
             if archive:
                 products.publish_archived(layout, archive, folder)
             else:
                 products.publish(layout, frozen, folder)
 
 
-def _fill(layout: Layout, settings: StoreConfig, frozen: FrozenBatch, folder: str, data: str) -> None:
+def _fill(layout: Layout, settings: StoreConfig, frozen: FrozenBatch, folder: str, data: Where) -> None:
     found, unusable = joining.streams(frozen.segments)
     work = _BatchJob(layout, folder, found, Progress(frozen.state.batch, frozen.state.segments, utc_now()))
     work.do(data, settings.preproc_processes, time.monotonic() + _PART_OF_TIMEOUT * settings.preproc_timeout)
@@ -118,7 +121,7 @@ class _BatchJob:
         verdicts = {made.verdict for several in self._made.values() for made in several}
         return next((v for v in ("done", "failed", "too short", "no signal") if v in verdicts), "empty")
 
-    def do(self, data: str, most: int, deadline: float) -> None:
+    def do(self, data: Where, most: int, deadline: float) -> None:
         """Transform all pieces.
 
         Args:
@@ -149,7 +152,7 @@ class _BatchJob:
             self.streams.append(_report(stream, made))
             self.files += [file for one in made for file in one.files]
 
-    def _tasks(self, data: str, wanted: list[Piece], sent: deque[Piece], deadline: float) -> Iterator[Task]:
+    def _tasks(self, data: Where, wanted: list[Piece], sent: deque[Piece], deadline: float) -> Iterator[Task]:
         for piece, samples in pieces.read(data, self._in_time(wanted, deadline)):
             if isinstance(samples, SegmentDamaged):
                 self._refuse(piece, "failed", str(samples))

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from shared.archives.batch_files import Where
 from shared.errors import SegmentDamaged
 from shared.strain import joining
 from shared.strain.joining import ChannelStrain, ContiguousStrain
@@ -57,7 +58,7 @@ def refusal(duration: float, rate: float) -> tuple[str, str] | None:
     return None
 
 
-def read(folder: str, wanted: Iterable[Piece]) -> Iterator[tuple[Piece, array[float] | SegmentDamaged]]:
+def read(folder: Where | str, wanted: Iterable[Piece]) -> Iterator[tuple[Piece, array[float] | SegmentDamaged]]:
     """Each piece with its samples, float64, or with the error that names a damaged file.
 
     64 MiB or one piece are in memory at most. Their files are read once for all channels that they hold.
@@ -80,7 +81,7 @@ def read(folder: str, wanted: Iterable[Piece]) -> Iterator[tuple[Piece, array[fl
     yield from _read_group(folder, group)
 
 
-def _read_group(folder: str, group: list[Piece]) -> Iterator[tuple[Piece, array[float] | SegmentDamaged]]:
+def _read_group(folder: Where | str, group: list[Piece]) -> Iterator[tuple[Piece, array[float] | SegmentDamaged]]:
     try:
         found = joining.samples_of_each(folder, [piece.strain for piece in group])
     except SegmentDamaged:

@@ -10,6 +10,9 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from shared.archives.batch_files import BatchFiles
+from shared.archives.manifest import read_stub
+from shared.archives.reading import RemoteReader
 from shared.config import StoreConfig
 from shared.domain import block
 from shared.domain.messages import ArchiveList, ArchiveSummary
@@ -34,7 +37,7 @@ from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
-from shared.volume.posix import open_beneath, same_file
+from shared.volume.posix import same_file
 from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
@@ -81,6 +84,7 @@ class BatchReader:
 
     Attributes:
         batches: the batches on the volume.
+        remote: reads segments of archives that lie elsewhere.
     """
 
     def __init__(self, config: StoreConfig, count: Callable[[], int] | None = None) -> None:
@@ -90,6 +94,7 @@ class BatchReader:
         self._views = Views(layout)
         self._count = count
         self.batches = Batches(self._layout)
+        self.remote = RemoteReader(config)
         self._history = ArchiveHistory(layout)
 
     def check(self) -> None:
@@ -157,7 +162,7 @@ class BatchReader:
         Raises:
             BadRequest: `name` is not a name as /dumpF lists them.
             NoSuchFile: the batch holds no such segment, or there is no such batch.
-            StorageFailed: it cannot be read.
+            StorageFailed, RemoteFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
         return self._stored(name, batch)[0]
@@ -194,6 +199,8 @@ class BatchReader:
         _check_name(name, "name")
         chosen = self.batches.select(batch or OPEN_BATCH)
         for archive in (*([""] if chosen.open else []), *(archived.name for archived in chosen.archived)):
+            if archive and self._is_of_another(name, archive):
+                continue
             try:
                 content = self._read(name, archive)
             except FileNotFoundError:
@@ -209,8 +216,12 @@ class BatchReader:
     def _read(self, name: str, archive: str) -> bytes:
         if not archive:
             return self._data.read(name)
-        with open(open_beneath(self._layout.archive(archive), name), "rb") as file:
-            return file.read()
+        return BatchFiles(self._layout.archive(archive), self.remote).read(name)
+
+    def _is_of_another(self, name: str, archive: str) -> bool:
+        """Whether neither the folder nor the journal has a file, so that no other place need be asked."""
+        there = os.path.lexists(os.path.join(self._layout.archive(archive), name))
+        return not there and self._record(name, archive) is None
 
     def _record(self, name: str, archive: str) -> Record | None:
         before = file_name(max(file_number(name) - 1, 0))
@@ -235,7 +246,7 @@ class BatchReader:
         first = names.index(after) + 1 if after else 0
         page = found[first : first + (limit or _ARCHIVES)]
         rest = len(found) > first + len(page)
-        archives = [msgspec.convert({"name": name, **_counts(path)}, ArchiveSummary) for name, path in page]
+        archives = [_summary(self._layout.archive(name), name, path) for name, path in page]
         return ArchiveList(
             self._history.describe(archives), page[-1][0] if page and rest else "", history.open_batch(self._layout)
         )
@@ -303,6 +314,17 @@ class BatchReader:
         counted = counters.read(self._layout.counters)
         # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
         return counted.segments if counted.batch == batch else 0
+
+
+def _summary(folder: str, name: str, path: str) -> ArchiveSummary:
+    found = msgspec.convert({"name": name, **_counts(path)}, ArchiveSummary)
+    try:
+        stub = read_stub(folder)
+    except (OSError, ValueError):
+        return found
+    if stub is not None:
+        found.copied, found.elsewhere = stub.verified, bool(stub.freed)
+    return found
 
 
 def _counts(path: str) -> dict[str, object]:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.archives.manifest import Stub, read_stub
 from shared.config import ConfigError, store_from_env
 from shared.domain.records import WRITE, Record
-from shared.errors import DatastoreError
+from shared.errors import DatastoreError, StorageFailed
 from shared.storage import journal
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, open_beneath, storage_errors
@@ -74,12 +75,13 @@ class Difference(NamedTuple):
 
 
 def differences(journal_path: str, folder: str) -> Iterator[Difference]:
-    """Compare a folder with a journal: names, sizes and checksums.
+    """Compare a folder with a journal: names, sizes and checksums. What a verified copy holds may be gone from it.
 
     Raises:
         JournalDamaged, StorageFailed: the journal or the folder cannot be read.
     """
     expected: set[str] = set()
+    stub = _stub(folder)
     with storage_errors(journal_path):
         file = open(journal_path, "rb", buffering=0)
     with file, contextlib.suppress(journal.TornTail):
@@ -87,12 +89,25 @@ def differences(journal_path: str, folder: str) -> Iterator[Difference]:
             record = entry.record
             if record.kind == WRITE:
                 expected.add(record.name)
-                if reason := difference(folder, record):
+                if stub is not None and not os.path.lexists(os.path.join(folder, record.name)):
+                    if record.name in stub.missing:
+                        yield Difference(os.path.join(folder, record.name), "gone before the archive was copied")
+                elif reason := difference(folder, record):
                     yield Difference(os.path.join(folder, record.name), reason)
     with storage_errors(folder):
         for name in os.listdir(folder):
             if name.startswith("gwb") and name not in expected:
                 yield Difference(os.path.join(folder, name), "not in the journal")
+
+
+def _stub(folder: str) -> Stub | None:
+    """What `remote.json` says."""
+    try:
+        return read_stub(folder)
+    except ValueError as error:
+        raise StorageFailed(f"{folder}: remote.json is damaged: {error}") from None
+    except OSError as error:
+        raise StorageFailed(f"{folder}: {error.strerror}") from None
 
 
 def difference(folder: str, record: Record) -> str:
@@ -130,7 +145,14 @@ def main() -> int:
             for path, reason in differences(journal_path, folder):
                 found += 1
                 print(f"{path}: {reason}")
+        copied = [stub for _, folder in batches if (stub := _stub(folder)) is not None]
         print(f"{len(batches)} batches verified, {found} files differ")
+        if elsewhere := sum(stub.freeing for stub in copied):
+            print(f"segments of {elsewhere} batches lie elsewhere; `gwclient archives verify` reads them")
+        for stub in copied:
+            if stub.lost:
+                found += 1
+                print(f"{stub.prefix}: the copy cannot be relied on: {stub.lost}")
     except (ConfigError, DatastoreError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2

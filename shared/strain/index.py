@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from shared.domain.runs import Runs
-from shared.domain.sampling import MIN_INTERVAL, sample_rate
+from shared.domain.sampling import MAX_GPS, MIN_INTERVAL, sample_rate
 from shared.domain.segment import StoredSegment
 from shared.strain.stated_rate import StatedRate
 from shared.strain.stream import Stream
@@ -106,7 +106,7 @@ class StrainIndex:
         self.crc32s.append(crc32)
         self._t0.append(runs.t0)
         self._n.append(n)
-        if not runs.dt >= MIN_INTERVAL or not n:
+        if not runs.dt >= MIN_INTERVAL or not 0 <= runs.t0 < MAX_GPS or not n:
             self.unusable.append(row)
             return
         rate = sample_rate(runs.dt)

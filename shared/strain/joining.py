@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.archives.batch_files import Where
 from shared.domain.segment import StoredSegment
 from shared.strain.index import StrainIndex
 from shared.strain.reading import DataFolder, FileSlice, Wanted, read_all
@@ -117,7 +118,7 @@ def part_of(stream: ChannelStrain, stretch: ContiguousStrain, first: int, n: int
     return ContiguousStrain(stretch.t0 + first / stream.rate, n, parts)
 
 
-def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
+def samples(folder: Where | str, stretch: ContiguousStrain) -> array[float]:
     """The samples of a stretch, float64; errors as `reading.DataFolder`.
 
     Args:
@@ -127,7 +128,7 @@ def samples(folder: str, stretch: ContiguousStrain) -> array[float]:
     return samples_of_each(folder, [stretch])[0]
 
 
-def samples_of_each(folder: str, stretches: Sequence[ContiguousStrain]) -> list[array[float]]:
+def samples_of_each(folder: Where | str, stretches: Sequence[ContiguousStrain]) -> list[array[float]]:
     """The samples of several stretches, where a file that holds several of them is read once; as `samples`."""
     source = DataFolder(folder)
     joined = [array("d", bytes(8 * stretch.n)) for stretch in stretches]

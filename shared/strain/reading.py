@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from shared.archives.batch_files import BatchFiles, Where
 from shared.domain import block
 from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
-from shared.volume.posix import open_plain, storage_errors
+from shared.volume.posix import storage_errors
 
 _VERIFIED = 1 << 16  # blocks that are remembered as verified: 300 bytes each
 _CHUNK = 1 << 18  # bytes
@@ -36,7 +37,7 @@ class DataFolder:
     """The files of a batch. The folder stays open, so that it is the same one when the batch is archived meanwhile.
 
     Args:
-        path: of the folder.
+        where: the folder; its path will do where no files lie elsewhere.
         memory: bytes of decoded samples to keep, for one who reads the same files again. The last file's are kept in
             any case.
 
@@ -45,11 +46,11 @@ class DataFolder:
         StorageFailed: it cannot be opened.
     """
 
-    def __init__(self, path: str, memory: int = 0) -> None:
-        self._fd = -1
+    def __init__(self, where: Where | str, memory: int = 0) -> None:
+        path, remote = where if isinstance(where, Where) else Where(where)
         with storage_errors(path):
             try:
-                self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._files = BatchFiles(path, remote)
             except FileNotFoundError:
                 raise NotFrozen(f"{path} is gone: the batch has been archived.") from None
         self._memory = memory
@@ -58,17 +59,12 @@ class DataFolder:
         self._kept: OrderedDict[object, array[float]] = OrderedDict()
         self._kept_bytes = 0
 
-    def __del__(self) -> None:
-        """Close the folder."""
-        if self._fd >= 0:
-            os.close(self._fd)
-
     def samples(self, part: FileSlice) -> Sequence[float]:
         """The samples of a slice.
 
         Raises:
             NotFrozen: the file is not in the folder any more.
-            StorageFailed: it cannot be read.
+            StorageFailed, RemoteFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
         key = (part.name, part.run)
@@ -98,22 +94,29 @@ class DataFolder:
         try:
             if self._content[0] == name:  # a block, of which another channel has been read
                 return self._content[1].samples(*part.run)
-            fd = open_plain(name, self._fd)
-            with open(fd, "rb", buffering=0) as file:
-                content: bytes | _ArrowFile
-                if block.is_arrow(os.pread(fd, 4, 0)):
-                    content = _ArrowFile(os.dup(fd))
-                    content.verify(part)
-                else:
-                    content = file.read()
-                    if part.crc32 >= 0 and zlib.crc32(content) != part.crc32:
-                        raise _altered(part)
+            content = self._verified(part)
             self._content = name, block.Reader(content)
             return self._content[1].samples(*part.run)
         except FileNotFoundError:
             raise NotFrozen(f"{name} is gone: the batch has been archived.") from None
         except (OSError, BadSegment) as error:
             raise StorageFailed(f"{name}: {error}") from error
+
+    def _verified(self, part: FileSlice) -> bytes | _ArrowFile:
+        """The content of a slice's file, whose checksum has been compared."""
+        fd = self._files.open(part.name)
+        if fd is None:
+            content = self._files.read_elsewhere(part.name)
+        else:
+            with open(fd, "rb", buffering=0) as file:
+                if block.is_arrow(os.pread(fd, 4, 0)):
+                    arrow = _ArrowFile(os.dup(fd))
+                    arrow.verify(part)
+                    return arrow
+                content = file.read()
+        if part.crc32 >= 0 and zlib.crc32(content) != part.crc32:
+            raise _altered(part)
+        return content
 
 
 class Wanted(NamedTuple):

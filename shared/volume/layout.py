@@ -20,6 +20,7 @@ class Layout:
         products: what preproc made of the frozen batch.
         datasets: the training sets made of the frozen batch, a folder each.
         dataset_work: folder of the requests for training sets that are not done, and of the set under way.
+        archive_work: folder of the archiver: its locks, what it has uploaded of an archive, and requests to it.
         strain_index: where the strain of the open batch lies in time, so that it need not be read from the journal.
         products_progress: how far the job that makes them has come; not durable.
         counters: segments and bytes of the batch, for readers that must be exact.
@@ -46,6 +47,7 @@ class Layout:
         self.products_replaced = os.path.join(config.volume_root, ".products.old")
         self.datasets = os.path.join(config.volume_root, DATASETS)
         self.dataset_work = os.path.join(config.volume_root, ".datasets")
+        self.archive_work = os.path.join(config.volume_root, ".archives")
         self.strain_index = os.path.join(config.volume_root, ".strain.idx")
         self.counters = os.path.join(config.adm_root, "tally")
         self.stat_view = os.path.join(config.adm_root, config.stat_name)

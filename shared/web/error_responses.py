@@ -41,6 +41,7 @@ from shared.errors import (
     RangeNotSatisfiable,
     ReaderBehind,
     Recovering,
+    RemoteFailed,
     SegmentDamaged,
     SigningKeysUnavailable,
     SpanTooLong,
@@ -101,6 +102,7 @@ ERROR_RESPONSES: dict[type[Exception], ErrorResponse] = {
     ClockWrong: ErrorResponse(503, 60),
     StorageFailed: ErrorResponse(507, 10),
     FlushFailed: ErrorResponse(500, 10),  # the original's `Broken FS`
+    RemoteFailed: ErrorResponse(503, 5),
     SigningKeysUnavailable: ErrorResponse(503, 5),
     UpstreamFailed: ErrorResponse(502, 1),
     Exception: ErrorResponse(500),

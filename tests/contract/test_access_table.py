@@ -27,7 +27,8 @@ from tests.support.checks import name_in
 from tests.support.http_server import serving
 from tests.support.servers import FUNCTION_OF, Process, Store, http
 
-WITH_JOBS = ("/products", "/preproc", "/datasets", "/archives/<name>/products", "/archives/<name>/preproc")
+WITH_JOBS = ("/products", "/preproc", "/datasets", "/archives/<name>/products", "/archives/<name>/preproc", "/remote",
+             "/remote/<name>/verify")  # fmt: skip
 OF_FUNCTIONS = ("writer.commit", "writer.freeze", "writer.cleanall", "relay")
 COLUMNS = ("nobody", "read", "write", "operate", *OF_FUNCTIONS)
 SCOPES = {**{name: name for name in COLUMNS[1:]}, "all": "read,write,operate", "portal": "read,write,operate,relay"}

@@ -106,6 +106,10 @@ _NEEDS_MORE = {
     "/datasets": "a frozen batch and numpy",
     "/datasets/{name}": "a training set",
     "/datasets/{name}/{file}": "a training set",
+    "/remote/{name}": "an archive",
+    "/remote/{name}/{object}": "an archive with a copy",
+    "/remote/{name}/verify": "an archive with a copy",
+    "/remote/{name}/restore": "an archive with a copy",
     "/signed/{signature}/data/{observatory}/{frametype}/{file}": "a key that signs",
     "/": "an event",
     "/live": "a client that goes on reading",
@@ -147,7 +151,9 @@ def alone(tmp_path_factory):
         yield store
 
 
-_STRAIN = "strain$|coverage|channels|data/|dq|signed|api/|datasets/|archives/"  # `/*` has one `Allow` for all below
+_STRAIN = (
+    "strain$|coverage|channels|data/|dq|signed|api/|datasets/|archives/|remote/"  # `/*` has one `Allow` for all below
+)
 _SEGMENTS = "(sendF|stream|streamdata)$"
 _FREEZE = "(upddsc|cleanall|datasets)?$"  # an event has a key of its own, and its data are of several kinds
 

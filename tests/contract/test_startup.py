@@ -29,7 +29,7 @@ def test_a_missing_writer_url_ends_the_process_at_start(target, tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value", "right"),
     [
-        ("FUNCTION_TARGET", "nothing", "must be one of cleanall,"),
+        ("FUNCTION_TARGET", "nothing", "must be one of archiver,"),
         ("SERVURL", "nowhere", "must be host:port"),
         ("SERVURL", "http://127.0.0.1:80", "must be host:port, without http://"),
         ("SERVURL", "192.0.2.1:80", "must be an address of this machine"),

@@ -3,9 +3,10 @@
 Two writers and two ingests share a volume, so that every fault also meets two writers at once. Clients send segments,
 send some again, and repeat what was not answered; an operator freezes and files batches away. Meanwhile processes are
 killed at any moment or at a failpoint, paused so that writers overlap, and now and then everything dies at once and
-loses whatever was not synced; in some rounds, where a small file system can be mounted, the disk fills up. After each
-round everything is started again, every open question is asked until it is answered, and I1-I8 are checked on the
-volume.
+loses whatever was not synced; in some rounds, where a small file system can be mounted, the disk fills up. An archiver
+copies archives to a folder that stands for another place, and removes their segments from the volume. After each round
+everything is started again, every open question is asked until it is answered, every segment is read wherever it lies,
+archives are brought back, and I1-I8 are checked on the volume.
 
     python -m tests.faults.chaos --seconds 60 --seed 1
 """
@@ -26,6 +27,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from shared.archiver.held import held
 from shared.config import store_from_env
 from shared.domain.block import format_of, parse
 from shared.domain.runs import Runs
@@ -34,6 +36,7 @@ from shared.storage import journal
 from shared.storage.verification import differences
 from shared.volume import counters
 from shared.volume.layout import Layout
+from tests.support.archives import Copied, check_copy, served
 from tests.support.blocks import arrow_block, segments
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
@@ -89,12 +92,15 @@ class Round:
             env |= environment(shim, self.sync_log)
         self.writers = [Process("writer", env) for _ in range(WRITERS)]
         self.ingests = [Process("ingest", {**env, "WRITER_URL": writer.url}) for writer in self.writers]
+        copies = {"ARCHIVE_URL": f"file://{root}.remote", "ARCHIVE_PIECE": "3000"}
+        self.archiver = Process("archiver", {**env, **copies, "ARCHIVE_KEEP": self.dice.choice(["", "0", "0", "2"])})
+        self.config = store_from_env(self.archiver.env)
         self.operators = [Process("freeze", {**env, "WRITER_URL": self.writers[0].url}),
                           Process("cleanall", {**env, "WRITER_URL": self.writers[1].url})]  # fmt: skip
 
     @property
     def processes(self) -> list[Process]:
-        return self.writers + self.ingests + self.operators
+        return [*self.writers, *self.ingests, *self.operators, self.archiver]
 
     def start(self) -> None:
         for process in self.processes:
@@ -106,8 +112,21 @@ class Round:
     def stop(self) -> None:
         for process in self.processes:
             process.stop()
+        self.kill_jobs()
         if self.small:
             subprocess.run(["umount", self.root], check=True)
+
+    def kill_jobs(self) -> None:
+        """Kill what the archiver has started: the jobs have sessions of their own, as in a container they had not."""
+        root = f"ROOT={self.root}".encode()
+        for found in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if b"shared.archiver.job" in (found / "cmdline").read_bytes() and root in (
+                    found / "environ"
+                ).read_bytes().split(b"\0"):
+                    os.kill(int(found.name), signal.SIGKILL)
+                    while found.exists() and "State:\tZ" not in (found / "status").read_text():
+                        time.sleep(0.001)
 
     # -- clients ------------------------------------------------------------------------------------------------
 
@@ -222,12 +241,15 @@ class Round:
     async def chaos(self) -> None:
         while not self.halt:
             await asyncio.sleep(self.dice.uniform(0.05, 0.6))
-            process = self.dice.choice(self.writers * 2 + self.ingests + self.operators)
+            process = self.dice.choice(self.writers * 2 + self.ingests + self.operators + [self.archiver] * 2)
             chances = {"kill": 4, "failpoint": 5, "pause": 3, "power": int(bool(self.shim)), "full": 4 * self.small}
             chances["stager"] = 2
             [fault] = self.dice.choices(list(chances), list(chances.values()))
             if fault == "kill":
                 process.kill()
+                if process is self.archiver:
+                    self.kill_jobs()
+                    self.tally["archivers killed"] += 1
                 process.start(wait="")
                 self.tally["kills"] += 1
             elif fault == "failpoint":
@@ -247,6 +269,7 @@ class Round:
             else:
                 for each in self.processes:
                     each.kill()
+                self.kill_jobs()
                 self.tally["files cut by power losses"] += lose_power(
                     self.root, self.sync_log, self.dice.choice(["empty", "gone"])
                 )
@@ -268,6 +291,9 @@ class Round:
 
     async def failpoint(self) -> None:
         name = self.dice.choice(sorted(NAMES))
+        if name.startswith("archive."):
+            await self.failpoint_of_archiver(name)
+            return
         process = self.dice.choice(self.ingests if name.startswith("spool") else self.writers)
         process.kill()
         process.start(wait="", FAILPOINTS=f"{name}=kill@{self.dice.randint(1, 6)}")
@@ -280,6 +306,17 @@ class Round:
         else:
             process.kill()
         process.start(wait="")
+
+    async def failpoint_of_archiver(self, name: str) -> None:
+        """Its jobs die at a place, one after another, for a while."""
+        self.archiver.kill()
+        self.kill_jobs()
+        self.archiver.start(wait="", FAILPOINTS=f"{name}=kill@{self.dice.randint(1, 2)}")
+        await asyncio.sleep(self.dice.uniform(1.5, 3.0))
+        self.archiver.kill()
+        self.kill_jobs()
+        self.tally["archivers' failpoints armed"] += 1
+        self.archiver.start(wait="")
 
     # -- the round ----------------------------------------------------------------------------------------------
 
@@ -303,6 +340,31 @@ class Round:
         assert await asyncio.wait_for(self.ask(url, key, b""), 60)
         for key in list(self.open):
             await asyncio.wait_for(self.send(key), 60)
+
+    def read_everything(self) -> None:
+        """Every archive is copied whole; its segments are read where they lie; then they are brought back."""
+        self.archiver.stop()
+        self.kill_jobs()
+        copied = Copied(self.config)
+        reported = self.reported()
+        for one in list(held(copied.layout, copied.batches)):
+            self.tally["archives found elsewhere"] += not one.here
+            self.tally["archives found copied"] += one.safe
+            copied.copy(one.name)
+        there = Path(f"{self.root}.remote")
+        for folder in there.iterdir() if there.exists() else ():
+            check_copy(folder)
+        read = served(self.config, left_out=reported)
+        for name, body in self.acked.values():
+            if name in read:
+                assert read[name] == body, f"{name} is not what was acknowledged"
+                self.tally["segments read from archives"] += 1
+        for one in list(held(copied.layout, copied.batches)):
+            copied.free(one.name)
+        assert served(self.config, left_out=reported) == read, "what was read from the volume reads otherwise elsewhere"
+        for one in list(held(copied.layout, copied.batches)):
+            copied.verify(one.name)
+            copied.restore(one.name)
 
     def reported(self) -> set[str]:
         """Names of the files that verification reports."""
@@ -378,6 +440,7 @@ def main() -> int:
             failure: BaseException | None = None
             try:
                 asyncio.run(trial.run(min(arguments.round, max(deadline - time.monotonic(), 3))))
+                trial.read_everything()
                 trial.check()
             except BaseException as error:
                 failure = error

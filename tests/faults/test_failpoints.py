@@ -20,7 +20,7 @@ from tests.support.servers import Process
 
 OF_INGEST = {name for name in NAMES if name.startswith("spool.")}
 OF_STORE = sorted(
-    name for name in NAMES if not name.startswith(("preproc.", "dataset."))
+    name for name in NAMES if not name.startswith(("preproc.", "dataset.", "archive."))
 )  # those of jobs have tests of their own
 CASES: list[tuple[str, dict[str, str]]] = [(name, {}) for name in OF_STORE] + [
     (name, {"STAGE_APART": "1"}) for name in sorted(OF_INGEST)

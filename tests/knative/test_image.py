@@ -83,7 +83,7 @@ def preproc_pins() -> dict[str, str]:
     return pins(extras.get("preproc") or (ROOT / "requirements-preproc.txt").read_text().splitlines())
 
 
-LOCKS = ("requirements.lock", "requirements-preproc.lock", "requirements-build.lock")
+LOCKS = ("requirements.lock", "requirements-preproc.lock", "requirements-s3.lock", "requirements-build.lock")
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -95,9 +95,12 @@ def test_every_locked_package_has_hashes(name):
 def test_the_locks_have_the_direct_pins_and_all_that_those_need():
     direct = pins((ROOT / "requirements.txt").read_text().splitlines())
     runtime, preproc = locked("requirements.lock"), locked("requirements-preproc.lock")
+    s3 = locked("requirements-s3.lock")
     assert {name: runtime[name][0] for name in direct} == direct, "run `make lock`"
     assert {name: preproc[name][0] for name in preproc_pins()} == preproc_pins(), "run `make lock`"
     assert runtime.items() <= preproc.items()  # one environment: the second adds to the first
+    assert runtime.items() <= s3.items()
+    assert all(preproc[name][0] == s3[name][0] for name in preproc.keys() & s3.keys())  # an image may have both
     assert "setuptools" in locked("requirements-build.lock")
     for name in direct:
         for needed in map(Requirement, requires(name) or ()):
@@ -107,7 +110,7 @@ def test_the_locks_have_the_direct_pins_and_all_that_those_need():
 
 def test_nothing_is_installed_into_the_image_without_its_hash():
     installs = re.findall(r"pip [^&\n]*\b(?:install|wheel) [^&\n]*", TEXT.replace("\\\n", " "))
-    assert len(installs) == 5
+    assert len(installs) == 6
     for command in installs:
         assert "--require-hashes" in command or "--no-index" in command or "--no-build-isolation" in command
 

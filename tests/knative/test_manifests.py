@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from functions.archiver import main as archiver
 from functions.cleanall import main as cleanall
 from functions.datasets import main as datasets
 from functions.files import main as files
@@ -52,6 +53,7 @@ ROUTES = {
     "glitchflow": glitchflow.routes(ABSENT, "/"),
     "preproc": preproc.routes(ABSENT),
     "datasets": datasets.routes(ABSENT),
+    "archiver": archiver.routes(ABSENT),
     "strain": strain.routes(BatchReader(store_from_env({})), 1, strain_from_env({})),
 }
 
@@ -228,6 +230,7 @@ def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_
         "preproc": {"appdata": False, "datavar": False},
         "datasets": {"appdata": False, "datavar": False},
         "strain": {"appdata": True, "datavar": False},
+        "archiver": {"appdata": True, "datavar": False},
         "freeze": {},
         "cleanall": {},
         "logic": {},
@@ -330,15 +333,47 @@ def may_reach(objects: list[dict], function: str, peer: str, port: int, protocol
 ISSUER = "198.51.100.7"  # anywhere outside
 
 
+def with_component(folder, overlay: str, component: str) -> list[dict]:
+    """The objects of an overlay with a component added."""
+    shutil.copytree(KNATIVE, folder / "knative")
+    path = folder / "knative" / "overlays" / overlay / "kustomization.yaml"
+    text = path.read_text()
+    components = f"components:\n  - ../../components/{component}\n"
+    path.write_text(text.replace("components:\n", components) if "\ncomponents:\n" in text else text + components)
+    return list(yaml.safe_load_all(manifests.text(overlay, folder / "knative" / "overlays")))
+
+
 @pytest.fixture(params=["prod", "embedded"])
 def with_issuer(request, tmp_path) -> list[dict]:
-    """The objects of an overlay with the component `issuer`."""
-    shutil.copytree(KNATIVE, tmp_path / "knative")
-    path = tmp_path / "knative" / "overlays" / request.param / "kustomization.yaml"
-    text = path.read_text()
-    components = "components:\n  - ../../components/issuer\n"
-    path.write_text(text.replace("components:\n", components) if "\ncomponents:\n" in text else text + components)
-    return list(yaml.safe_load_all(manifests.text(request.param, tmp_path / "knative" / "overlays")))
+    return with_component(tmp_path, request.param, "issuer")
+
+
+@pytest.mark.parametrize("overlay", ["prod", "embedded"])
+def test_those_that_copy_archives_or_read_copies_reach_the_place_and_nobody_else(overlay, tmp_path):
+    objects = with_component(tmp_path, overlay, "archives")
+    of_archives = {"archiver", "files", "strain", "preproc", "datasets", "datastore"}
+    accounts = of_kind(objects, "ServiceAccount")
+    assert accounts["archiver"]["automountServiceAccountToken"] is False
+    for name, service in ((o["metadata"]["name"], o) for o in objects if o["apiVersion"].startswith("serving.")):
+        settings = store_from_env({**env(service), "ROOT": "/store"})
+        assert bool(settings.archive_url) == (name in of_archives)
+        assert may_reach(objects, name, ISSUER, 443) == (name in of_archives)
+        assert not may_reach(objects, name, "10.0.0.1", 443)
+        if name in of_archives:
+            assert settings.archive_options == secrets(service)["datastore-archives"] + "/options.json"
+            assert may_reach(objects, name, "kube-system", 53, "UDP")
+        spec = service["spec"]["template"]["spec"]
+        copies = name in ("archiver", "datastore")
+        assert spec.get("serviceAccountName") == ("archiver" if copies else None)
+        assert bool(settings.archive_keep) == copies
+        if copies:
+            annotations = service["spec"]["template"]["metadata"]["annotations"]
+            assert annotations["autoscaling.knative.dev/min-scale"] == "1"
+    for object in objects:
+        try:
+            assert manifests.complaints(object) == []
+        except LookupError as missing:
+            pytest.skip(str(missing))
 
 
 def test_functions_that_trust_an_issuer_reach_its_keys(with_issuer):

@@ -24,6 +24,7 @@ WRITES = {
     "datasets": {"appdata", "datavar"},
     "ingest": {"datavar"},
     "strain": {"datavar"},  # its indices
+    "archiver": {"datavar"},
 }
 
 

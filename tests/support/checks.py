@@ -10,14 +10,14 @@ from pathlib import Path
 def check_archive(folder: Path) -> dict[str, bytes]:
     """I8: an archive holds exactly its batch, the batch's journal and its final counts; return the batch's files.
 
-    The batch's products and training sets lie beside them, if there were any, and the index of its strain, if it was
-    asked for.
+    The batch's products and training sets lie beside them, if there were any, the index of its strain, if it was
+    asked for, and what says that the archive is safe elsewhere.
     """
     stat = json.loads((folder / "StatDesc.json").read_text())
     records = [json.loads(line) for line in (folder / "LogStream.json").read_text().splitlines()]
     log = [record for record in records if record["message"] == "Write file"]
     files = {p.name: p.read_bytes() for p in folder.iterdir() if p.name.startswith("gwb")}
-    beside = {p.name for p in folder.iterdir()} - {"products", "datasets", "strain.idx", "coverage.json"}
+    beside = {p.name for p in folder.iterdir()} - {"products", "datasets", "strain.idx", "coverage.json", "remote.json"}
     assert beside == {"StatDesc.json", "LogStream.json", *files}
     if (folder / "products").exists():
         made_of = json.loads((folder / "products" / "manifest.json").read_text())

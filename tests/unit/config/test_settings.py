@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from shared.config import ConfigError, auth_from_env, limits_from_env, policy_from_env, store_from_env
+from shared.archives.place import Place
+from shared.config import ConfigError, Keep, auth_from_env, limits_from_env, policy_from_env, store_from_env
 from shared.config.limits import CLIENT_IDLE_TIMEOUT, KEEP_ALIVE
 from shared.volume.layout import Layout
 
@@ -31,12 +32,34 @@ def test_the_original_environment_is_understood():
         ("SERVURL", "8080"), ("SERVURL", "x:y"), ("SERVURL", ":70000"), ("WCHSZ", "0"), ("WCHSZ", "many"),
         ("MAX_BODY", "-1"), ("COMMIT_TIMEOUT", "0"), ("COMMIT_TIMEOUT", "nan"), ("K_SINK", "broker"),
         ("WRITER_URL", "ftp://x"), ("ADMFNM", "../x"), ("SEGMENT_FACTS", "maybe"), ("DATAROOT", "/elsewhere/data"),
+        ("ARCHIVE_URL", "/mnt/tape"), ("ARCHIVE_URL", "s3:bucket"), ("ARCHIVE_KEEP", "a week"),
+        ("ARCHIVE_KEEP", "5 GB"), ("ARCHIVE_KEEP", "-1"), ("ARCHIVE_CACHE", "0"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named(name, value):
     read = limits_from_env if name.startswith("MAX_") else store_from_env
     with pytest.raises(ConfigError, match=name):
         read({name: value})
+
+
+def test_how_long_local_copies_are_kept():
+    assert Keep.parse("") == Keep()
+    assert Keep.parse("0") == Keep(seconds=0)
+    assert Keep.parse("3600") == Keep.parse("1h") == Keep(seconds=3600)
+    assert Keep.parse("7d") == Keep(seconds=604800)
+    assert Keep.parse("1.5GB") == Keep(free=1_500_000_000)
+    assert Keep.parse("2GiB") == Keep(free=2 << 30)
+
+
+def test_credentials_of_the_place_of_archives_are_shown_nowhere():
+    with pytest.raises(ConfigError, match="ARCHIVE_URL") as refused:
+        store_from_env({"ARCHIVE_URL": "s3://key:hunter2@bucket/x"})
+    assert "hunter2" not in str(refused.value)
+    config = store_from_env({"ARCHIVE_URL": "s3://bucket/x", "ARCHIVE_OPTIONS": '{"secret":"hunter2"'})
+    assert "hunter2" not in repr(config)
+    with pytest.raises(ConfigError, match="ARCHIVE_OPTIONS") as refused:
+        Place(config)
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/mai
 # Any text is right for these; wrong for all others is text with a space and a slash in it.
 FREE = {
     "ROOT", "ADMROOT", "LOGROOT", "DTVOLROOT", "DATAROOT", "DATANM", "STORE_NAME", "EVENT_SOURCE", "EVENTS_SENDERS",
-    "SINK_TOKEN", "DATASET", "URL_SIGNING_KEY", "AUTH_SERVICE_TOKEN",
+    "SINK_TOKEN", "DATASET", "URL_SIGNING_KEY", "AUTH_SERVICE_TOKEN", "ARCHIVE_OPTIONS",
 }  # fmt: skip
 CALL_WRITER = ("ingest", "freeze", "cleanall")
 

@@ -54,7 +54,7 @@ def test_a_block_is_opened_once_for_all_its_channels(tmp_path, monkeypatch):
         opened.append(name)
         return real(name, *more)
 
-    monkeypatch.setattr("shared.strain.reading.open_plain", open_plain)
+    monkeypatch.setattr("shared.archives.batch_files.open_plain", open_plain)
     folder = DataFolder(os.fspath(tmp_path))
     into = [array("d", bytes(3 * 8 * 8)) for _ in range(4)]
     read_all(

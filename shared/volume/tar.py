@@ -11,6 +11,40 @@ _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 18
 
 
+_NAME, _SIZE, _CHECKSUM = 100, slice(124, 136), slice(148, 156)  # of a header
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a plain file, without time and owner."""
+    if len(name) > _NAME or not name.isascii() or size >= 8**11:
+        return _header(name, size)
+    filled = bytearray(_TEMPLATE)  # a tenth of the time
+    filled[: len(name)] = name.encode()
+    filled[_SIZE] = b"%011o\0" % size
+    filled[_CHECKSUM] = b"%06o\0 " % sum(filled)
+    return bytes(filled)
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+_TEMPLATE = bytearray(_header("", 0))
+_TEMPLATE[_CHECKSUM] = b" " * 8  # as it is summed up
+
+
+def padding(size: int) -> bytes:
+    """What follows a file's content up to the next header."""
+    return bytes(-size % _BLOCK)
+
+
+END = bytes(2 * _BLOCK)
+"""What ends a tar file."""
+
+
 class _Piece(NamedTuple):
     """Bytes of the tar file: `header` bytes, or those of a file."""
 
@@ -36,14 +70,11 @@ class Tar:
         self._pieces: list[_Piece] = []
         self.size = 0
         for name, size, file in entries:
-            info = tarfile.TarInfo(name)
-            info.size = size
-            info.mode = 0o644
-            header = info.tobuf(tarfile.PAX_FORMAT)
-            self._add(len(header), header)
+            head = header(name, size)
+            self._add(len(head), head)
             self._add(size, file=file)
-            self._add(-size % _BLOCK, bytes(-size % _BLOCK))
-        self._add(2 * _BLOCK, bytes(2 * _BLOCK))
+            self._add(-size % _BLOCK, padding(size))
+        self._add(len(END), END)
 
     def _add(self, size: int, content: bytes = b"", file: str = "") -> None:
         if size:

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from shared.datasets.tar import Tar
+from shared.volume.tar import Tar, header
 
 FILES = {"a": b"", "folder/b": b"x" * 512, "c": b"y" * 700_000, "d" * 120: b"z"}
 
@@ -17,6 +17,14 @@ def tar_of(files: dict[str, bytes], short: bool = False) -> Tar:
         [(f"set/{name}", len(content) + short, name) for name, content in files.items()],
         lambda name: io.BytesIO(files[name]),
     )
+
+
+@pytest.mark.parametrize("name", ["a", "folder/gwb1.json", "n" * 100, "n" * 101, "é"])
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 8**11 - 1, 8**11])
+def test_a_header_is_that_of_tarfile(name, size):
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert header(name, size) == info.tobuf(tarfile.PAX_FORMAT)
 
 
 def test_tarfile_reads_it():

@@ -1,0 +1,1 @@
+"""Copies archives to another place, frees the volume of what is safe there, and brings it back."""

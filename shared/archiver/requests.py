@@ -1,0 +1,98 @@
+"""Requests to verify a copy or to bring an archive back: durable until they are done; and how far the work has come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from shared.volume.layout import Layout
+from shared.volume.posix import atomic_replace, fsync_directory, storage_errors
+
+VERIFY, RESTORE = "verify", "restore"
+
+Report = Callable[[str, int, int], None]
+"""Called with a step, how much of it is done, and how much there is."""
+
+
+class Wanted(msgspec.Struct):
+    """A request: the archive's name and prefix, `verify` or `restore`, and why it failed; empty while it waits."""
+
+    name: str
+    prefix: str
+    what: str
+    error: str = ""
+
+
+class Progress(msgspec.Struct):
+    """The work under way: the archive's name, the step, how much of it is done, and how much there is."""
+
+    name: str
+    step: str
+    done: int
+    of: int
+
+
+class Requests:
+    """The requests on a volume. Safe to use from several threads."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._folder = os.path.join(layout.archive_work, "requests")
+        self._progress = os.path.join(layout.archive_work, "progress.json")
+
+    def add(self, wanted: Wanted) -> None:
+        """Accept a request, durably; it takes the place of an earlier one for the archive.
+
+        Raises:
+            StorageFailed: the volume refuses.
+        """
+        with storage_errors("accepting the request"):
+            os.makedirs(self._folder, exist_ok=True)
+            atomic_replace(self._path(wanted.prefix), msgspec.json.encode(wanted))
+
+    def remove(self, prefix: str) -> None:
+        """Forget a request that is done.
+
+        Raises:
+            StorageFailed: the volume refuses.
+        """
+        with storage_errors("removing a request"), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(prefix))
+            fsync_directory(self._folder)
+
+    def all(self) -> Iterator[Wanted]:
+        """All requests, those that failed too."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self._folder)):
+                if name.endswith(".json"):
+                    with contextlib.suppress(OSError, msgspec.DecodeError), open(self._path(name[:-5]), "rb") as file:
+                        yield msgspec.json.decode(file.read(), type=Wanted)
+
+    def waiting(self) -> list[Wanted]:
+        """Those that are not done and have not failed."""
+        return [one for one in self.all() if not one.error]
+
+    def restores(self) -> Iterator[str]:
+        """The names of the archives that are being brought back, or whose return has failed half-way."""
+        return (one.name for one in self.all() if one.what == RESTORE)
+
+    def report(self, progress: Progress | None) -> None:
+        """Say how far the work has come; it is not durable."""
+        with contextlib.suppress(OSError):
+            if progress is None:
+                os.unlink(self._progress)
+                return
+            with open(f"{self._progress}.next", "wb") as file:
+                file.write(msgspec.json.encode(progress))
+            os.replace(f"{self._progress}.next", self._progress)
+
+    def progress(self) -> Progress | None:
+        """How far the work has come; None where none is under way."""
+        with contextlib.suppress(OSError, msgspec.DecodeError), open(self._progress, "rb") as file:
+            return msgspec.json.decode(file.read(), type=Progress)
+        return None
+
+    def _path(self, prefix: str) -> str:
+        return os.path.join(self._folder, f"{prefix}.json")

@@ -1,0 +1,1 @@
+"""Archives that lie elsewhere: what of them is where, and reading it."""
