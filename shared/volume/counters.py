@@ -20,7 +20,7 @@ from shared.volume.posix import PosixFileSystem, storage_errors
 
 _COUNTS = struct.Struct("<QQQ")
 _CRC32 = struct.Struct("<I")
-_ATTEMPTS = 100
+_ATTEMPTS, _LONGER = 100, 1e-5  # seconds that each waits longer: 50 ms in all
 _fs = PosixFileSystem()
 
 
@@ -55,7 +55,7 @@ def read(path: str) -> Counters:
         Recovering: there are none, or none that are whole: the store is starting.
         StorageFailed: they cannot be read.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             found = _fs.cat_file(path)
         except FileNotFoundError:
@@ -65,5 +65,6 @@ def read(path: str) -> Counters:
         counts, crc32 = found[: _COUNTS.size], found[_COUNTS.size :]
         if crc32 == _CRC32.pack(zlib.crc32(counts)) and len(counts) == _COUNTS.size:
             return Counters(*_COUNTS.unpack(counts))
-        time.sleep(0)  # it is being overwritten at this moment
+        # It is being overwritten at this moment, by a process that may have to wait for a processor.
+        time.sleep(attempt * _LONGER)
     raise Recovering("The store has not published its counts yet.")
