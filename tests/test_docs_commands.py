@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,14 @@ NOT_RUN = {
     "make demo": INSTALLS,
     "make run": INSTALLS,
     "make .venv/.extras": INSTALLS,
+    "pip install": INSTALLS,
+    "ARCHIVE_URL=s3://strain/v1": INSTALLS,
+    "make restore": "needs a copy elsewhere; tests/faults/test_archives.py restores",
+    **dict.fromkeys(
+        ("gwclient archives verify", "gwclient archives restore", "gwclient archives get"),
+        "needs a copy elsewhere; tests/contract/test_remote_archives.py",
+    ),
+    "gwclient stream --file /frames": "watches a folder that others fill; tests/contract/test_gwclient_files.py",
     "make deploy": CLUSTER,
     "docker build": CLUSTER,
     "docker push": CLUSTER,
@@ -59,7 +68,7 @@ NOT_RUN = {
 ENDLESS = ("gwclient follow", "curl -N")  # end when they have printed what the page shows
 LATER = ("curl localhost:8080/products",)  # repeated until they print what the page shows
 SLOW = {page: {"PREPROC": "auto"} for page in ("first-ten-minutes.md", "preproc.md")}  # pages that show a spectrogram
-KNOWN_OUTSIDE = {"ARRAKIS_SERVER"}  # variables that other programs read
+KNOWN_OUTSIDE = {"ARRAKIS_SERVER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # variables of other programs
 _NAME = re.compile(r"gwb\d{19}\.json")
 KUBECTL = {"apply", "patch", "wait", "delete", "get", "create", "logs", "port-forward"}
 
@@ -294,6 +303,9 @@ def check(text: str, whole: bool) -> None:
         check_gwclient(arguments, whole, text)
     elif program in known:
         known[program](arguments, text)
+    elif program == "pip":
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert re.fullmatch(r"\.\[(.+)\]", arguments[-1])[1] in extras, text  # type: ignore[index]
     else:
         assert program in ("cat", "ls"), text
 

@@ -31,7 +31,7 @@ class _Cursor(msgspec.Struct):
 
 
 class Outbox:
-    """Delivers events from the cursor on; on a new volume the cursor starts at the journal's current end.
+    """Delivers events from the cursor on. Without one it starts at the journal's end as the writer found it.
 
     Args:
         config: the configuration; without a sink nothing is delivered.
@@ -44,6 +44,7 @@ class Outbox:
         self._writer = writer
         self._layout = writer.layout
         self._publish = publish
+        writer.on_open = self._begin
 
     def deliver(self) -> int:
         """Deliver every event that is due; return how many.
@@ -118,13 +119,17 @@ class Outbox:
                     return path
         return None
 
+    def _begin(self) -> None:
+        """Place the cursor, if there is none. Later, what has been decided meanwhile would be left out."""
+        if self._config.sink and not os.path.exists(self._layout.outbox_cursor):
+            self._save(_Cursor(self._writer.last_state.batch, self._writer.durable_end))
+
     def _load(self) -> _Cursor:
         try:
             return msgspec.json.decode(PosixFileSystem().cat_file(self._layout.outbox_cursor), type=_Cursor)
-        except FileNotFoundError:
-            cursor = _Cursor(self._writer.state().batch, self._writer.durable_end)
-            self._save(cursor)
-            return cursor
+        except FileNotFoundError:  # taken away while the store runs
+            self._begin()
+            return self._load()
 
     def _save(self, cursor: _Cursor) -> None:
         with storage_errors("moving the outbox cursor"):

@@ -59,6 +59,7 @@ class Writer:
         self.layout = Layout(config)
         self.policy = policy
         self.on_change: Callable[[], object] = lambda: None
+        self.on_open: Callable[[], object] = lambda: None  # under the lock, before it decides anything
         self._spool = SpoolDirectory(self.layout)
         self._publisher = Publisher(self.layout, self._spool)
         self._machine = self._new_machine()
@@ -87,6 +88,7 @@ class Writer:
                 if self._machine.state.batch == 0:  # else a journal that is missing now has been lost
                     archive.open_first_batch(self.layout, data, self._machine.first_record_of_next_batch())
             with self._transaction(deep=True):
+                self.on_open()
                 state = self._machine.state
                 if not data.exists():
                     if state.segments:
