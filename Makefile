@@ -45,7 +45,7 @@ PYTEST := -m pytest -n $(or $(JOBS),4) --dist loadgroup
 
 # JOBS (4) at once; TESTS=tests/guarantees passes a part. BROWSER=1 also tests the pages in a browser, for which chromium
 # must be installed.
-test: $(VENV)/.dev $(if $(BROWSER),$(VENV)/.browser) ## all tests but those that need a cluster, or TESTS=
+test: $(VENV)/.dev $(VENV)/.extras $(if $(BROWSER),$(VENV)/.browser) ## all tests but those that need a cluster, or TESTS=
 	$(BIN)/python $(PYTEST) $(TESTS)
 
 # Chromium must be installed. With a store of its own, in a temporary folder.

@@ -243,7 +243,7 @@ RUNNABLE = [page for page in PAGES if any(map(is_run, commands(page)))]
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
 def test_the_commands_of_a_page_work_and_print_what_it_shows(page, new_store, tmp_path):
     mine = [command for command in commands(page) if is_run(command)]
-    if any("gwclient" in command.text for command in mine) and not (find_spec("rich") and find_spec("gwpy")):
+    if any("gwclient" in command.text for command in mine) and not (find_spec("gwosc") and find_spec("gwpy")):
         pytest.skip("needs the client's packages, and gwpy: make .venv/.extras")
     store = new_store("embedded", root=tmp_path / "var", **SLOW.get(page.name, {}))
     PREPARED.get(page.name, lambda store: None)(store)

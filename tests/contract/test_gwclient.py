@@ -27,7 +27,7 @@ from tests.support.extras import STRAIN
 from tests.support.ports import free_port
 from tests.support.servers import Store
 
-pytest.importorskip("rich", reason="needs the client's packages: make .venv/.extras")
+pytest.importorskip("gwosc", reason="needs the client's packages: make .venv/.extras")
 
 RATE, T0 = 4096, 1126259446
 

@@ -23,7 +23,7 @@ from tests.support.builders import segment
 from tests.support.checks import wait_for
 from tests.support.servers import Store
 
-pytest.importorskip("rich", reason="needs the client's packages: make .venv/.extras")
+pytest.importorskip("gwosc", reason="needs the client's packages: make .venv/.extras")
 numpy = pytest.importorskip("numpy")
 
 import gwclient  # noqa: E402
