@@ -249,9 +249,12 @@ def opened_slowly(port: int) -> socket.socket:
 
 def test_a_reader_that_does_not_read_is_cut_off_and_told_where_to_go_on(alone):
     with opened_slowly(alone.writer.port) as reader:
+        names = [alone.stored(segment(4000))]
         received = b""
+        while names[0].encode() not in received:
+            received += reader.recv(1 << 16)
         bodies = [("", segment(4000))] * 170  # 12 MB: more than the kernel holds, and some
-        names = sorted(sent.name for sent in post_all(alone.url("/sendF"), bodies, 4))
+        names += sorted(sent.name for sent in post_all(alone.url("/sendF"), bodies, 4))
         while not received.endswith(b"0\r\n\r\n"):
             received += (more := reader.recv(1 << 20))
             assert more, "the connection was lost"
