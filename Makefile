@@ -41,10 +41,10 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-PYTEST := -m pytest -n $(or $(JOBS),4) --dist loadgroup
+PYTEST := -m pytest -n $(or $(JOBS),6) --dist loadgroup
 
-# JOBS (4) at once; TESTS=tests/guarantees passes a part. BROWSER=1 also tests the pages in a browser, for which chromium
-# must be installed.
+# JOBS (6) at once, because many wait; TESTS=tests/guarantees passes a part. BROWSER=1 also tests the pages in a browser,
+# for which chromium must be installed.
 test: $(VENV)/.dev $(VENV)/.extras $(if $(BROWSER),$(VENV)/.browser) ## all tests but those that need a cluster, or TESTS=
 	$(BIN)/python $(PYTEST) $(TESTS)
 

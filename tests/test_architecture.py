@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import os
 import re
@@ -19,6 +20,7 @@ from tests.support import ROOT
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 SHARED = sorted(str(path.relative_to(ROOT / "shared")) for path in (ROOT / "shared").rglob("*.py"))
+pytestmark = pytest.mark.xdist_group("architecture")  # they look at the same files
 SCIENTIFIC = {"numpy", "scipy", "gwpy", "matplotlib", "h5py", "astropy", "pyarrow", "nanoarrow"}
 
 
@@ -29,11 +31,11 @@ def test_the_rules_look_at_the_whole_source():
 
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests are grouped where several run at once")
-@pytest.mark.xdist_group("example")
-def test_tests_that_share_a_store_run_in_one_process(request):
-    assert request.node.nodeid.endswith("@example")
+def test_tests_of_one_group_run_in_one_process(request):
+    assert request.node.nodeid.endswith("@architecture")
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Every module a source file names in an import, wherever in it."""
     names = set()
@@ -53,6 +55,7 @@ def users(module: str) -> set[str]:
     return {name for name in SHARED if module in top(imported(ROOT / "shared" / name))}
 
 
+@functools.cache
 def loaded_by(name: str) -> set[str]:
     """Modules in an interpreter that has imported a function."""
     code = f"import functions.{name}.main, sys; print(*sys.modules)"
