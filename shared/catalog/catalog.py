@@ -73,8 +73,11 @@ class Catalog:
             raise Busy("the index of strain is being made; send the request again")
         try:
             chosen = self._reader.batches.select(batch)
-            # The open batch first: one that is archived meanwhile is then in both lists, and not in neither.
             current = self._update_open() if chosen.open else None
+            if current is not None:
+                # Listed behind the open batch: one that was archived meanwhile would be in neither of them.
+                chosen = self._reader.batches.select(batch)
+                current = current if chosen.open else None
             found = []
             for archived in chosen.archived:
                 if current is None or archived.opened != current.opened:

@@ -69,7 +69,7 @@ class Bench:
         return http.request("POST", self.process.url + "/", body=body, headers=headers)
 
     def post(self):
-        return http.request("POST", self.process.url + "/preproc")
+        return http.request("POST", self.process.url + "/preproc", timeout=120)  # the answer waits for the job
 
     def post_to(self, path):
         return http.request("POST", self.process.url + path)

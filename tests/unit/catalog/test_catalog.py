@@ -58,6 +58,21 @@ def test_a_batch_that_was_archived_between_two_looks_is_not_lost(bench):
     assert spans(catalog) == [(100, 101), (200, 201), (300, 301)]
 
 
+@pytest.mark.parametrize(("batch", "expected"), [("all", [100, 200]), ("open", [200]), ("1", [100])])
+def test_a_batch_that_is_archived_during_a_look_is_not_lost(bench, monkeypatch, batch, expected):
+    catalog = bench.catalog()
+    bench.store(100)
+    update = catalog._update_open
+
+    def archived_before():
+        bench.writer.archive_batch()
+        bench.store(200)
+        return update()
+
+    monkeypatch.setattr(catalog, "_update_open", archived_before)
+    assert spans(catalog, batch) == [(second, second + 1) for second in expected]
+
+
 def test_an_archive_gets_its_index_and_coverage_once(bench):
     bench.store(100, 101, 105)
     bench.writer.archive_batch()
