@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gwclient.datasets import fetch
-from gwclient.errors import Refused, Unreachable
+from gwclient.errors import Refused
+from gwclient.polling import poll
 from gwclient.store import Store
-
-_INTERVAL = 0.5  # seconds between two looks
 
 Show = Callable[[int, int], None]
 """Takes how much is done, and of how much."""
@@ -34,16 +32,7 @@ def wait_for(store: Store, name: str, what: str, show: Show, timeout: float) -> 
         Unreachable: the store did not answer for `timeout` seconds.
     """
     store.order_copy(name, what)
-    answered = time.monotonic()
-    while True:
-        time.sleep(_INTERVAL)
-        try:
-            document = store.copy_of(name)
-            answered = time.monotonic()
-        except Unreachable:
-            if time.monotonic() - answered > timeout:
-                raise
-            continue
+    for document in poll(lambda: store.copy_of(name), timeout):
         wanted = document.get("wanted")
         if not isinstance(wanted, dict):
             break

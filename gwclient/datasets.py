@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import msgspec
 
 from gwclient.errors import ClientError, Refused, Unreachable
+from gwclient.polling import poll
 from gwclient.store import Row, Store
 
 CHUNK = 8 << 20  # bytes of a file in one request
 MANIFEST = "manifest.json"
-_INTERVAL = 0.5  # seconds between two looks at a set that is being made
 
 Show = Callable[[int, int], None]
 """Takes how much is done, and of how much."""
@@ -36,15 +35,7 @@ def wait_for(store: Store, name: str, show: Show, timeout: float) -> Row:
         Refused: the set cannot be made, or is gone.
         Unreachable: the store did not answer for `timeout` seconds.
     """
-    answered = time.monotonic()
-    while True:
-        try:
-            document = store.dataset(name)
-            answered = time.monotonic()
-        except Unreachable:
-            if time.monotonic() - answered > timeout:
-                raise
-            document = {}
+    for document in poll(lambda: store.dataset(name), timeout):
         state = document.get("state")
         if state == "done":
             return document
@@ -52,7 +43,7 @@ def wait_for(store: Store, name: str, show: Show, timeout: float) -> Row:
             raise Refused(f"the training set {name} cannot be made: {_reason(document)}")
         if state == "working" and document.get("step") == "events":
             show(int(document["done"]), int(document["total"]))
-        time.sleep(_INTERVAL)
+    raise AssertionError("the polling has no end of its own")
 
 
 def _reason(document: Row) -> str:
