@@ -6,6 +6,7 @@ DATASTORE_OVERLAY, DATASTORE_GATEWAY, DATASTORE_BROKER where they differ from wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,13 +19,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import urllib3
 import yaml
 
 from tests.support import ROOT
+from tests.support.http_server import serving
 from tests.support.manifests import KNATIVE
 from tests.support.servers import Store
 
@@ -204,16 +206,12 @@ class Relay:
             def log_message(self, *args):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.target, self.url = host.partition(".")[0], f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        self._serving = contextlib.ExitStack()
+        port = self._serving.enter_context(serving(Handler))
+        self.target, self.url = host.partition(".")[0], f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serving.close()
 
 
 class ClusterStore(Store):

@@ -10,15 +10,15 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from tests.support.http_server import serving
 from tests.support.ports import free_port
 
 _cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -108,16 +108,11 @@ class Proxy:
         self.delay = 0.0
         self.corrupt = False
         self.on_put = lambda: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        self._serving = contextlib.ExitStack()
+        self.port = self._serving.enter_context(serving(self._handler()))
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serving.close()
 
     def ranges(self) -> list[tuple[str, str]]:
         """Path and range of each read of a part of an object, listings left out."""
