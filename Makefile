@@ -8,7 +8,7 @@ export CLIENT_VENVS ?= build/venvs
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: run demo token verify restore check format test screenshots test-unit coverage crash client-venvs fuzz fuzz-http lock audit \
-  sbom test-knative deploy e2e bench clean help
+  sbom test-knative cluster cluster-down cluster-forget deploy e2e bench clean help
 .DEFAULT_GOAL := run
 
 # SERVURL=host:port and ROOT=folder choose where; docs/reference.md has every variable.
@@ -111,6 +111,19 @@ test-knative: $(VENV)/.dev ## the store behind Knative's own parts; needs Go
 	@$(NODE) true || echo "no namespaces here: the tests with pods are skipped" >&2
 	if $(NODE) true 2>/dev/null; then KNATIVE_NODE=1 $(NODE) $(KNATIVE_TESTS); else $(KNATIVE_TESTS); fi
 
+# Linux and root, Go, Debian's packages and PyPI: docs/knative.md. Half an hour the first time. KIND=1 makes one with Docker.
+CLUSTER_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dt-datastore/cluster
+CLUSTER      := CLUSTER_HOME="$(CLUSTER_HOME)" knative/local/$(if $(KIND),kind.sh,cluster.sh)
+
+cluster: ## start a cluster on this machine: a node with Knative and this checkout's images; KIND=1 with Docker
+	@$(CLUSTER) up
+
+cluster-down: ## end it, with all that it stored
+	@$(CLUSTER) down
+
+cluster-forget: ## end it, and delete what was built for it
+	@$(CLUSTER) forget
+
 # IMAGE from the Dockerfile, PREPROC_IMAGE from its target `preproc`; FUNCTIONS=datastore for the embedded topology, by
 # default the split one.
 deploy: $(VENV)/.runtime ## deploy to a cluster with func: IMAGE=, PREPROC_IMAGE=, NAMESPACE=, FUNCTIONS=
@@ -118,12 +131,13 @@ deploy: $(VENV)/.runtime ## deploy to a cluster with func: IMAGE=, PREPROC_IMAGE
 	$(BIN)/python knative/deploy.py --image "$(IMAGE)" --preproc-image "$(PREPROC_IMAGE)" \
 	  --namespace "$(or $(NAMESPACE),datastore)" $(FUNCTIONS)
 
-# The cluster has Knative Serving and Eventing; docs/operations.md says which versions and flags.
-e2e: $(VENV)/.dev ## the tests that need a cluster: KUBECONFIG=
-	@test -n "$(KUBECONFIG)" || { echo "make e2e KUBECONFIG=... [NAMESPACE=...] [IMAGE=...] [PREPROC_IMAGE=...] [OVERLAY=...]" >&2; exit 2; }
-	DATASTORE_KUBECONFIG="$(abspath $(KUBECONFIG))" DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" \
+# By default that of `make cluster`, in whose network the tests then run. Another one has Knative Serving and Eventing;
+# docs/operations.md says which versions and flags.
+e2e: $(VENV)/.dev ## the tests that need a cluster: on that of `make cluster`, or KUBECONFIG=
+	DATASTORE_KUBECONFIG="$(or $(abspath $(KUBECONFIG)),$(CLUSTER_HOME)/run/admin.kubeconfig)" \
+	  DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" \
 	  DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" DATASTORE_OVERLAY="$(OVERLAY)" \
-	  $(BIN)/python -m pytest -v tests/e2e/test_cluster.py tests/contract/test_data_buffer.py
+	  $(if $(KUBECONFIG),,$(CLUSTER) run) $(BIN)/python -m pytest -v tests/e2e/test_cluster.py tests/contract/test_data_buffer.py
 
 # SECONDS (2) of each load, SIZES (1000,100000,1000000) of the batches. PEER=http://host:port/ puts the same loads on
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.
@@ -140,7 +154,7 @@ clean: ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## list the targets
-	@awk -F ':.* ## ' '/^[a-z0-9-]+:.* ## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.* ## ' '/^[a-z0-9-]+:.* ## / { printf "  make %-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # -- the virtual environment: a stamp file for each thing that is installed into it
 
