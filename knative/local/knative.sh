@@ -14,6 +14,7 @@ serving=$(module knative.dev/serving) eventing=$(module knative.dev/eventing)
 
 apply "$run/kinds.yaml"
 apply "$(module "sigs.k8s.io/gateway-api@$GATEWAY_API")/config/crd/standard"
+apply "$here/small-requests.yaml"
 apply "$here/storage.yaml"
 sed "s/DNS_IP/$dns_ip/" "$here/dns.yaml" | apply
 kube wait --for=condition=Established crd --all --timeout=60s >/dev/null

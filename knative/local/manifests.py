@@ -48,16 +48,13 @@ def documents(text: str, built: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def fitted(document: dict[str, Any]) -> dict[str, Any]:
-    """The object with the cluster's settings, and with requests that a small machine can meet."""
+    """The object with the cluster's settings."""
     settings = SETTINGS.get(document["metadata"]["name"])
     if document["kind"] == "ConfigMap" and document["metadata"]["namespace"] == "knative-serving":
         if document["metadata"]["name"] == "config-features":
             settings = yaml.safe_load(FEATURES.read_text())["data"]
         if settings:
             document["data"] = {**document.get("data", {}), **settings}
-    if document["kind"] == "Deployment":
-        for container in document["spec"]["template"]["spec"]["containers"]:
-            container["resources"] = {"requests": {"cpu": "1m", "memory": "1Mi"}}
     return document
 
 

@@ -75,7 +75,8 @@ inside() { # the first process of the namespaces
   start etcd "$bin/kube" etcd --data-dir "$run/etcd" --unsafe-no-fsync --log-level warn
   start apiserver "$bin/kube" kube-apiserver --etcd-servers http://127.0.0.1:2379 --advertise-address "$node_ip" \
     --service-cluster-ip-range "$service_range" --authorization-mode Node,RBAC --allow-privileged \
-    --kubelet-preferred-address-types InternalIP \
+    --kubelet-preferred-address-types InternalIP --feature-gates MutatingAdmissionPolicy=true \
+    --runtime-config admissionregistration.k8s.io/v1beta1=true \
     --client-ca-file "$pki/ca.crt" --tls-cert-file "$pki/apiserver.crt" --tls-private-key-file "$pki/apiserver.key" \
     --kubelet-client-certificate "$pki/admin.crt" --kubelet-client-key "$pki/admin.key" \
     --service-account-issuer https://kubernetes.default.svc.cluster.local \
@@ -101,7 +102,9 @@ up() {
   certificates >"$run/certificates.log" 2>&1
   configuration
   for name in $(cgroups); do mkdir -p "$name/$cgroup"; done
-  for name in $(cgroups | grep cpuset); do # an empty one takes no process
+  # In version 1, an empty cpuset takes no process, and every process outside weighs as much as a whole group.
+  for name in $(cgroups | grep '/cpu$'); do echo 8192 >"$name/$cgroup/cpu.shares"; done
+  for name in $(cgroups | grep cpuset); do
     for set in cpus mems; do cat "$name/cpuset.$set" >"$name/$cgroup/cpuset.$set"; done
   done
   setsid unshare --net --mount --pid --fork --mount-proc --kill-child bash "$0" inside </dev/null >"$run/log/node.log" 2>&1 &
@@ -117,10 +120,11 @@ cgroups() { # the folders of the hierarchies: one in version 2, one for each con
 }
 
 down() {
-  local name value
+  local name value pid
   if is_up; then
-    kill -KILL "$(cat "$run/node.pid")"
-    while is_up; do sleep 0.1; done
+    pid=$(cat "$run/node.pid")
+    kill -KILL "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done # it is the last one to go
   fi
   [[ ! -e $run/sysctls ]] || while read -r name value; do echo "$value" >"/proc/sys/$name"; done <"$run/sysctls"
   for name in $(cgroups); do

@@ -21,7 +21,6 @@ spec:
     spec:
       containers:
         - image: {image}
-          resources: {{requests: {{cpu: 300m}}, limits: {{memory: 600Mi}}}}
 """
 
 
@@ -33,9 +32,9 @@ def test_the_list_of_programs():
     assert images("# comment\n\nactivator knative.dev/serving/cmd/activator\n") == BUILT
 
 
-def test_a_program_gets_its_image_and_requests_little():
+def test_a_program_gets_its_image():
     (container,) = only(deployment("ko://knative.dev/serving/cmd/activator"))["spec"]["template"]["spec"]["containers"]
-    assert container == {"image": "dev.local/activator:1", "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}}}
+    assert container == {"image": "dev.local/activator:1"}
 
 
 def test_a_program_that_is_not_built_is_named_so():
