@@ -3,7 +3,8 @@
 #
 # `schemas` (quick): the CustomResourceDefinitions of Serving, Eventing and the Gateway API, func's JSON schema, and
 # kustomize where there is no kubectl. `all` (some minutes): also Serving's queue-proxy, its and Eventing's admission
-# checks, and the `func` command. `s3`: an S3 server for the tests of archives, and nothing else. Versions are pinned here and in the go.mod files beside this script.
+# checks, the `func` command, and what the local clusters' ingress is built from. `s3`: an S3 server for the tests of
+# archives, and nothing else. Versions are pinned here, in the go.mod files beside this script, and in the ingress'.
 set -euo pipefail
 
 SERVING=v0.50.0 EVENTING=v0.50.0 # Knative 1.23
@@ -17,7 +18,8 @@ cache=${KNATIVE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/dt-datastore}
 mkdir -p "$cache/schemas"
 export GOFLAGS="-buildvcs=false -mod=mod" GOBIN="$cache"
 
-have() { [[ -e "$cache/$1" && "$(cat "$cache/$1.version" 2>/dev/null)" == "$2" ]]; }
+have_version() { [[ "$(cat "$cache/$1.version" 2>/dev/null)" == "$2" ]]; }
+have() { [[ -e "$cache/$1" ]] && have_version "$1" "$2"; }
 done_with() { echo "$2" >"$cache/$1.version"; }
 
 module() { # the folder of a module's source, downloaded if need be
@@ -59,6 +61,14 @@ build() { # NAME PACKAGE VERSION: from a copy, so that Go may complete the modul
   done_with "$1" "$3"
 }
 
+ingress() { # compiles it and its tests into Go's cache: where the tests run there is no network
+  local version
+  version=$(cat "$here"/../local/ingress/{*.go,go.mod} | cksum)
+  have_version ingress "$version" && return
+  (cd "$here/../local/ingress" && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go test -run '^$' ./... >/dev/null)
+  done_with ingress "$version"
+}
+
 s3() {
   have versitygw "$VERSITYGW" && return
   go install "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
@@ -75,4 +85,5 @@ if [[ "${1:-all}" == all ]]; then
   queue
   build admit . "serving $SERVING, eventing $EVENTING, $(cat "$here/admit/main.go" "$here/admit/go.mod" | cksum)"
   build func knative.dev/func/cmd/func "$FUNC"
+  ingress
 fi
