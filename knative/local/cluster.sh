@@ -70,7 +70,9 @@ load)
   ;;
 run)
   must_be_up
-  PATH=$bin:$PATH KUBECONFIG=$kubeconfig on_node "${@:2}"
+  # `make e2e` reads the last two.
+  PATH=$bin:$PATH KUBECONFIG=$kubeconfig DATASTORE_KUBECONFIG=$kubeconfig \
+    DATASTORE_GATEWAY=knative-serving/ingress-internal on_node "${@:2}"
   ;;
 *) usage ;;
 esac

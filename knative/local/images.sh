@@ -42,7 +42,7 @@ base() {
   local root=$home/base mirror
   [[ -n $(buildah_ images --quiet dev.local/python:$DEBIAN 2>/dev/null) ]] && return
   say "making the base image from Debian's packages"
-  mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1)
+  mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1 || true)
   rm -rf "$root"
   debootstrap --variant=minbase --include=ca-certificates,netbase,tzdata,python3,python3-venv "$DEBIAN" "$root" \
     ${mirror:+"${mirror% }"} >"$home/debootstrap.log"
