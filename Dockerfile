@@ -9,17 +9,19 @@
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 # ---- the environment: wheels only, so that nothing is ever compiled, and each with the hash in a lock file
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/datastore
 WORKDIR /src
-# The requirements have a layer of their own: they change more seldom than the source.
+# The requirements have stages of their own: they change more seldom than the source.
 COPY requirements*.lock ./
 RUN pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements.lock \
  && pip install --require-hashes --requirement requirements-build.lock
 # --build-arg S3=1 for ARCHIVE_URL=s3://…: 30 MB more, which other stores need not carry.
 ARG S3=
 RUN test -z "${S3}" || pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-s3.lock
+
+FROM environment AS build
 COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY shared shared
 COPY functions functions
@@ -27,8 +29,10 @@ COPY functions functions
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
  && pip --python /opt/datastore/bin/python install --no-deps --no-index /dist/*.whl
 
-FROM build AS build-preproc
+FROM environment AS build-preproc
 RUN pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-preproc.lock
+COPY --from=build /dist /dist
+RUN pip --python /opt/datastore/bin/python install --no-deps --no-index /dist/*.whl
 
 # ---- what runs
 FROM ${PYTHON_IMAGE} AS base

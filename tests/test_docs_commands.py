@@ -55,6 +55,9 @@ NOT_RUN = {
     ),
     "gwclient stream --file /frames": "watches a folder that others fill; tests/contract/test_gwclient_files.py",
     "make deploy": CLUSTER,
+    "make cluster": CLUSTER,
+    "make e2e": CLUSTER,
+    "knative/local/cluster.sh": CLUSTER,
     "docker build": CLUSTER,
     "docker push": CLUSTER,
     "kubectl patch": CLUSTER,
@@ -307,7 +310,7 @@ def check(text: str, whole: bool) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         assert re.fullmatch(r"\.\[(.+)\]", arguments[-1])[1] in extras, text  # type: ignore[index]
     else:
-        assert program in ("cat", "ls"), text
+        assert program in ("cat", "ls") or (ROOT / program).is_file(), text
 
 
 def check_make(arguments: list[str], text: str) -> None:

@@ -9,14 +9,16 @@ mkdir -p "$images"
 buildah_() { buildah --root "$home/buildah" --runroot "$home/buildah-run" --storage-driver overlay "$@"; }
 
 archive() { # IMAGE: writes its archive, unless the one that is there is of the same image
-  local file id
+  local file id before
   file=$images/$(tr '/:' '__' <<<"$1").tar
   id=$(buildah_ images --quiet --no-trunc "$1")
-  [[ -e $file && $(cat "$file.id" 2>/dev/null) == "$id" ]] && return
+  before=$(cat "$file.id" 2>/dev/null || true)
+  [[ -e $file && $before == "$id" ]] && return
   rm -f "$file"
   buildah_ push --quiet "$1" "docker-archive:$file.new:$1"
   mv "$file.new" "$file"
   echo "$id" >"$file.id"
+  [[ -z $before ]] || buildah_ rmi "$before" >/dev/null 2>&1 || true # its name is the new one's now
 }
 
 programs() {

@@ -1,4 +1,4 @@
-"""The image's recipe. It is not built here, for want of a container engine: it is linted, and read."""
+"""The image's recipe, linted and read. `make cluster` builds it, without a container engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_runs_comes_from_the_build_stages_without_their_tools(name):
     assert re.findall(r"COPY --from=(\S+)", body) == ["build" if name == "datastore" else "build-preproc"]
     assert "RUN" not in body
     base_image, setup = STAGES["base"]
-    assert base_image == STAGES["build"][0] == "${PYTHON_IMAGE}"
+    assert base_image == STAGES["environment"][0] == "${PYTHON_IMAGE}"
     assert re.search(r"^ARG PYTHON_IMAGE=python:[\d.]+-slim-bookworm(@sha256:[0-9a-f]{64})?$", TEXT, re.M)
     assert "apt-get" not in TEXT
     assert "USER 65532:65532" in setup
@@ -110,7 +110,7 @@ def test_the_locks_have_the_direct_pins_and_all_that_those_need():
 
 def test_nothing_is_installed_into_the_image_without_its_hash():
     installs = re.findall(r"pip [^&\n]*\b(?:install|wheel) [^&\n]*", TEXT.replace("\\\n", " "))
-    assert len(installs) == 6
+    assert len(installs) == 7
     for command in installs:
         assert "--require-hashes" in command or "--no-index" in command or "--no-build-isolation" in command
 
