@@ -26,8 +26,8 @@ certificates() {
 }
 
 configuration() {
-  mkdir -p "$run"/{cni,log/pods,logs,kubelet,plugins,etcd,volumes,var/{upper,work}}
   local file
+  mkdir -p "$run"/{cni,log/pods,kubelet,plugins,etcd,volumes,var/{upper,work}}
   for file in containerd.toml kubelet.yaml proxy.yaml pods.conflist; do
     sed "s|HOME|$home|; s|RUN|$run|; s|POD_RANGE|$pod_range|; s|DNS_IP|$dns_ip|; s|CGROUP|$cgroup|" "$here/node/$file" >"$run/$file"
   done
@@ -37,8 +37,17 @@ configuration() {
   done
 }
 
+declare -A parts=()
 start() { # NAME COMMAND...: in the background, with a log of its own
   "${@:2}" >>"$run/log/$1.log" 2>&1 &
+  parts[$1]=$!
+}
+
+all_run() { # or the node's log says which one does not, and the node ends
+  local name
+  for name in "${!parts[@]}"; do
+    kill -0 "${parts[$name]}" 2>/dev/null || { echo "$name has ended: $run/log/$name.log" && exit 1; }
+  done
 }
 
 # Takes in the images that are new, before anything else speaks to containerd. What is left of an earlier node's
@@ -83,7 +92,7 @@ inside() { # the first process of the namespaces
     --service-account-key-file "$pki/accounts.key" --service-account-signing-key-file "$pki/accounts.key"
   load_images >"$run/log/images.log" 2>&1
   start containerd containerd --config "$run/containerd.toml" --log-level warn
-  until "$bin/kubectl" --kubeconfig "$kubeconfig" get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done
+  until "$bin/kubectl" --kubeconfig "$kubeconfig" get --raw /readyz >/dev/null 2>&1; do all_run && sleep 0.2; done
   start controllers "$bin/kube" kube-controller-manager --kubeconfig "$kubeconfig" --leader-elect=false \
     --root-ca-file "$pki/ca.crt" --service-account-private-key-file "$pki/accounts.key" --use-service-account-credentials
   start scheduler "$bin/kube" kube-scheduler --kubeconfig "$kubeconfig" --leader-elect=false
@@ -91,6 +100,7 @@ inside() { # the first process of the namespaces
   start kubelet "$bin/kube" kubelet --config "$run/kubelet.yaml" --kubeconfig "$run/kubelet.kubeconfig" \
     --hostname-override node --node-ip "$node_ip"
   cd "$here/../.." && PYTHONDONTWRITEBYTECODE=1 start agent /usr/bin/python3 -m knative.local.agent "$run"
+  until "$bin/kubectl" --kubeconfig "$kubeconfig" wait --for=condition=Ready node/node >/dev/null 2>&1; do all_run && sleep 0.2; done
   touch "$run/started"
   wait
 }
@@ -110,7 +120,7 @@ up() {
   setsid unshare --net --mount --pid --fork --mount-proc --kill-child bash "$0" inside </dev/null >"$run/log/node.log" 2>&1 &
   until pgrep --parent $! >"$run/node.pid"; do sleep 0.05; done
   until [[ -e $run/started ]]; do
-    is_up || { say "the node ended; $run/log says why" && exit 1; }
+    is_up || { say "the node ended. $(tail -n 1 "$run/log/node.log")" && exit 1; }
     sleep 0.2
   done
 }
@@ -134,8 +144,6 @@ down() {
 }
 
 case ${1:-} in
-up) up ;;
-down) down ;;
-inside) inside ;;
+up | down | inside) "$1" ;;
 *) echo "node.sh up|down" >&2 && exit 2 ;;
 esac
