@@ -32,7 +32,7 @@ def test_the_rules_look_at_the_whole_source():
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests are grouped where several run at once")
 def test_tests_of_one_group_run_in_one_process(request):
-    assert request.node.nodeid.endswith("@architecture")
+    assert request.node.nodeid.endswith("@architecture"), "pass --dist loadgroup with -n, as `make test` does"
 
 
 @functools.cache
