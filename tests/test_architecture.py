@@ -47,6 +47,21 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def test_no_file_imports_one_that_imports_it():
+    """Through however many others, and inside functions too; packages' faces only hand names on."""
+    module_of = {f"shared.{name.removesuffix('.py').replace('/', '.')}": name for name in SHARED}
+    known = {
+        name: {module_of[found] for found in imported(ROOT / "shared" / name) if found in module_of} for name in SHARED
+    }
+    below = known
+    while (
+        deeper := {name: set().union(below[name], *(below[one] for one in below[name])) for name in SHARED}
+    ) != below:
+        below = deeper
+    assert len([name for name in SHARED if known[name]]) > 50
+    assert [name for name in SHARED if name in below[name]] == []
+
+
 def top(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
