@@ -130,8 +130,12 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_stream(command("stream", "send strain: open data of an event, a file, or a sample", "", _STREAM_EXAMPLES), env)
     command("ping", "say whether the store is ready, and how fast it answers", "table json")
     command("stat", "print counts and state", "json table")
-    command("files", "print the names of the stored segments", "name json table")
+    files = command("files", "print the names of the stored segments", "name json table")
     log = command("log", "print the log of the stored segments", "json name table")
+    for listing in (files, log):
+        listing.add_argument(
+            "--archive", metavar="NAME", type=_name, help="of this archive, in place of the open batch"
+        )
     log.add_argument("--by", metavar="NAME", help="only segments that NAME sent, a name or subject of credentials")
     channels = command(
         "channels", "print detectors and channels of the stored segments, with their times", "table json name"
@@ -158,7 +162,9 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     get = command("get", "download segments or products to files")
     get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `files` and `products` print it")
     get.add_argument("--to", default=".", metavar="FOLDER", help="folder for the files, or - for standard output (.)")
-    command("verify", "compare the stored segments with the log: names, sizes, checksums", "table json name")
+    verify = command("verify", "compare the stored segments with the log: names, sizes, checksums", "table json name")
+    verify.add_argument("names", nargs="*", type=_name, metavar="NAME", help="an archive, in place of the open batch")
+    verify.add_argument("--all", action="store_true", help="every archive and the open batch")
     _add_dataset(commands.add_parser("dataset", help="have training sets made, list and download them"), command)
     freeze = command("freeze", "close the batch to new segments", "json table")
     freeze.add_argument("--user", default=_user(), help="recorded with the batch (%(default)s)")

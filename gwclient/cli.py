@@ -210,12 +210,18 @@ def _stat(options: argparse.Namespace) -> None:
 
 
 def _files(options: argparse.Namespace) -> None:
-    print_rows(({"name": name} for name in _store(options).files()), options.output)
+    store = _store(options)
+    print_rows(({"name": name} for name in store.files(_archive(store, options))), options.output)
 
 
 def _log(options: argparse.Namespace) -> None:
-    entries = (entry for entry in _store(options).log() if options.by in (None, entry.get("by")))
+    store = _store(options)
+    entries = (entry for entry in store.log(_archive(store, options)) if options.by in (None, entry.get("by")))
     print_rows(map(_short, entries) if options.output == "table" else entries, options.output)
+
+
+def _archive(store: Store, options: argparse.Namespace) -> Row | None:
+    return store.find_archives([options.archive])[0] if options.archive else None
 
 
 def _short(entry: Row) -> Row:
@@ -396,24 +402,38 @@ def _get(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
+    store = _store(options)
+    chosen: list[Row | None] = [None]
+    if options.all or options.names:
+        chosen = [*store.find_archives(options.names), *chosen[: options.all]]
+    problems = [problem for archive in chosen for problem in _verify_batch(store, archive)]
+    print_rows(problems, options.output)
+    if problems:
+        sys.stdout.flush()
+        raise ClientError(f"{len(problems)} segments are missing or altered")
+
+
+def _verify_batch(store: Store, archive: Row | None) -> list[Row]:
+    """The problems of the open batch, or of an archive."""
     from gwclient.progress import progress
     from gwclient.verification import check_entries, verify
 
-    store = _store(options)
-    entries = list(store.log())
-    batch = f"batch {store.batch}" if store.batch else "the batch"
+    entries = list(store.log(archive))
+    verified = store.batch
+    name = f"archive {archive['name']}" if archive else f"batch {verified}" if verified else "the batch"
     check_entries(entries, _say)
-    with progress(batch, 0, len(entries)) as display:
-        problems = verify(store, entries, store.batch, display)
-    print_rows([{"name": problem.name, "problem": problem.reason} for problem in problems], options.output)
-    if problems:
-        sys.stdout.flush()
-        verified = store.batch
+    with progress(name, 0, len(entries)) as display:
+        problems = verify(store, entries, archive["name"] if archive else verified, display)
+    if problems and not archive:
         next(store.log(), None)
         if store.batch != verified:
-            raise WrongState(f"{batch} was archived meanwhile; `make verify` compares what lies in archives")
-        raise ClientError(f"{batch}: {len(problems)} of {len(entries)} segments are missing or altered")
-    _say(f"{batch}: all {len(entries)} segments are as they were stored")
+            raise WrongState(f"{name} was archived meanwhile; `verify --all` compares what lies in archives too")
+    if problems:
+        _say(f"{name}: {len(problems)} of {len(entries)} segments are missing or altered")
+    else:
+        _say(f"{name}: all {len(entries)} segments are as they were stored")
+    of = {"archive": archive["name"]} if archive else {}
+    return [{**of, "name": problem.name, "problem": problem.reason} for problem in problems]
 
 
 def _dataset(options: argparse.Namespace) -> None:

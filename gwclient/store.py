@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -85,13 +85,13 @@ class Store:
         user = {"user": state["user"]} if "user" in state else {}
         return {**counts, "dstatus": state.get("dstatus", state.get("resp")), **user}
 
-    def files(self) -> Iterator[str]:
-        """Every file name, in order of arrival."""
-        return self._pages(_FILES, _names)
+    def files(self, archive: Row | None = None) -> Iterator[str]:
+        """Every file name, in order of arrival; of the open batch, or of an archive as `find_archives` gives it."""
+        return self._pages(_FILES, _names, archive)
 
-    def log(self) -> Iterator[Row]:
-        """Every log entry, in order of arrival."""
-        return self._pages(_LOG, _entries)
+    def log(self, archive: Row | None = None) -> Iterator[Row]:
+        """Every log entry; as `files`."""
+        return self._pages(_LOG, _entries, archive)
 
     def channels(self, pattern: str, batch: str) -> Iterator[Row]:
         """The channels that a pattern matches, as /channels describes them, in `batch` or, if it is empty, in all."""
@@ -150,6 +150,27 @@ class Store:
     def archives(self) -> list[Row]:
         """The newest archives, newest first, each as `{"name", "n_itm", "buff_size", …}`."""
         return _list(self._archives(), "archives")
+
+    def find_archives(self, names: Collection[str] = ()) -> list[Row]:
+        """The archives of these names, each as `archives` gives it; without names every one, oldest first.
+
+        Raises:
+            Refused: there is no such archive.
+        """
+        found: list[Row] = []
+        query = {"limit": str(_PAGE)}
+        while True:
+            page = self._object("GET", _ARCHIVES, query=query)
+            found += _list(page, "archives")
+            if not page.get("next"):
+                break
+            query["after"] = str(page["next"])
+        if not names:
+            return found[::-1]
+        known = {row["name"]: row for row in found}
+        if missing := [name for name in names if name not in known]:
+            raise Refused(f"there is no archive {missing[0]!r}; `archives` prints the newest")
+        return [known[name] for name in names]
 
     def _archives(self) -> Row:
         return self._object("GET", _ARCHIVES)
@@ -237,12 +258,16 @@ class Store:
     def _product(self, name: str) -> bytes:
         return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name)}",)).body
 
-    def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]]) -> Iterator[T]:
+    def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]], archive: Row | None) -> Iterator[T]:
         query = {"limit": str(_PAGE)}
+        if archive is not None:
+            query |= {"archive": str(archive["name"]), "batch": str(archive.get("batch", ""))}
         while True:
             response = self._request("GET", routes, query=query)
             page = items(_content(response))
             self.batch = response.headers.get(_BATCH, "")
+            if archive is not None and self.batch != query["batch"]:  # a service that does not know the parameter
+                raise Refused(f"{self.base} does not list what is in an archive; use the URL of the store itself")
             if self.batch:  # then the store refuses the next page, if it would be another batch's
                 query["batch"] = self.batch
             yield from page

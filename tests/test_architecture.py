@@ -32,7 +32,7 @@ def test_the_rules_look_at_the_whole_source():
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests are grouped where several run at once")
 def test_tests_of_one_group_run_in_one_process(request):
-    assert request.node.nodeid.endswith("@architecture")
+    assert request.node.nodeid.endswith("@architecture"), "pass --dist loadgroup with -n, as `make test` does"
 
 
 @functools.cache
@@ -45,6 +45,21 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def test_no_file_imports_one_that_imports_it():
+    """Through however many others, and inside functions too; packages' faces only hand names on."""
+    module_of = {f"shared.{name.removesuffix('.py').replace('/', '.')}": name for name in SHARED}
+    known = {
+        name: {module_of[found] for found in imported(ROOT / "shared" / name) if found in module_of} for name in SHARED
+    }
+    below = known
+    while (
+        deeper := {name: set().union(below[name], *(below[one] for one in below[name])) for name in SHARED}
+    ) != below:
+        below = deeper
+    assert len([name for name in SHARED if known[name]]) > 50
+    assert [name for name in SHARED if name in below[name]] == []
 
 
 def top(names: set[str]) -> set[str]:

@@ -10,21 +10,22 @@ from shared.domain.messages import ArchiveList
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
 from shared.web.bodies import JsonObject, Names
-from shared.web.describe import BATCH, LIMIT, NEXT, PAGE, PAGE_HEADERS
+from shared.web.describe import ARCHIVE, BATCH, LIMIT, NEXT, PAGE, PAGE_HEADERS
 
 
 def routes(reader: BatchReader) -> web.Routes:
     """The routes of files."""
 
     @web.describe(
-        "The files in the batch, in order of arrival", *PAGE, BATCH, answer=Names, headers=PAGE_HEADERS,
-        errors=(errors.BatchChanged,),
+        "The files in the open batch, or in an archive, in order of arrival", *PAGE, BATCH, ARCHIVE,
+        answer=Names, headers=PAGE_HEADERS, errors=(errors.BatchChanged, errors.NoSuchFile),
     )  # fmt: skip
     def dump(request: web.Request) -> web.Response:
         after, limit, batch = web.pagination(request)
-        page = reader.page(after, limit, batch)
+        archive = request.query.get("archive", "")
+        page = reader.page(after, limit, batch, archive)
         response = web.of_batch(page.batch, web.name_list(page.names))
-        return web.next_page(request, response, reader.following(after, limit, page.batch), batch=page.batch)
+        return web.next_page(request, response, reader.following(after, limit, page.batch, archive), batch=page.batch)
 
     @web.describe(
         "A stored segment, byte for byte as received",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 from shared.catalog.catalog import Indexed
 from shared.catalog.tracks import Span, Track, seconds
+from shared.datasets.peaks import Peak, separated
 from shared.datasets.request import MAX_EVENTS, Peaks, Request, Rule, Table
 from shared.datasets.selection import peaks_track, tiles
 from shared.datasets.windows import whole_of
@@ -18,14 +18,6 @@ from shared.errors import BadRequest, DatastoreError
 from shared.strain.constant_runs import between, constant_runs
 
 _MAX_SAMPLES = 1 << 62
-
-
-class Peak(NamedTuple):
-    """A peak: GPS time, normalised energy, and frequency in Hz."""
-
-    gps: float
-    energy: float
-    frequency: float
 
 
 class Event(NamedTuple):
@@ -126,15 +118,3 @@ def _pieces(spans: Iterable[Span], longest: float, overlap: float) -> Iterator[S
         step = (end - begin - shared) / count
         for number in range(count):
             yield begin + number * step, min(begin + (number + 1) * step + shared, end)
-
-
-def separated(found: Iterable[Peak], least: float) -> list[Peak]:
-    """Of peaks nearer to each other than `least` seconds the loudest; in order of time."""
-    kept: list[Peak] = []
-    times: list[float] = []
-    for peak in sorted(found, key=lambda peak: (-peak.energy, peak.gps)):
-        at = bisect_left(times, peak.gps)
-        if all(abs(peak.gps - near) >= least for near in times[max(at - 1, 0) : at + 1]):
-            times.insert(at, peak.gps)
-            kept.append(peak)
-    return sorted(kept)

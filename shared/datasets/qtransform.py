@@ -13,7 +13,7 @@ import numpy
 from gwpy.table import EventTable
 from gwpy.timeseries import TimeSeries
 
-from shared.datasets.events import Peak
+from shared.datasets.peaks import Peak
 from shared.datasets.request import Peaks, Table, Transform
 from shared.errors import BadRequest
 

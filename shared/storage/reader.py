@@ -132,7 +132,7 @@ class BatchReader:
         """
         return self.page(after, limit, batch).lines
 
-    def following(self, after: str, limit: int | None, batch: int) -> str | None:
+    def following(self, after: str, limit: int | None, batch: int, archive: str = "") -> str | None:
         """The `after` of the page behind that of `page`; None if there is none yet, or the batch is not open any more.
 
         Entries are numbered, so the last one of the page is found by binary search.
@@ -140,8 +140,8 @@ class BatchReader:
         if limit is None:
             return None
         try:
-            file, _, count = self._open(batch)
-        except BatchChanged:
+            file, _, count = self._open_archived(archive) if archive else self._open(batch)
+        except (BatchChanged, NoSuchFile):
             return None
         with file:
             index = limit - 1
@@ -251,10 +251,23 @@ class BatchReader:
             self._history.describe(archives), page[-1][0] if page and rest else "", history.open_batch(self._layout)
         )
 
-    def page(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Page:
-        """The batch's segments in order of arrival; see `log` for the arguments and errors."""
+    def page(self, after: str = "", limit: int | None = None, batch: int | None = None, archive: str = "") -> Page:
+        """The segments of the open batch, or of an archive, in order of arrival; see `log` for the rest.
+
+        Raises:
+            NoSuchFile: there is no such archive.
+            BatchChanged: the archive is of another batch than `batch`, or another one is open.
+        """
         if after:
             _check_name(after, "after")
+        if archive:
+            if archive not in [one.name for one in self.batches.select(archive).archived]:
+                raise NoSuchFile(_no_archive(archive))
+            page = self.archived_page(archive, after, limit)
+            if batch not in (None, page.batch):
+                page.close()
+                raise BatchChanged(f"{archive} is batch {page.batch}, not {batch}; leave `batch` out")
+            return page
         file, first, count = self._open(batch)
         stored = journal.stored_lines(file, count=count, after=after, limit=limit)
         return Page(first.batch, _closing(file, stored), identity(first), file.close)
@@ -283,6 +296,7 @@ class BatchReader:
                 raise StorageFailed(f"{self.config.log_name}: {error.strerror}") from error
             first = journal.read_record(file, 0)
             if first is None:
+                file.close()
                 raise JournalDamaged(f"{file.name}: damaged at byte 0")
             if batch not in (None, first.batch):
                 file.close()
@@ -300,15 +314,21 @@ class BatchReader:
             NoSuchFile: there is no such archive any more.
             JournalDamaged: its journal does not check.
         """
+        file, first, count = self._open_archived(archive)
+        stored = journal.stored_lines(file, count=count, after=after, limit=limit)
+        return Page(first.batch, _closing(file, stored), identity(first), file.close)
+
+    def _open_archived(self, archive: str) -> tuple[BinaryIO, Record, int]:
+        """As `_open`, of an archive."""
         try:
             file = open(self._layout.archived_journal(archive), "rb")
         except OSError:
-            raise NoSuchFile(f"there is no archive {archive!r}; GET /archives lists them") from None
+            raise NoSuchFile(_no_archive(archive)) from None
         first = journal.read_record(file, 0)
         if first is None:
+            file.close()
             raise JournalDamaged(f"{file.name}: damaged at byte 0")
-        stored = journal.stored_lines(file, count=_ALL, after=after, limit=limit)
-        return Page(first.batch, _closing(file, stored), identity(first), file.close)
+        return file, first, _ALL
 
     def _acknowledged(self, batch: int) -> int:
         counted = counters.read(self._layout.counters)
@@ -333,6 +353,10 @@ def _counts(path: str) -> dict[str, object]:
         return read_view(path)
     except DatastoreError:
         return {"error": f"{os.path.basename(path)} cannot be read"}
+
+
+def _no_archive(name: str) -> str:
+    return f"there is no archive {name!r}; GET /archives lists them"
 
 
 def _check_name(name: str, parameter: str) -> None:

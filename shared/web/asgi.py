@@ -8,8 +8,8 @@ import functools
 import io
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
@@ -65,9 +65,10 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
                 and [key for key, _ in scope["headers"]].count(b"idempotency-key") > 1
             ):
                 headers[REPEATED] = "true"
-            query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
+            query = scope["query_string"].decode("latin-1")
+            parameters = parse_qsl(query, keep_blank_values=True) if query else ()
             served = app()
-            exchange = Exchange(served, scope["method"], scope["path"], headers, query)
+            exchange = Exchange(served, scope["method"], scope["path"], headers, parameters)
             if exchange.takes_body:
                 body = await _read_body(headers, receive, exchange)
                 if exchange.coding:

@@ -121,6 +121,7 @@ AFTER = Parameter(
 NEXT = Parameter("after", "the `next` of the page before", {"type": "string"})
 LIMIT = Parameter("limit", "entries in the page, at most", {"type": "integer", "minimum": 1})
 BATCH = Parameter("batch", "the number of the batch that must be open", {"type": "integer", "minimum": 1})
+ARCHIVE = Parameter("archive", "the name of an archive, in place of the open batch", {"type": "string"})
 MEANT = Parameter("batch", "only if the batch with this number is open", {"type": "integer", "minimum": 1})
 PAGE = (AFTER, LIMIT)
 PAGE_HEADERS = {"Link": 'the next page, `rel="next"`', "Datastore-Batch": "the number of the batch"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from shared.config.limits import CONTROL_BODY
-from shared.errors import BodyTooLarge
+from shared.errors import BadRequest, BodyTooLarge
 from shared.web.app import PROBES, App
 from shared.web.compression import coding_of, inflate
 from shared.web.cross_origin import CrossOrigin
@@ -22,7 +22,7 @@ class Exchange:
     2. call `handler` with `request`
     3. in any case `finish`, when the response exists
 
-    Header names are in lower case.
+    Header names are in lower case; `parameters` are those of the query.
 
     Raises, when made:
         NoSuchRoute, WrongMethod, BadRequest, Unauthenticated, Forbidden, SigningKeysUnavailable,
@@ -38,7 +38,10 @@ class Exchange:
     coding: str
     max_body: int
 
-    def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: App, method: str, path: str, headers: Mapping[str, str], parameters: Collection[tuple[str, str]]
+    ) -> None:
+        query = dict(parameters)
         self._app = app
         self._reserved = 0
         if app.same_origin is not None and path not in PROBES:
@@ -55,6 +58,8 @@ class Exchange:
         self._known = True
         if query:
             app.check_query(query)
+            if len(query) < len(parameters):
+                raise BadRequest(f"`{_repeated(parameters)}` stands twice; send each parameter once")
         if app.guard is not None:
             app.guard.authenticate(handler, request)
             self._known = request.principal is not None
@@ -125,3 +130,8 @@ class Exchange:
         if self._reserved:
             self._app.body_budget.change(-self._reserved, self._known)
             self._reserved = 0
+
+
+def _repeated(parameters: Collection[tuple[str, str]]) -> str:
+    names = [name for name, _ in parameters]
+    return next(name for name in names if names.count(name) > 1)[:40]

@@ -31,7 +31,7 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
             served = app()
-            exchange = Exchange(served, request.method, request.path, headers, request.args)
+            exchange = Exchange(served, request.method, request.path, headers, list(request.args.items(multi=True)))
             if exchange.takes_body:
                 body = _read_body(request, exchange, served.limits)
                 exchange.accept_body(exchange.inflate(body) if exchange.coding else body)

@@ -118,3 +118,31 @@ def test_whoami_says_it_of_the_credentials_even_where_reading_is_public(new_stor
     assert store.request("GET", "/whoami").status == 401
     refused = status(store, lambda s: any(event["what"] == "refused" for event in s["events"]))["events"]
     assert {"ERRAUTH"} == {event["code"] for event in refused if event["what"] == "refused"}
+
+
+def test_names_and_log_of_an_archive_are_listed_page_by_page(services):
+    names = [services.stored(segment(n)) for n in range(1, 6)]
+    number = archives(services)["open"]["batch"]
+    services.cleanall()
+    services.stored(segment(6))
+    archive = quote(services.archives()[-1].name)
+
+    assert services.request("GET", "/dumpF", query=f"?archive={archive}").json() == {"nmlist": names}
+    log = services.request("GET", "/dumpLogF", query=f"?archive={archive}")
+    assert [line["name"] for line in log.json()] == names
+    assert log.headers["Datastore-Batch"] == str(number)
+
+    found, query = [], f"?archive={archive}&limit=2"
+    while query:
+        page = services.request("GET", "/dumpF", query=query)
+        found.append(page.json()["nmlist"])
+        link = page.headers.get("Link")
+        query = "?" + link[1:].partition(">")[0].partition("?")[2] if link else ""
+    assert found == [names[:2], names[2:4], names[4:]]
+
+    for route in ("/dumpF", "/dumpLogF"):
+        for unknown in ("00%2000%2000", "..", "data", "open", "all", str(number)):
+            answer = services.request("GET", route, query=f"?archive={unknown}")
+            assert (answer.status, answer.json()["code"]) == (404, "ERRFILE"), unknown
+        other = services.request("GET", route, query=f"?archive={archive}&batch={number + 1}")
+        assert (other.status, other.json()["code"]) == (409, "ERRBATCH")

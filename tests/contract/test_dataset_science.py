@@ -9,7 +9,7 @@ from math import exp, pi, sin
 
 import pytest
 
-from shared.datasets.events import separated
+from shared.datasets.peaks import separated
 from shared.datasets.request import Peaks, Table, Transform
 from shared.errors import BadRequest
 from tests.support.extras import needs_preproc

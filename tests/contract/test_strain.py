@@ -346,6 +346,7 @@ def test_the_format_is_chosen_by_accept(store, channel, accept, type):
     ("start=100&duration=1&rate=16", 404, "NODATA", "/channels"),
     ("start=100&duration=1&batch=../data", 404, "ERRFILE", "/archives"),
     ("start=100&duration=1&batch=0", 404, "ERRFILE", "`batch`"),
+    ("start=100&duration=1&channel=V1:b", 400, "ERRFMT", "`channel` stands twice"),
 ])  # fmt: skip
 def test_what_cannot_be_answered_says_what_would_work(store, channel, query, status, code, says):
     store.stored(segment(8, t0=100.0, dt=1 / 8, channel=channel))

@@ -226,7 +226,7 @@ def test_claims_are_mounted_where_the_functions_look_and_for_writing_only_where_
         "ingest": {"datavar": False},
         "stats": {"appdata": True},
         "files": {"appdata": True, "datavar": True},
-        "logdump": {"appdata": True},
+        "logdump": {"appdata": True, "datavar": True},
         "preproc": {"appdata": False, "datavar": False},
         "datasets": {"appdata": False, "datavar": False},
         "strain": {"appdata": True, "datavar": False},

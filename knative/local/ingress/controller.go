@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -131,7 +132,8 @@ func (c *controller) report(ctx context.Context, one *v1alpha1.Ingress, missing 
 	}
 	one = one.DeepCopy()
 	one.Status = status
-	if _, err := c.client.NetworkingV1alpha1().Ingresses(one.Namespace).UpdateStatus(ctx, one, metav1.UpdateOptions{}); err != nil {
+	_, err := c.client.NetworkingV1alpha1().Ingresses(one.Namespace).UpdateStatus(ctx, one, metav1.UpdateOptions{})
+	if err != nil && !apierrors.IsConflict(err) { // after a conflict there is a change to come
 		log.Printf("status of %s: %v", key(one), err)
 		time.AfterFunc(time.Second, c.change)
 	}

@@ -34,7 +34,10 @@ func main() {
 	kubeconfig := flag.String("kubeconfig", "", "a kubeconfig, if this does not run in a pod")
 	flag.Parse()
 
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := rest.InClusterConfig()
+	if *kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -129,9 +129,9 @@ def test_the_index_of_the_open_batch_is_saved_and_continued(bench, monkeypatch):
     read = []
 
     class Reader(BatchReader):
-        def page(self, after="", limit=None, batch=None):
+        def page(self, after="", limit=None, batch=None, archive=""):
             read.append(after)
-            return super().page(after, limit, batch)
+            return super().page(after, limit, batch, archive)
 
     catalog = Catalog(Reader(bench.config), bench.layout)
     assert spans(catalog) == [(100, 103)]

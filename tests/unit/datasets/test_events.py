@@ -10,7 +10,8 @@ import pytest
 
 from shared.catalog.catalog import Indexed
 from shared.catalog.tracks import Track
-from shared.datasets.events import Peak, _pieces, separated
+from shared.datasets.events import _pieces
+from shared.datasets.peaks import Peak, separated
 from shared.datasets.request import Request, least_rate
 from shared.datasets.selection import name_of, select, tiles
 from shared.datasets.windows import cut
