@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles Kubernetes, Knative, CoreDNS and the ingress from their Go modules. What is there, and of the same source,
-# stays.
+# Compiles Kubernetes, Knative, CoreDNS and the ingress from their Go modules, and takes Debian's Prometheus. What is
+# there, and of the same source, stays.
 set -euo pipefail
 # shellcheck source=knative/local/settings.sh
 . "$(dirname "$0")/settings.sh"
@@ -23,3 +23,14 @@ grep -v '^#' "$here/go/programs.txt" | while read -r name package; do
   build "$name" "$here/go" "$package"
 done
 [[ ! -e $here/ingress/go.mod ]] || build ingress "$here/ingress" .
+
+# For the tests of alerts, which are skipped without it. Only the programs, because the package starts a server.
+if [[ ! -e $bin/prometheus ]]; then
+  package=$(mktemp -d)
+  if (cd "$package" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb .) >"$home/prometheus.log" 2>&1; then
+    cp "$package"/usr/bin/{prometheus,promtool} "$bin/"
+  else
+    say "no Prometheus; $home/prometheus.log says why"
+  fi
+  rm -rf "$package"
+fi

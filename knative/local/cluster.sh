@@ -70,9 +70,9 @@ load)
   ;;
 run)
   must_be_up
-  # `make e2e` reads the last two.
-  PATH=$bin:$PATH KUBECONFIG=$kubeconfig DATASTORE_KUBECONFIG=$kubeconfig \
-    DATASTORE_GATEWAY=knative-serving/ingress-internal on_node "${@:2}"
+  # What `make e2e` reads. It may set Eventing's flags here.
+  export DATASTORE_KUBECONFIG=$kubeconfig DATASTORE_GATEWAY=knative-serving/ingress-internal DATASTORE_FLAGS=set
+  PATH=$bin:$PATH KUBECONFIG=$kubeconfig on_node "${@:2}"
   ;;
 *) usage ;;
 esac

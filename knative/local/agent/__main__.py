@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from knative.local.agent import policies, volumes
-from knative.local.agent.objects import Api, Watched
+from knative.local.agent.objects import Api, Gone, Watched
 
 NAMESPACES, PODS, CLAIMS, VOLUMES = (
     f"/api/v1/{kind}" for kind in ("namespaces", "pods", "persistentvolumeclaims", "persistentvolumes")
@@ -27,8 +29,16 @@ def serve_claims(api: Api, cluster: Watched, folder: Path) -> None:
         place.chmod(int(classes[claim["spec"]["storageClassName"]]["parameters"]["mode"], 8))
         api.ask("POST", VOLUMES, volumes.volume(claim, str(place)))
     for volume in volumes.done_with(cluster[VOLUMES]):
-        shutil.rmtree(folder / volume["metadata"]["name"], ignore_errors=True)
-        api.ask("DELETE", f"{VOLUMES}/{volume['metadata']['name']}")
+        remove(folder, volume["metadata"]["name"])
+        with contextlib.suppress(Gone):
+            api.ask("DELETE", f"{VOLUMES}/{volume['metadata']['name']}")
+
+
+def remove(folder: Path, name: str) -> None:
+    """Removes a volume's folder, in a thread: many files take minutes, and claims must not wait for that."""
+    with contextlib.suppress(FileNotFoundError):
+        gone = (folder / name).rename(folder / f".{name}")
+        threading.Thread(target=shutil.rmtree, args=(gone, True), daemon=True).start()
 
 
 def rules_of(cluster: Watched) -> str:

@@ -13,6 +13,10 @@ from typing import Any
 Object = dict[str, Any]
 
 
+class Gone(OSError):
+    """The object is not there."""
+
+
 class Api:
     """HTTP to the API server of the node whose certificates are in `pki`.
 
@@ -35,7 +39,8 @@ class Api:
         except http.client.HTTPException as error:
             raise OSError(f"{method} {path}: {error!r}") from error
         if response.status >= 300:
-            raise OSError(f"{method} {path}: {response.status} {response.read(500).decode(errors='replace')}")
+            kind = Gone if response.status == 404 else OSError
+            raise kind(f"{method} {path}: {response.status} {response.read(500).decode(errors='replace')}")
         return response
 
     def ask(self, method: str, path: str, body: Object | None = None) -> Object:
@@ -74,7 +79,8 @@ class Watched:
                 time.sleep(1)
 
     def _watch(self, path: str, version: str) -> None:
-        with self.api.open("GET", f"{path}?watch=1&resourceVersion={version}") as events:
+        # The server ends a watch before the connection's timeout does.
+        with self.api.open("GET", f"{path}?watch=1&timeoutSeconds=300&resourceVersion={version}") as events:
             for line in events:
                 event = json.loads(line)
                 if event["type"] == "ERROR":  # the version is too old
