@@ -69,9 +69,13 @@ pip_settings() {
 }
 
 project() {
+  local target state
+  # Of all that .dockerignore lets through.
+  state=$(cd "$source_tree" && { find shared functions -name __pycache__ -prune -o -type f -print0 && printf '%s\0' Dockerfile \
+    .dockerignore requirements* pyproject.toml README.md LICENSE; } | sort -z | xargs -0 cksum | cksum)
+  [[ $(cat "$images/project.built" 2>/dev/null) == "$state" ]] && return
   base
   pip_settings >"$home/pip.conf"
-  local target
   for target in datastore preproc; do
     local image=dev.local/dt-datastore:dev
     [[ $target == datastore ]] || image=dev.local/dt-datastore-preproc:dev
@@ -81,6 +85,7 @@ project() {
       --volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro "$source_tree" >"$home/$target.log"
     archive "$image"
   done
+  echo "$state" >"$images/project.built"
 }
 
 case ${1:-all} in
