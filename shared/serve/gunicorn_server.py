@@ -16,6 +16,7 @@ from typing import Any
 import flask
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared.config import Limits
@@ -23,6 +24,15 @@ from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 from shared.web.messages import REPEATED
 
 _THREADS = 64
+
+
+class _Logger(Logger):
+    """gunicorn's lines, in the form of ours."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _TimeoutWorker(ThreadWorker):
@@ -108,6 +118,7 @@ def serve(app: flask.Flask, listener: socket.socket, limits: Limits) -> None:
                 "graceful_timeout": SHUTDOWN_GRACE,
                 "keepalive": KEEP_ALIVE,
                 "loglevel": "warning",
+                "logger_class": _Logger,
                 "control_socket_disable": True,
                 "post_worker_init": warm,
             }
