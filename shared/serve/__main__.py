@@ -76,10 +76,13 @@ def main(arguments: Sequence[str] = ()) -> int:
         )
     _return_memory()
     limits = replace(limits, connections=connections_within(limits.connections))
-    if telemetry.otlp_endpoint:
-        from shared.serve import span_export
 
-        span_export.start(target)
+    def export_spans() -> None:
+        if telemetry.otlp_endpoint:
+            from shared.serve import span_export
+
+            span_export.start(target)
+
     app = functions_framework.create_app(target, str(source), "http")
     # The server ends on a signal and raises it again. Exiting then runs the handlers that close the store.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -88,10 +91,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     if isinstance(app, flask.Flask):
         from shared.serve import gunicorn_server
 
-        gunicorn_server.serve(app, listener, limits)
+        gunicorn_server.serve(app, listener, limits, export_spans)
     else:
         from shared.serve import uvicorn_server
         from shared.web.asgi import ASGI_APPS
+
+        export_spans()
 
         def started() -> None:
             if target == "datastore" and not telemetry.log_json:  # it is for people

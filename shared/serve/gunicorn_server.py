@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -96,11 +97,15 @@ class _TimeoutWorker(ThreadWorker):
                         conn.sock.shutdown(socket.SHUT_RD)
 
 
-def serve(app: flask.Flask, listener: socket.socket, limits: Limits) -> None:
-    """Serve a WSGI application at a bound socket until a signal ends it."""
+def serve(app: flask.Flask, listener: socket.socket, limits: Limits, begin: Callable[[], object]) -> None:
+    """Serve a WSGI application at a bound socket until a signal ends it.
+
+    `begin` is called in the process that serves.
+    """
     _TimeoutWorker.limits = limits
 
     def warm(worker: Any) -> None:
+        begin()
         if app.test_client().get("/health/readiness").status_code == STARTUP_FAILED:
             sys.exit(3)  # gunicorn does not start another worker after this status
 
