@@ -20,6 +20,9 @@ RUN pip --python /opt/datastore/bin/python install --require-hashes --requiremen
 # --build-arg S3=1 for ARCHIVE_URL=s3://…: 30 MB more, which other stores need not carry.
 ARG S3=
 RUN test -z "${S3}" || pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-s3.lock
+# --build-arg OTEL=1 for OTEL_EXPORTER_OTLP_ENDPOINT: 10 MB more.
+ARG OTEL=
+RUN test -z "${OTEL}" || pip --python /opt/datastore/bin/python install --require-hashes --requirement requirements-otel.lock
 
 FROM environment AS build
 COPY pyproject.toml requirements.txt README.md LICENSE ./

@@ -88,6 +88,8 @@ lock: $(VENV)/.release ## lock the packages of the image, with hashes
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra s3 --constraint requirements.lock --output-file requirements-s3.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra preproc --constraint requirements.lock \
 	  --constraint requirements-s3.lock --output-file requirements-preproc.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra otel --constraint requirements.lock \
+	  --constraint requirements-s3.lock --constraint requirements-preproc.lock --output-file requirements-otel.lock
 	echo 'setuptools>=77' | $(LOCK) $(if $(UPGRADE),--upgrade) - --output-file requirements-build.lock
 
 audit: $(VENV)/.release ## known faults in what we depend on; needs the internet
@@ -171,7 +173,7 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
 
 # What gwclient, preproc and archives on S3 need beyond the store itself; tests of them are skipped without it.
 $(VENV)/.extras: $(VENV)/.runtime
-	$(PIP) --editable '.[client,preproc,s3]'
+	$(PIP) --editable '.[client,preproc,s3,otel]'
 	@touch $@
 
 # The dependency groups of pyproject.toml, by name.

@@ -16,9 +16,9 @@
     ------------------------------------------------------------------------------------------------
     config/      settings              metrics
     ------------------------------------------------------------------------------------------------
-    domain/      values and rules      events     CloudEvents
+    domain/      values and rules      events     CloudEvents      log_format  lines of the log
     ------------------------------------------------------------------------------------------------
-    errors       failpoints
+    errors       failpoints            trace_context
 
 `web`, `auth` and `clients` serve; `storage`, `ingest` and `volume` store. They meet only in `functions/`.
 `make check` enforces this with the contracts in pyproject.toml.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from cloudevents.conversion import to_structured
@@ -15,6 +16,7 @@ from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http
 
 from shared.errors import BadRequest
+from shared.trace_context import TRACEPARENT, TRACESTATE, outgoing
 
 PREFIX = "eu.intertwin.datastore."
 SEGMENT, FREEZE, CLEANALL = PREFIX + "segment", PREFIX + "freeze", PREFIX + "cleanall"
@@ -28,12 +30,17 @@ STRUCTURED = "application/cloudevents+json"
 
 
 class Event(msgspec.Struct, gc=False):
-    """A received event; `data` holds the payload exactly as sent, of JSON payloads the text."""
+    """A received event; `data` holds the payload exactly as sent, of JSON payloads the text.
+
+    `traceparent` and `tracestate` are the extension attributes, not checked.
+    """
 
     id: str
     source: str
     type: str
     data: bytes
+    traceparent: Any = None
+    tracestate: Any = None
 
 
 class _Envelope(msgspec.Struct):
@@ -45,6 +52,8 @@ class _Envelope(msgspec.Struct):
     type: str
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str = ""
+    traceparent: Any = None
+    tracestate: Any = None
 
     def event(self) -> Event:
         _check(self.specversion, self.id, self.source, self.type)
@@ -52,7 +61,7 @@ class _Envelope(msgspec.Struct):
             data = base64.b64decode(self.data_base64, validate=True) if self.data_base64 else bytes(self.data)
         except ValueError:
             raise BadRequest("CloudEvent: data_base64 must be base64") from None
-        return Event(self.id, self.source, self.type, data)
+        return Event(self.id, self.source, self.type, data, self.traceparent, self.tracestate)
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -89,7 +98,8 @@ def decode(headers: Mapping[str, str], body: bytes) -> list[Event]:
     except (GenericException, ValueError, TypeError) as error:
         raise BadRequest(f"CloudEvent: {error}") from None
     _check(event["specversion"], event["id"], event["source"], event["type"])
-    return [Event(event["id"], event["source"], event["type"], body)]
+    trace = event.get(TRACEPARENT), event.get(TRACESTATE)
+    return [Event(event["id"], event["source"], event["type"], body, *trace)]
 
 
 def _check(specversion: str, *required: str) -> None:
@@ -102,8 +112,8 @@ def _check(specversion: str, *required: str) -> None:
 
 
 def encode(type: str, source: str, id: str, data: Mapping[str, object]) -> tuple[dict[str, str], bytes]:
-    """Encode one event in structured mode; return headers and body."""
-    attributes = {"type": type, "source": source, "id": id, "datacontenttype": "application/json"}
+    """Encode one event in structured mode, as part of the current trace; return headers and body."""
+    attributes = {"type": type, "source": source, "id": id, "datacontenttype": "application/json", **outgoing()}
     headers, body = to_structured(CloudEvent(attributes, dict(data)))
     return headers, body
 

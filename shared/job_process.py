@@ -2,7 +2,7 @@
 
 Ingest does not stall meanwhile, a crash or a runaway allocation of the science libraries takes nothing with it, and
 their licence (GPL-3) ends at the process boundary. A job prints nothing when it has done its work, and otherwise one
-line of JSON with the error's code and text.
+line of JSON with the error's code and text. Its log lines have the trace of the request that it works for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,23 @@ from pathlib import Path
 
 import msgspec
 
-from shared.config import child_environment
+from shared import log_format
+from shared.config import child_environment, telemetry_from_env, trace_from_env
 from shared.domain.messages import ErrorBody
 from shared.errors import Busy, DatastoreError
+from shared.trace_context import CURRENT, child, outgoing, parse
 
 log = logging.getLogger(__name__)
 
 WAIT = "--wait"  # the argument of a job that is prepared
 _ROOT = Path(__file__).parents[1]
+
+
+class _Order(msgspec.Struct):
+    """What a job that was prepared is to do: its arguments, and the trace in which it does it."""
+
+    arguments: list[str]
+    trace: dict[str, str] = {}
 
 
 class JobProcess:
@@ -64,7 +73,7 @@ class JobProcess:
         ready, self._ready = self._ready, None
         process, order = ready or self._start(*arguments), b""
         if ready is not None and ready.poll() is None:
-            order = msgspec.json.encode(arguments) + b"\n"
+            order = msgspec.json.encode(_Order(list(arguments), outgoing())) + b"\n"
         elif ready is not None:  # ended meanwhile
             ready.communicate()
             process = self._start(*arguments)
@@ -89,6 +98,7 @@ class JobProcess:
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         # One thread: ingest and the writer share these cores.
         env = child_environment(str(_ROOT), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        env |= {name.upper(): value for name, value in outgoing().items()}
         command = [sys.executable, "-m", self._module, *arguments]
         # A session of its own: an operator's Ctrl-C is for this process, which ends the job.
         return subprocess.Popen(  # noqa: S603
@@ -111,6 +121,16 @@ class JobProcess:
             ready.wait()
 
 
+def begin(name: str) -> None:
+    """Set up, in a job of this name, its log and its trace."""
+    log_format.set_up(name, as_json=telemetry_from_env().log_json, level=logging.WARNING)
+    _take_over(*trace_from_env())
+
+
+def _take_over(traceparent: str = "", tracestate: str = "") -> None:
+    CURRENT.set(child(parse(traceparent, tracestate)))
+
+
 def arguments() -> list[str] | None:
     """The arguments of this job; for one that was prepared, when its order comes. None if none comes.
 
@@ -118,8 +138,12 @@ def arguments() -> list[str] | None:
     """
     if sys.argv[1:] != [WAIT]:
         return sys.argv[1:]
-    order = sys.stdin.buffer.readline()
-    return msgspec.json.decode(order, type=list[str]) if order else None
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return None
+    order = msgspec.json.decode(line, type=_Order)
+    _take_over(**order.trace)
+    return order.arguments
 
 
 def report(error: Exception) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared import config
-from shared.config import AuthConfig, Limits, StoreConfig, StrainConfig
+from shared.config import AuthConfig, Limits, StoreConfig, StrainConfig, TelemetryConfig
 from shared.config.env import settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,7 +206,7 @@ def test_every_variable_that_a_program_reads_by_itself_is_in_the_tables() -> Non
 OTHER_WORDS = {
     "RES_CREATE", "STAT_UPD", "RENAME_EXCHANGE", "O_EXCL", "O_NOFOLLOW", "LD_PRELOAD", "SSL_CERT_FILE", "KHZ_R1",
     "ARRAKIS_SERVER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GWDATAFIND_SERVER", "GWPY_CACHE", "NOT_RUN",
-    "MALLOC_TOP_PAD_",
+    "MALLOC_TOP_PAD_", "OTEL_EXPORTER_OTLP_HEADERS",
 }  # fmt: skip
 
 
@@ -231,13 +231,13 @@ def test_every_variable_that_a_page_names_is_one_that_something_reads(page: Path
     assert not named - tables().keys() - words_of_tools() - OTHER_WORDS
 
 
-@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig, StrainConfig])
+@pytest.mark.parametrize("settings", [StoreConfig, Limits, AuthConfig, StrainConfig, TelemetryConfig])
 def test_defaults_and_meanings_in_the_tables_are_those_of_the_code(settings: type[Any]) -> None:
     wrong = []
     for setting, default in settings_of(settings):
         cells = tables()[setting.variable]
-        if setting.variable == "PREPROC":
-            expected = "auto"
+        if setting.variable in ("PREPROC", "LOG_FORMAT"):  # words
+            expected = {"PREPROC": "auto", "LOG_FORMAT": "text"}[setting.variable]
         elif isinstance(default, bool):
             expected = str(default).lower()
         else:

@@ -16,7 +16,7 @@ from shared.archiver.upload import Uploader
 from shared.archives.place import Place
 from shared.config import Keep, StoreConfig
 from shared.errors import BadRequest
-from shared.job_process import report
+from shared.job_process import begin, report
 from shared.storage.batches import Batches
 from shared.volume.layout import Layout
 
@@ -73,6 +73,7 @@ def do(settings: StoreConfig, what: str, name: str = "") -> None:
 def main() -> int:
     """Do the job once; the exit code is 0 when it is done."""
     os.nice(10)  # ingest comes first
+    begin("archiver")
     began = time.monotonic()
     try:
         do(config.store_from_env(), *sys.argv[1:3])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, fsync_directory, storage_errors
 
@@ -18,12 +19,22 @@ Report = Callable[[str, int, int], None]
 
 
 class Wanted(msgspec.Struct):
-    """A request: the archive's name and prefix, `verify` or `restore`, and why it failed; empty while it waits."""
+    """A request: the archive's name and prefix, `verify` or `restore`, and why it failed; empty while it waits.
+
+    `traceparent` and `tracestate` are its trace, see `trace_context`.
+    """
 
     name: str
     prefix: str
     what: str
     error: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace, if it has one."""
+        return parse(self.traceparent, self.tracestate)
 
 
 class Progress(msgspec.Struct):

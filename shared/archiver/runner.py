@@ -18,6 +18,7 @@ from shared.errors import Busy, DatastoreError, NoSuchRoute, RemoteFailed
 from shared.job_process import JobProcess
 from shared.storage.batches import Batches
 from shared.storage.reader import BatchReader
+from shared.trace_context import outgoing, within
 from shared.volume.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class ArchiveRunner:
         archive = self._find(name)
         if archive.stub is None:
             raise RemoteFailed(f"{name!r} has not been copied yet")
-        self.requests.add(Wanted(name, archive.prefix, what))
+        self.requests.add(Wanted(name, archive.prefix, what, **outgoing()))
+        log.info("%s of %r is to be done", what, name)
         self.wake()
 
     def listing(self) -> dict[str, object]:
@@ -179,23 +181,29 @@ class ArchiveRunner:
 
     def _serve_requests(self) -> None:
         for wanted in self.requests.waiting():
-            try:
-                failure = self._copying.run(wanted.what, wanted.name)
-            except DatastoreError as error:
-                failure = ErrorBody(error.code, str(error))
+            with within(wanted.trace):
+                self._serve(wanted)
             if self._copying.stopping:
                 return
-            if failure is None:
-                self.requests.remove(wanted.prefix)
-            elif failure.code == Busy.code:  # the volume is being freed, or the job was killed
-                log.warning("%s %r waits: %s", wanted.what, wanted.name, failure.body)
-                time.sleep(_LOOK)
-                self._wake.set()
-            else:
-                metrics.REMOTE_FAILURES.inc()
-                log.error("%s %r: %s", wanted.what, wanted.name, failure.body)
-                wanted.error = failure.body
-                self.requests.add(wanted)
+
+    def _serve(self, wanted: Wanted) -> None:
+        try:
+            failure = self._copying.run(wanted.what, wanted.name)
+        except DatastoreError as error:
+            failure = ErrorBody(error.code, str(error))
+        if self._copying.stopping:
+            return
+        if failure is None:
+            self.requests.remove(wanted.prefix)
+        elif failure.code == Busy.code:  # the volume is being freed, or the job was killed
+            log.warning("%s %r waits: %s", wanted.what, wanted.name, failure.body)
+            time.sleep(_LOOK)
+            self._wake.set()
+        else:
+            metrics.REMOTE_FAILURES.inc()
+            log.error("%s %r: %s", wanted.what, wanted.name, failure.body)
+            wanted.error = failure.body
+            self.requests.add(wanted)
 
     def _run(self, what: str, name: str) -> bool:
         try:

@@ -1,6 +1,7 @@
 """HTTP to other processes: pooled connections, timeouts, and one error for every kind of missing response.
 
-A request is sent once. It takes another connection only if its pooled one turns out closed before the first byte.
+A request is sent once, as part of the current trace. It takes another connection only if its pooled one turns out
+closed before the first byte.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from shared.config.limits import CLIENT_IDLE_TIMEOUT
 from shared.errors import UpstreamFailed
+from shared.trace_context import outgoing
 
 CONNECTIONS = 64  # at once, for all requests from the event loop; further requests wait for one of them
 B = TypeVar("B", bound=BaseClientBuilder)
@@ -60,7 +62,7 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
     """
     try:
         client = _client(tls=not url.startswith("http://"))
-        builder = client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+        builder = client.request(method, url).headers({**headers, **outgoing()}).timeout(timedelta(seconds=timeout))
         response = (builder if body is None else builder.body_bytes(body)).build().send()
         return HttpResponse(response.status, bytes(response.bytes()), response.headers)
     except (PyreqwestError, ValueError) as error:  # ValueError: no URL
@@ -76,7 +78,7 @@ async def post_async(
     """POST from the event loop, otherwise as `request`. The timeout includes waiting for a connection."""
     try:
         client = _async_client(tls=not url.startswith("http://"))
-        builder = client.post(url).headers(headers).timeout(timedelta(seconds=timeout))
+        builder = client.post(url).headers({**headers, **outgoing()}).timeout(timedelta(seconds=timeout))
         response = await builder.body_bytes(body).build().send()
         return HttpResponse(response.status, bytes(await response.bytes()), response.headers)
     except (PyreqwestError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import quote, unquote, urlencode, urljoin
@@ -34,6 +35,8 @@ from shared.errors import (
     UpstreamFailed,
     error_from_code,
 )
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -132,6 +135,7 @@ class ServiceClient:
         """
         url = self._urls[endpoint] + (f"?batch={batch}" if batch is not None else "")
         response = http.request("POST", url, self._headers(origin), body, self._timeout)
+        log.info("POST %s answered %d", url, response.status)
         return _successful(url, response, success, own_credentials=not origin.authorization)
 
     async def post_async(self, endpoint: str, body: bytes, origin: Origin = ANONYMOUS, type: str = JSON) -> str:

@@ -102,7 +102,9 @@ class RemoteWriter:
         finally:
             self._turn.release()
         try:
-            return _committed.decode(body)
+            done = _committed.decode(body)
+            log.info("%s sent to the writer: batch %d", type.removeprefix(events.PREFIX), done.batch)
+            return done
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise OutcomeUnknown("The writer's answer cannot be read; send the request again with its key.") from None
 

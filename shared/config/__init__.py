@@ -7,6 +7,7 @@ from shared.config.limits import Limits, limits_from_env, writer_limits
 from shared.config.services import ServiceEndpoints, glitchflow_from_env, logic_from_env
 from shared.config.store import StoreConfig, host_from_env, policy_from_env, store_from_env
 from shared.config.strain import StrainConfig, strain_from_env
+from shared.config.telemetry import TelemetryConfig, telemetry_from_env, trace_from_env
 
 __all__ = [
     "AuthConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "ServiceEndpoints",
     "StoreConfig",
     "StrainConfig",
+    "TelemetryConfig",
     "auth_from_env",
     "child_environment",
     "declared_variables",
@@ -28,5 +30,7 @@ __all__ = [
     "policy_from_env",
     "store_from_env",
     "strain_from_env",
+    "telemetry_from_env",
+    "trace_from_env",
     "writer_limits",
 ]

@@ -7,10 +7,11 @@ from shared.config.limits import limits_from_env
 from shared.config.services import glitchflow_from_env, logic_from_env
 from shared.config.store import policy_from_env, store_from_env
 from shared.config.strain import strain_from_env
+from shared.config.telemetry import telemetry_from_env
 
 _READERS = (
     store_from_env, policy_from_env, limits_from_env, auth_from_env, strain_from_env, logic_from_env,
-    glitchflow_from_env,
+    glitchflow_from_env, telemetry_from_env,
 )  # fmt: skip
 
 

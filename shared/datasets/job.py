@@ -21,7 +21,7 @@ from shared.datasets.selection import one_batch
 from shared.datasets.sets import DatasetStore
 from shared.errors import NoSuchFile, NoSuchRoute
 from shared.failpoints import failpoint
-from shared.job_process import report
+from shared.job_process import begin, report
 from shared.storage import frozen_batch
 from shared.storage.batches import OPEN_BATCH
 from shared.storage.frozen_batch import FrozenBatch
@@ -137,6 +137,7 @@ def made_of(manifest: sets.Manifest, order: Order, n_itm: int) -> bool:
 def main() -> int:
     """Do the job once; the exit code is 0 when the set is in place."""
     os.nice(10)  # ingest comes first
+    begin("datasets")
     warnings.simplefilter("ignore")
     began = time.monotonic()
     try:

@@ -11,6 +11,7 @@ import msgspec
 from shared.datasets.request import Request, is_name
 from shared.domain.messages import ErrorBody
 from shared.errors import Busy
+from shared.trace_context import TraceContext, outgoing, parse
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
 
@@ -25,6 +26,7 @@ class Order(msgspec.Struct):
         batch, opened: number of the batch, and identity of its journal, by which it is found in its archive too.
         accepted: when, nanoseconds since 1970: orders are done in this order.
         error: why it cannot be done; it is kept until it is deleted or its name is used anew.
+        traceparent, tracestate: the trace of the request, see `trace_context`.
     """
 
     request: Request
@@ -32,6 +34,13 @@ class Order(msgspec.Struct):
     opened: int
     accepted: int
     error: ErrorBody | None = None
+    traceparent: str = ""
+    tracestate: str = ""
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace of the request, if it has one."""
+        return parse(self.traceparent, self.tracestate)
 
 
 class Progress(msgspec.Struct):
@@ -82,7 +91,7 @@ class Orders:
         """
         if len(self.waiting()) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} training sets are waiting already; send the request again later.")
-        self._save(Order(request, batch, opened, time.time_ns()))
+        self._save(Order(request, batch, opened, time.time_ns(), None, **outgoing()))
 
     def fail(self, order: Order, error: ErrorBody) -> None:
         """Keep an order that cannot be done, with the reason."""

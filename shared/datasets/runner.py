@@ -35,7 +35,9 @@ from shared.errors import (
 from shared.job_process import JobProcess
 from shared.storage import frozen_batch
 from shared.storage.batches import OPEN_BATCH
+from shared.storage.history import freeze_trace
 from shared.storage.reader import BatchReader
+from shared.trace_context import within
 from shared.volume.layout import Layout
 from shared.volume.views import read_view
 
@@ -130,6 +132,7 @@ class DatasetRunner:
                     return done
             self._check_channels(request, batch)
             self.orders.add(request, batch.number, batch.opened)
+        log.info("training set %r of batch %d is to be made", request.name, batch.number)
         self.wake()
         return None
 
@@ -249,8 +252,9 @@ class DatasetRunner:
             try:
                 self._ask_for_wanted()
                 for order in self.orders.waiting():
-                    if not self._do(order):
-                        pause = _PAUSE
+                    with within(order.trace):
+                        if not self._do(order):
+                            pause = _PAUSE
             except DatastoreError as error:
                 log.error("training sets: %s", error)
             except Exception:
@@ -266,7 +270,8 @@ class DatasetRunner:
             if not now.frozen or (now.batch, now.n_itm) == self._seen:
                 return
             try:
-                self.submit(self._wanted_of(now.batch))
+                with within(freeze_trace(self.layout)):
+                    self.submit(self._wanted_of(now.batch))
             except (NotFrozen, Recovering):
                 raise
             except DatastoreError as error:

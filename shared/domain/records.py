@@ -54,6 +54,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         decisions: OPEN: the newest freezes and cleanalls that were decided under keys.
         status, user, token: UPDATE: the new state, and the operator on record.
         archive: CLEAN: name of the archive's folder.
+        traceparent, tracestate: UPDATE, CLEAN: the trace of the request, see `trace_context`.
     """
 
     level: str
@@ -84,6 +85,8 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     by: str = ""
     format: str = ""
     holds: tuple[Runs, ...] = ()
+    traceparent: str = ""
+    tracestate: str = ""
 
 
 def segments_in(record: Record) -> Sequence[StoredSegment]:

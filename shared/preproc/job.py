@@ -20,7 +20,7 @@ from shared.config import StoreConfig
 from shared.domain.records import utc_now
 from shared.errors import SegmentDamaged
 from shared.failpoints import failpoint
-from shared.job_process import WAIT, arguments, report
+from shared.job_process import WAIT, arguments, begin, report
 from shared.preproc import pieces, products, summary
 from shared.preproc.pieces import Piece
 from shared.preproc.products import Manifest
@@ -253,6 +253,7 @@ def _report(stream: ChannelStrain, made: list[Made]) -> dict[str, object]:
 def main() -> int:
     """Do the job once; the exit code is 0 when the products are in place."""
     os.nice(10)  # ingest comes first
+    begin("preproc")
     warnings.simplefilter("ignore")
     if sys.argv[1:] == [WAIT]:
         science()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import importlib.util
 import logging
 import queue
@@ -27,6 +28,8 @@ from shared.preproc import products, progress
 from shared.preproc.products import Manifest
 from shared.storage import frozen_batch
 from shared.storage.frozen_batch import BatchStatus
+from shared.storage.history import freeze_trace
+from shared.trace_context import within
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, storage_errors
 
@@ -155,7 +158,8 @@ class PreprocRunner:
     def _submit(self, work: Callable[[], object]) -> Future[Any]:
         # An executor of the standard library would wait for the work at the interpreter's exit, before `stop`.
         future: Future[Any] = Future()
-        self._queue.put((future, work))
+        context = contextvars.copy_context()  # with the trace of the request
+        self._queue.put((future, lambda: context.run(work)))
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="preproc", daemon=True)
@@ -207,6 +211,7 @@ class PreprocRunner:
             return products.publish_failure(self.layout, now, str(error))
         if (made := products.manifest(self.layout.products)) is None:
             raise NotFrozen("The batch was archived just after its products were made.")
+        log.info("products of batch %d: %s", now.batch, made.verdict)
         return made
 
     def _make_archived(self, archive: str) -> Manifest:
@@ -238,7 +243,8 @@ class PreprocRunner:
             if made is None and self._attempts.batch == now and self._attempts.number >= _ATTEMPTS:
                 return
             try:
-                self._announce(made or self._make(now))
+                with within(freeze_trace(self.layout)):
+                    self._announce(made or self._make(now))
             except NotFrozen:
                 raise
             except DatastoreError as error:

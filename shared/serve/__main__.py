@@ -19,7 +19,15 @@ from pathlib import Path
 import flask
 import functions_framework
 
-from shared.config import ConfigError, auth_from_env, limits_from_env, store_from_env
+from shared import log_format
+from shared.config import (
+    ConfigError,
+    TelemetryConfig,
+    auth_from_env,
+    limits_from_env,
+    store_from_env,
+    telemetry_from_env,
+)
 from shared.config.version import program_version
 from shared.serve import command_line
 from shared.serve.descriptors import connections_within
@@ -38,20 +46,24 @@ def main(arguments: Sequence[str] = ()) -> int:
         wanted = known.get(arguments[0])
         print((wanted or command_line.USAGE).rstrip(), file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     target = os.environ.get("FUNCTION_TARGET", "datastore")
     source = FUNCTIONS / target / "main.py"
-    if not source.is_file():
-        print(f"FUNCTION_TARGET={target!r}: must be one of {', '.join(_targets())}", file=sys.stderr)
-        return 2
+    telemetry = TelemetryConfig()
     try:
+        telemetry = telemetry_from_env()
+        log_format.set_up(target, as_json=telemetry.log_json)
+        if not source.is_file():
+            raise ConfigError(f"FUNCTION_TARGET={target!r}: must be one of {', '.join(_targets())}")
         settings, limits, trust = store_from_env(), limits_from_env(), auth_from_env()
         command_line.check_settings(os.environ, target)
         listener = command_line.listen(settings)
         if target in STORING:
             command_line.check_folders(settings)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        if telemetry.log_json:
+            log.critical("%s", error)
+        else:
+            print(error, file=sys.stderr)
         return 2
     for warning in command_line.mistyped(os.environ):
         log.warning("%s", warning)
@@ -64,6 +76,13 @@ def main(arguments: Sequence[str] = ()) -> int:
         )
     _return_memory()
     limits = replace(limits, connections=connections_within(limits.connections))
+
+    def export_spans() -> None:
+        if telemetry.otlp_endpoint:
+            from shared.serve import span_export
+
+            span_export.start(target)
+
     app = functions_framework.create_app(target, str(source), "http")
     # The server ends on a signal and raises it again. Exiting then runs the handlers that close the store.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -72,13 +91,15 @@ def main(arguments: Sequence[str] = ()) -> int:
     if isinstance(app, flask.Flask):
         from shared.serve import gunicorn_server
 
-        gunicorn_server.serve(app, listener, limits)
+        gunicorn_server.serve(app, listener, limits, export_spans)
     else:
         from shared.serve import uvicorn_server
         from shared.web.asgi import ASGI_APPS
 
+        export_spans()
+
         def started() -> None:
-            if target == "datastore":
+            if target == "datastore" and not telemetry.log_json:  # it is for people
                 print(command_line.banner(settings, access), flush=True)
 
         uvicorn_server.serve(ASGI_APPS[target], listener, limits, trust.enabled, started)

@@ -68,6 +68,7 @@ def check_settings(env: Mapping[str, str], target: str) -> None:
     """
     config.policy_from_env(env)
     config.limits_from_env(env)
+    config.telemetry_from_env(env)
     trust = config.auth_from_env(env)
     settings = config.store_from_env(env)
     if target in ("strain", "datastore"):

@@ -10,12 +10,14 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import flask
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from shared.config import Limits
@@ -23,6 +25,15 @@ from shared.config.limits import KEEP_ALIVE, SHUTDOWN_GRACE, STARTUP_FAILED
 from shared.web.messages import REPEATED
 
 _THREADS = 64
+
+
+class _Logger(Logger):
+    """gunicorn's lines, in the form of ours."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _TimeoutWorker(ThreadWorker):
@@ -86,11 +97,15 @@ class _TimeoutWorker(ThreadWorker):
                         conn.sock.shutdown(socket.SHUT_RD)
 
 
-def serve(app: flask.Flask, listener: socket.socket, limits: Limits) -> None:
-    """Serve a WSGI application at a bound socket until a signal ends it."""
+def serve(app: flask.Flask, listener: socket.socket, limits: Limits, begin: Callable[[], object]) -> None:
+    """Serve a WSGI application at a bound socket until a signal ends it.
+
+    `begin` is called in the process that serves.
+    """
     _TimeoutWorker.limits = limits
 
     def warm(worker: Any) -> None:
+        begin()
         if app.test_client().get("/health/readiness").status_code == STARTUP_FAILED:
             sys.exit(3)  # gunicorn does not start another worker after this status
 
@@ -108,6 +123,7 @@ def serve(app: flask.Flask, listener: socket.socket, limits: Limits) -> None:
                 "graceful_timeout": SHUTDOWN_GRACE,
                 "keepalive": KEEP_ALIVE,
                 "loglevel": "warning",
+                "logger_class": _Logger,
                 "control_socket_disable": True,
                 "post_worker_init": warm,
             }

@@ -29,6 +29,7 @@ def serve(app: Any, listener: socket.socket, limits: Limits, guarded: bool, star
     LimitedConnection.guarded = guarded
     configuration = uvicorn.Config(
         _WarmStart(app),
+        log_config=None,  # its lines come as ours
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # X-Forwarded-For is not used

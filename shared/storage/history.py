@@ -19,6 +19,7 @@ from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_numbe
 from shared.domain.runs import Runs, runs_of
 from shared.domain.state import FROZEN
 from shared.storage import journal
+from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
 from shared.volume.posix import open_beneath, open_plain
 
@@ -92,6 +93,16 @@ def open_batch(layout: Layout) -> OpenBatch | None:
         return None
     changes = [made for record in decided if (made := change(record, first.batch)) is not None]
     return OpenBatch(first.batch, first.time, first_freeze(changes), changes)
+
+
+def freeze_trace(layout: Layout) -> TraceContext | None:
+    """The trace of the request that froze the open batch, if it had one."""
+    found: Record | None = None
+    with contextlib.suppress(OSError), open(layout.journal, "rb") as file:
+        for record in _tail(file.fileno()):
+            if record.kind == UPDATE:
+                found = None if record.status != FROZEN else found or record
+    return parse(found.traceparent, found.tracestate) if found is not None else None
 
 
 def _tail(fd: int) -> list[Record]:

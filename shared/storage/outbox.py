@@ -19,6 +19,7 @@ from shared.errors import Busy
 from shared.failpoints import failpoint
 from shared.storage import journal
 from shared.storage.writer import Writer
+from shared.trace_context import parse, within
 from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
 
 Publish = Callable[[str, str, Mapping[str, object]], object]
@@ -83,7 +84,8 @@ class Outbox:
                     break
                 if (event := self._event(entry.record, cursor.batch)) is not None:
                     type, data = event
-                    self._publish(type, f"{cursor.batch}-{entry.offset}", data)
+                    with within(parse(entry.record.traceparent, entry.record.tracestate)):
+                        self._publish(type, f"{cursor.batch}-{entry.offset}", data)
                     failpoint("outbox.sent")
                     delivered += 1
                     cursor.offset = entry.end

@@ -18,6 +18,7 @@ from shared.errors import BatchChanged, JournalDamaged
 from shared.storage import checkpoint, journal
 from shared.storage.checkpoint import Checkpoint
 from shared.storage.dedup import DedupIndex
+from shared.trace_context import outgoing
 from shared.volume.layout import Layout
 from shared.volume.posix import AppendFile, same_file, storage_errors
 from shared.volume.spool import SpoolDirectory
@@ -118,9 +119,9 @@ class StateMachine:
                 self._livetime.add(*run)
 
     def record(self, kind: str, **fields: object) -> Record:
-        """A record of a decision that is not about a segment: it carries the batch's counts at that moment."""
+        """A record of a decision that is not about a segment: with the batch's counts now, and the current trace."""
         state = self.state
-        return Record("info", state.segments, state.bytes, "", utc_now(), kind, self.end, **fields)  # type: ignore[arg-type]
+        return Record("info", state.segments, state.bytes, "", utc_now(), kind, self.end, **outgoing(), **fields)  # type: ignore[arg-type]
 
     def first_record_of_next_batch(self) -> Record:
         """The OPEN record of the batch after this one."""

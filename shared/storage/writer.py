@@ -179,6 +179,7 @@ class Writer:
             failpoint("freeze.synced")
             self._publisher.publish_staged_views(self._machine.state)
             done = self._committed(self._machine.state.batch)
+        log.info("batch %d set to %s for %r", done.batch, status, user)
         self.on_change()
         return done
 
@@ -212,6 +213,7 @@ class Writer:
                 # operator send again, and archive the next batch too.
                 log.error("the archive %r is decided and not finished; the next request finishes it: %s", name, error)
             done = self._committed(cleaned, name)
+        log.info("batch %d archived as %r", cleaned, name)
         self.on_change()
         return done
 

@@ -7,6 +7,7 @@ must not. `exchange` admits a request before its handler runs.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -184,4 +185,6 @@ def run(handler: Handler, request: Request) -> Awaitable[Response]:
 async def _run_plain(handler: Handler, request: Request) -> Response:
     if request.path in PROBES:  # which must not queue behind requests that wait for a lock
         return cast(PlainHandler, handler)(request)
-    return await asyncio.get_running_loop().run_in_executor(_threads, cast(PlainHandler, handler), request)
+    context = contextvars.copy_context()  # with the trace; what the handler sets there ends with it
+    plain = cast(PlainHandler, handler)
+    return await asyncio.get_running_loop().run_in_executor(_threads, context.run, plain, request)

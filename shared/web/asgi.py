@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import io
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl
@@ -16,12 +17,14 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import BadRequest
+from shared.trace_context import TRACEPARENT, TRACESTATE, TraceContext, begin
 from shared.web.app import App, run
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.finish import finish
 from shared.web.messages import REPEATED, EndlessBody, Response
 from shared.web.refusals import REFUSALS
+from shared.web.spans import EXPORTERS, export
 
 AUTHENTICATED = "authenticated"
 """In the `state` of a scope, where a server wants to know: to be called when the connection has shown credentials."""
@@ -58,13 +61,13 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         exchange: Exchange | None = None
         served: App | None = None
         headers: dict[str, str] = {}
+        trace: TraceContext | None = None
+        arrived = time.monotonic() if EXPORTERS else 0.0
         try:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-            if (
-                len(headers) < len(scope["headers"])
-                and [key for key, _ in scope["headers"]].count(b"idempotency-key") > 1
-            ):
-                headers[REPEATED] = "true"
+            if len(headers) < len(scope["headers"]):
+                _repeated(scope, headers)
+            trace = begin(headers)
             query = scope["query_string"].decode("latin-1")
             parameters = parse_qsl(query, keep_blank_values=True) if query else ()
             served = app()
@@ -86,6 +89,9 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
         if response.status >= 400 and ANSWERED not in scope:
             address = (scope.get("client") or ("?",))[0]
             REFUSALS.note(scope["method"], scope["path"], address, exchange.request if exchange else None, response)
+        if EXPORTERS:
+            trace = (exchange.request.trace if exchange else None) or trace
+            export(trace, scope["method"], scope["path"], response.status, arrived)
         await _respond(response, scope, receive, send)
 
     async def target(request: StarletteRequest) -> StarletteResponse:
@@ -94,6 +100,18 @@ def asgi_target(name: str, build: Callable[[], App]) -> Callable[[StarletteReque
     target.__name__ = target.__qualname__ = name  # the framework registers a function by its name
     ASGI_APPS[name] = serve
     return target
+
+
+def _repeated(scope: Scope, headers: dict[str, str]) -> None:
+    """Correct the headers of a request that carries some of them several times."""
+    names = [key for key, _ in scope["headers"]]
+    if names.count(b"idempotency-key") > 1:
+        headers[REPEATED] = "true"
+    if names.count(TRACEPARENT.encode()) > 1:  # which means none
+        del headers[TRACEPARENT]
+    if names.count(TRACESTATE.encode()) > 1:
+        states = (value.decode("latin-1") for key, value in scope["headers"] if key == TRACESTATE.encode())
+        headers[TRACESTATE] = ",".join(states)
 
 
 class _Deferred(StarletteResponse):

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from shared import auth, events
+from shared import auth, events, trace_context
 from shared.errors import BadRequest, DatastoreError, NoSuchRoute, Unavailable
 from shared.events import Event
+from shared.trace_context import CURRENT, TraceContext
 from shared.web.app import run
 from shared.web.describe import describe, is_described, operations_of
 from shared.web.error_responses import encoded, error_response
@@ -65,6 +66,9 @@ def on_events(
         received = events.decode(request.headers, request.body)
         if not batches and len(received) != 1:
             raise BadRequest(f"send one event at a time, not {len(received)}")
+        if len(received) == 1 and (trace := _other_trace(received[0])) is not None:
+            request.trace = trace
+            CURRENT.set(trace)
         actions, failures = [], []
         for event in received:
             try:
@@ -83,11 +87,22 @@ def on_events(
     return cast(Handler, serve)
 
 
+def _other_trace(event: Event) -> TraceContext | None:
+    """A span in the trace that an event's attributes name, if that is not the trace of its request.
+
+    On its way through a broker an event keeps its attributes: they name the request that caused it. The headers are of
+    the last hop, and closer where they belong to the same trace.
+    """
+    named, current = trace_context.parse(event.traceparent, event.tracestate), CURRENT.get()
+    return None if named and current and named.trace_id == current.trace_id else trace_context.child(named)
+
+
 def _run_each(received: Sequence[Event], actions: Sequence[Callable[[], Response | None]]) -> Response:
     response: Response | None = None
     for done, action in enumerate(actions):
         try:
-            response = action()
+            with trace_context.within(_other_trace(received[done]) or CURRENT.get()):
+                response = action()
         except Exception as error:
             return _failed(received, [_Failure(event, error) for event in received[done:]])
     return (response if len(received) == 1 else None) or NO_CONTENT

@@ -21,6 +21,7 @@ from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
 from shared.domain.state import FROZEN, OPERATIONAL
 from shared.errors import BadRequest
 from shared.events import Event
+from shared.trace_context import TraceContext
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Request:
         principal: the authenticated client; None where authentication is off or not required.
         guard: checks further authorisations; None where authentication is off.
         authorization: the Authorization header that proves the principal to the next function; a secret.
+        trace: that of the event in the request, where it is another than that of its headers.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Request:
     principal: Principal | None = None
     guard: auth.Guard | None = None
     authorization: str = field(default="", repr=False)
+    trace: TraceContext | None = None
 
     @property
     def format(self) -> str:

@@ -7,6 +7,10 @@ import threading
 import time
 from collections import OrderedDict
 
+import msgspec
+
+from shared.domain.messages import ErrorBody
+from shared.log_format import fields
 from shared.web.messages import Request, Response
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,7 @@ class RefusalLog:
         if suppressed is None:
             return
         reason = response.body.decode(errors="replace") if isinstance(response.body, bytes) else ""
+        told = _told(reason)
         # repr, because a path or a name with a line break must not look like a line of this log.
         log.warning(
             "refused %s %r: %d %r, from %s, request %s%s",
@@ -54,6 +59,12 @@ class RefusalLog:
             f"{caller[:_MAX_TEXT]!r} at {address}" if caller else address,
             response.headers.get("X-Request-ID", "?"),
             f" ({suppressed} more since the last such line)" if suppressed else "",
+            extra=fields(
+                request.trace if request is not None else None,
+                status=response.status, code=told.code, method=method, path=path[:_MAX_TEXT],
+                caller=caller[:_MAX_TEXT], address=address, reason=told.body[:_MAX_TEXT],
+                request_id=response.headers.get("X-Request-ID", ""), suppressed=suppressed,
+            ),
         )  # fmt: skip
 
     def _take(self, key: tuple[str, int]) -> int | None:
@@ -73,6 +84,14 @@ class RefusalLog:
                 return None
             self._lines += 1
             return self._suppressed.pop(key, 0)
+
+
+def _told(text: str) -> ErrorBody:
+    """The code and the reason in the body of a refusal; without a code where it is plain text."""
+    try:
+        return msgspec.json.decode(text, type=ErrorBody)
+    except msgspec.DecodeError:
+        return ErrorBody("", text)
 
 
 REFUSALS = RefusalLog()

@@ -10,12 +10,14 @@ import flask
 
 from shared.config import Limits
 from shared.errors import BadRequest, TooSlow
+from shared.trace_context import TraceContext, begin
 from shared.web.app import App
 from shared.web.error_responses import error_response
 from shared.web.exchange import Exchange
 from shared.web.finish import finish
 from shared.web.messages import Response
 from shared.web.refusals import REFUSALS
+from shared.web.spans import export
 
 _CHUNK = 4096  # bytes read at a time
 
@@ -28,8 +30,11 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         exchange: Exchange | None = None
         served: App | None = None
         headers: dict[str, str] = {}
+        trace: TraceContext | None = None
+        arrived = time.monotonic()
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
+            trace = begin(headers)
             served = app()
             exchange = Exchange(served, request.method, request.path, headers, list(request.args.items(multi=True)))
             if exchange.takes_body:
@@ -46,6 +51,8 @@ def wsgi_target(name: str, build: Callable[[], App]) -> Callable[[flask.Request]
         if response.status >= 400:
             address = request.remote_addr or "?"
             REFUSALS.note(request.method, request.path, address, exchange.request if exchange else None, response)
+        trace = (exchange.request.trace if exchange else None) or trace
+        export(trace, request.method, request.path, response.status, arrived)
         answer = flask.Response(response.body, response.status, dict(response.headers), content_type=response.type)
         if response.status in (204, 304):
             del answer.headers["Content-Type"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared import events
+from shared.trace_context import parse, within
 from tests.support.checks import wait_for
 from tests.support.event_sink import Sink
 from tests.support.extras import STRAIN, needs_preproc
@@ -457,15 +458,20 @@ def test_a_set_is_made_of_every_frozen_batch(topology, new_store, tmp_path):
     with Sink() as sink:
         maker = Maker(new_store(topology, DATASET=str(wanted), K_SINK=sink.url))
         small_batch(maker.store)
-        assert maker.store.freeze().status == 201
+        cause = parse(f"00-{7:032x}-{7:016x}-01", "a=b")
+        assert cause is not None
+        assert maker.store.freeze(headers=cause.members).status == 201
         if topology == "split":
-            headers, body = events.encode(events.FROZEN, "/datastore", "1-9", {"batch": 1, "n_itm": 9})
+            with within(cause):
+                headers, body = events.encode(events.FROZEN, "/datastore", "1-9", {"batch": 1, "n_itm": 9})
             answer = http.request("POST", maker.process.url + "/", body=body, headers=headers)
-            assert json.loads(answer.data)["type"] == events.DATASET
+            reply = json.loads(answer.data)
+            assert (reply["type"], reply["traceparent"].split("-")[1]) == (events.DATASET, cause.trace_id)
         wait_for(lambda: maker.state("auto-1") == "done", 60)
         wait_for(lambda: events.DATASET in [event["type"] for event in sink.events])
         (fact,) = [event for event in sink.events if event["type"] == events.DATASET]
         assert (fact["data"]["name"], fact["data"]["events"], fact["data"]["left_out"]) == ("auto-1", 4, 0)
+        assert (fact["traceparent"].split("-")[1], fact["tracestate"]) == (cause.trace_id, "a=b")
 
 
 # -- the client -----------------------------------------------------------------------------------------------------

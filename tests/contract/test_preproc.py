@@ -56,9 +56,9 @@ class Bench:
         random.Random(1).shuffle(bodies)  # of several clients, or of one with several requests in flight
         assert {sent.status for sent in post_all(self.store.url("/sendF"), bodies, 8)} == {201}
 
-    def freeze(self, batch=1):
+    def freeze(self, batch=1, **kw):
         """Freeze, and have the products made."""
-        assert self.store.freeze().status == 201
+        assert self.store.freeze(**kw).status == 201
         if self.store.topology == "split":
             self.told = self.tell(batch)
         wait_for(lambda: self.listing()["batch"] == batch)
@@ -512,8 +512,10 @@ def test_the_spectrogram_is_announced_once_the_sink_takes_it(new_store):
         bench = Bench(new_store("embedded", PREPROC="auto", K_SINK=sink.url))
         bench.stream(noise(4200), 1000, 4096)
         sink.refuse = 4
-        bench.freeze()
+        trace = f"{7:032x}"
+        bench.freeze(headers={"traceparent": f"00-{trace}-{7:016x}-01"})
         wait_for(lambda: {"frozen", "spectrogram"} == {name for name, _ in sink.facts()})
+        assert {event["traceparent"].split("-")[1] for event in sink.events} == {trace}
         (fact,) = (about for name, about in sink.facts() if name == "spectrogram")
         assert fact["data"] == str(bench.folder)
         time.sleep(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -83,7 +84,7 @@ def preproc_pins() -> dict[str, str]:
     return pins(extras.get("preproc") or (ROOT / "requirements-preproc.txt").read_text().splitlines())
 
 
-LOCKS = ("requirements.lock", "requirements-preproc.lock", "requirements-s3.lock", "requirements-build.lock")
+LOCKS = tuple(f"requirements{kind}.lock" for kind in ("", "-preproc", "-s3", "-otel", "-build"))
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -95,12 +96,14 @@ def test_every_locked_package_has_hashes(name):
 def test_the_locks_have_the_direct_pins_and_all_that_those_need():
     direct = pins((ROOT / "requirements.txt").read_text().splitlines())
     runtime, preproc = locked("requirements.lock"), locked("requirements-preproc.lock")
-    s3 = locked("requirements-s3.lock")
+    s3, otel = locked("requirements-s3.lock"), locked("requirements-otel.lock")
     assert {name: runtime[name][0] for name in direct} == direct, "run `make lock`"
     assert {name: preproc[name][0] for name in preproc_pins()} == preproc_pins(), "run `make lock`"
     assert runtime.items() <= preproc.items()  # one environment: the second adds to the first
     assert runtime.items() <= s3.items()
-    assert all(preproc[name][0] == s3[name][0] for name in preproc.keys() & s3.keys())  # an image may have both
+    assert runtime.items() <= otel.items()
+    for one, other in itertools.combinations((preproc, s3, otel), 2):  # an image may have all
+        assert all(one[name][0] == other[name][0] for name in one.keys() & other.keys())
     assert "setuptools" in locked("requirements-build.lock")
     for name in direct:
         for needed in map(Requirement, requires(name) or ()):
@@ -110,7 +113,7 @@ def test_the_locks_have_the_direct_pins_and_all_that_those_need():
 
 def test_nothing_is_installed_into_the_image_without_its_hash():
     installs = re.findall(r"pip [^&\n]*\b(?:install|wheel) [^&\n]*", TEXT.replace("\\\n", " "))
-    assert len(installs) == 7
+    assert len(installs) == 8
     for command in installs:
         assert "--require-hashes" in command or "--no-index" in command or "--no-build-isolation" in command
 

@@ -10,13 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Sink:
     def __init__(self):
         self.events: list[dict] = []
-        self.refuse = 0  # answer 503 to this many deliveries
+        self._refuse = 0
+        self._lock = threading.Lock()  # a delivery may be under way while a test sets the number
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                sink.refuse, refused = max(sink.refuse - 1, 0), sink.refuse
+                refused = sink._refused()
                 if not refused:
                     sink.events.append(event)
                 self.send_response(503 if refused else 202)
@@ -29,6 +30,23 @@ class Sink:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def refuse(self) -> int:
+        """Answer 503 to this many deliveries."""
+        with self._lock:
+            return self._refuse
+
+    @refuse.setter
+    def refuse(self, number: int) -> None:
+        with self._lock:
+            self._refuse = number
+
+    def _refused(self) -> bool:
+        with self._lock:
+            refused = self._refuse > 0
+            self._refuse -= refused
+            return refused
 
     def __enter__(self) -> Sink:
         self._thread.start()

@@ -68,3 +68,21 @@ def test_only_a_freeze_since_the_batch_was_last_open_counts():
     first = {text: found.user if (found := history.first_freeze(changes(text))) else None
              for text in ("", "f", "ff", "ft", "ftf", "fftffc", "t")}  # fmt: skip
     assert first == {"": None, "f": "0", "ff": "0", "ft": None, "ftf": "2", "fftffc": "3", "t": None}
+
+
+def test_the_trace_of_the_freeze_that_closed_the_batch(tmp_path):
+    layout = Layout(store_from_env({"ROOT": str(tmp_path)}))
+    assert history.freeze_trace(layout) is None
+    first, other = (f"00-{number:032x}-{number:016x}-01" for number in (1, 2))
+    freeze, thaw = {"status": "FROZEN"}, {"status": "OPERATIONAL"}
+    for records, expected in (
+        ([], None),
+        ([{**freeze, "traceparent": first}, {**freeze, "traceparent": other}, freeze], first),
+        ([{**freeze, "traceparent": first}, thaw], None),
+        ([{**freeze, "traceparent": first}, thaw, {**freeze, "traceparent": other}], other),
+        ([freeze, {**freeze, "traceparent": other}], None),
+        ([{**freeze, "traceparent": "garbage"}], None),
+    ):
+        put(layout.journal, [record(OPEN, batch=1), *written(2), *(record(UPDATE, **about) for about in records)])
+        found = history.freeze_trace(layout)
+        assert (found and found.members["traceparent"]) == expected

@@ -89,3 +89,12 @@ def test_a_line_with_the_right_checksum_that_is_no_record_is_damage():
     body = b'{"level":"info","Id":0,"size":7,"name":"gwb1.json","time":"t","message":"Write file","at":"x"'
     with pytest.raises(JournalDamaged, match="no record"):
         journal.record_of(b'%s,"crc":"%08x"}' % (body, zlib.crc32(body)))
+
+
+def test_a_record_of_a_later_release_is_read_without_its_further_members():
+    """So that a journal may get optional members, and an older writer may take over."""
+    line = journal.encode(Record("info", 0, 0, "", "t", UPDATE, 0, status="FROZEN", user="ada"))
+    body = line[: line.rindex(b',"crc"')] + b',"unheard-of":{"of":[1]}'
+    later = b'%s,"crc":"%08x"}' % (body, zlib.crc32(body))
+    assert journal.decode(later) == journal.decode(line.rstrip())
+    assert journal.decode(later) is not None
