@@ -35,16 +35,30 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """Show a text."""
 
+    def close(self) -> None:
+        """Show no more of it, because others follow."""
+
+
+Displays = Callable[[str, int, int], Progress]
+"""Makes a display of a name, of whose units so many are done, of so many."""
+
 
 @contextmanager
 def progress(name: str, done: int, count: int, unit: str = "segments") -> Iterator[Progress]:
     """Display the progress of `name`, `done` of whose `count` units are done."""
+    with displays(unit) as display:
+        yield display(name, done, count)
+
+
+@contextmanager
+def displays(unit: str) -> Iterator[Displays]:
+    """Display the progress of several things, also at once."""
     if not sys.stderr.isatty():
-        yield _Lines(name, done, count, unit)
+        yield lambda name, done, count: _Lines(name, done, count, unit)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        yield _Bar(bar, bar.add_task(name, total=count, completed=done))
+        yield lambda name, done, count: _Bar(bar, bar.add_task(name, total=count, completed=done))
 
 
 @contextmanager
@@ -85,6 +99,11 @@ class _Bar:
     def message(self, text: str) -> None:
         self._bar.console.print(text, highlight=False, markup=False)
 
+    def close(self) -> None:
+        done = next(task for task in self._bar.tasks if task.id == self._task)
+        self._bar.remove_task(self._task)
+        self.message(f"{done.description}: all of {done.total} sent")
+
 
 class _Lines:
     def __init__(self, name: str, done: int, count: int, unit: str) -> None:
@@ -108,3 +127,6 @@ class _Lines:
 
     def message(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -18,7 +19,7 @@ class ResumeFile:
     """The progress of one stream, on disk before its first segment is sent, replaced atomically afterwards.
 
     It has to be there first, because it holds the part of the idempotency keys that a repetition needs. `close` removes
-    it again if the store cannot hold any of the segments.
+    it again if the store cannot hold any of the segments. `save` may run on another thread than the rest.
 
     Args:
         path: of the file; `finish` removes it.
@@ -40,6 +41,9 @@ class ResumeFile:
         self._next = 0  # all segments before this one are acknowledged,
         self._beyond: set[int] = set()  # and these
         self._saved = 0.0
+        self._lock = threading.Lock()  # of the two above; not held while a disk is waited for
+        self._writing = threading.Lock()  # of the file
+        self._finished = False
         self.count = count
         self.unsettled = 0
         self.run = uuid.uuid4().hex[:16]
@@ -61,24 +65,32 @@ class ResumeFile:
 
     def acknowledge(self, number: int) -> None:
         """Record that the store holds a segment."""
-        self._beyond.add(number)
-        while self._next in self._beyond:
-            self._beyond.remove(self._next)
-            self._next += 1
-        if time.monotonic() - self._saved > _SAVE_INTERVAL:
-            self.save()
+        with self._lock:
+            self._beyond.add(number)
+            while self._next in self._beyond:
+                self._beyond.remove(self._next)
+                self._next += 1
+
+    @property
+    def due(self) -> bool:
+        """True once every half second: `save` should be called."""
+        return time.monotonic() - self._saved > _SAVE_INTERVAL
 
     def save(self) -> None:
         """Write the file so that it survives a power failure: temporary file, sync, rename, sync of the folder."""
         self._saved = time.monotonic()
-        content = {"stream": self._stream, "run": self.run, "next": self._next, "beyond": sorted(self._beyond)}
-        temp = self._path.with_name(f"{self._path.name}.next")
-        with temp.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(self._path)
-        sync_folder(self._path.parent)
+        with self._writing:
+            if self._finished:
+                return
+            with self._lock:
+                content = {"stream": self._stream, "run": self.run, "next": self._next, "beyond": sorted(self._beyond)}
+            temp = self._path.with_name(f"{self._path.name}.next")
+            with temp.open("w") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temp.replace(self._path)
+            sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Save the file, or remove it if nothing can have been stored."""
@@ -89,9 +101,11 @@ class ResumeFile:
 
     def finish(self) -> None:
         """Remove the file, so that the next stream of the same strain is a new one."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        sync_folder(self._path.parent)
+        with self._writing:
+            self._finished = True
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+            sync_folder(self._path.parent)
 
     def _load(self) -> None:
         try:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from gwclient.blocks import Blocks
 from gwclient.errors import NoData
-from gwclient.progress import progress
+from gwclient.progress import Displays, displays
 from gwclient.resume_file import ResumeFile, sync_folder
 from gwclient.sources import SEVERAL
-from gwclient.upload import Pacer, UploadOptions, upload
+from gwclient.upload import Pacer, Payloads, Upload, UploadOptions, upload_all
 
 _LOOK = 0.5  # seconds between two looks into a folder
 _GPS = re.compile(r"-(\d{9,10})-\d+\.[^.]+$")  # the start in the name of a frame file, LIGO-T010150
@@ -106,6 +107,8 @@ class FileStream:
     options: Callable[[int], UploadOptions]
     say: Say
     _stop: threading.Event = field(default_factory=threading.Event)
+    _sending: dict[str, ResumeFile] = field(default_factory=dict)
+    _count: int = 0
 
     def send(self, paths: Sequence[Path]) -> int:
         """Send files in order, those that are sent left out; return the number of blocks.
@@ -144,34 +147,49 @@ class FileStream:
                     complain(path, error)
             return None
 
-        pacer = Pacer(self.options(1).rate)
-        count = 0
-        with ThreadPoolExecutor(1) as reader:
+        options = self.options(1)
+        pacer = Pacer(options.rate)
+        with ThreadPoolExecutor(1) as reader, displays("blocks") as display:
             try:
-                future = reader.submit(following)
-                while True:
-                    awaited = not future.done()
-                    if (opened := future.result()) is None:
-                        return count
-                    future = reader.submit(following)
-                    if awaited:
-                        pacer.restart()
-                    count += self._send_one(opened, pacer)
+                asyncio.run(upload_all(self._uploads(reader, following, pacer, display), self.url, options, pacer))
             finally:
                 self._stop.set()
+                for resume in self._sending.values():
+                    resume.close()
+        return self._count
 
-    def _send_one(self, opened: Opened, pacer: Pacer) -> int:
+    async def _uploads(
+        self, reader: Executor, following: Callable[[], Opened | None], pacer: Pacer, display: Displays
+    ) -> AsyncIterator[tuple[Payloads, Upload]]:
+        future = reader.submit(following)
+        while True:
+            awaited = not future.done()
+            if (opened := await asyncio.wrap_future(future)) is None:
+                return
+            future = reader.submit(following)
+            if awaited:
+                pacer.restart()
+            if opened.path.name not in self.sent and opened.path.name not in self._sending:
+                yield opened.blocks, await asyncio.to_thread(self._begin, opened, display)
+
+    def _begin(self, opened: Opened, display: Displays) -> Upload:
         name, blocks = opened.path.name, opened.blocks
         identity = hashlib.sha256(repr((self.stream_id, name, opened.identity)).encode()).hexdigest()
         resume = ResumeFile(self.sent.state(name), identity, blocks.count)
+        self._sending[name] = resume
         if resume.resumed:
             self.say(f"{name}: going on after {resume.done} of {resume.count} blocks")
-        missing = resume.count - resume.done
-        with progress(name, resume.done, resume.count, "blocks") as display:
-            upload(blocks, self.url, resume, replace(self.options(blocks.size), pacer=pacer), display)
-        self.sent.add(name)
-        resume.finish()
-        return missing
+        self._count += resume.count - resume.done
+        shown = display(name, resume.done, resume.count)
+
+        def stored() -> None:
+            self.sent.add(name)
+            resume.finish()
+            del self._sending[name]
+            shown.close()
+
+        in_flight = self.options(blocks.size).in_flight
+        return Upload(resume=resume, progress=shown, in_flight=in_flight, stored=stored)
 
     def _appearing(self, folder: Path) -> Iterator[Path]:
         given: dict[str, tuple[int, int]] = {}

@@ -8,13 +8,13 @@ import hashlib
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from gwclient.errors import ClientError, Refused, Unreachable, WrongState
+from gwclient.errors import ClientError, NoData, Refused, Unreachable, WrongState
 from gwclient.http import HttpClient, HttpResponse, NoResponse
 from gwclient.progress import Progress
 from gwclient.resume_file import ResumeFile
@@ -131,14 +131,38 @@ class UploadOptions:
         rate: 1 is real time, 10 is ten times as fast; 0 is as fast as the store accepts.
         wait: wait while the store is frozen.
         timeout: seconds without an acknowledgement after which the upload gives up.
-        pacer: a schedule to go on with; by default a new one begins, at `rate`.
     """
 
     in_flight: int = 8
     rate: float = 0.0
     wait: bool = False
     timeout: float = 300.0
-    pacer: Pacer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """How far strain is sent.
+
+    Attributes:
+        resume: the acknowledged segments or blocks; updated and saved.
+        progress: advanced with every acknowledgement.
+        in_flight: a segment or block is sent when fewer than so many are under way.
+        stored: called on a thread when the store holds all of them.
+    """
+
+    resume: ResumeFile
+    progress: Progress
+    in_flight: int
+    stored: Callable[[], object] = lambda: None
+
+
+class _Piece(NamedTuple):
+    """A segment or block. It does not refer to the strain, which may be large."""
+
+    body: bytes
+    headers: dict[str, str]
+    number: int
+    upload: Upload
 
 
 def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
@@ -156,39 +180,102 @@ def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOpti
         Unreachable: the store did not accept a segment for `options.timeout` seconds.
         Refused: the store refuses a segment.
     """
+
+    async def only() -> AsyncIterator[tuple[Payloads, Upload]]:
+        yield segments, Upload(resume=resume, progress=progress, in_flight=options.in_flight)
+
     try:
-        asyncio.run(_upload(segments, url, resume, options, progress))
+        asyncio.run(upload_all(only(), url, options, Pacer(options.rate)))
     finally:
         resume.close()
 
 
-async def _upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress) -> None:
-    missing = resume.missing()
-    pacer = options.pacer or Pacer(options.rate)
-    pacer.go_on(segments.duration, missing[0] if missing else 0)
-    remaining = iter(missing)
-    async with HttpClient(url, options.in_flight, _TIMEOUT) as client:
-        sender = _Sender(client, url, resume, options, progress)
+async def upload_all(
+    uploads: AsyncIterator[tuple[Payloads, Upload]], url: str, options: UploadOptions, pacer: Pacer
+) -> None:
+    """Send one upload after another over the same connections. The next one begins before the last answers are there.
 
-        async def worker(numbers: Iterator[int]) -> None:
-            for number in numbers:
-                await pacer.wait(number)
-                await sender.send(segments.body(number), segments.media_type, segments.key(number, resume.run))
-                resume.acknowledge(number)
-                progress.advance()
+    Raises:
+        NoData: of `uploads`, after the answers to what was under way.
+        ClientError: as `upload`.
+    """
+    pieces = _pieces(uploads, pacer)
+    turn, places = asyncio.Lock(), _Places()
+    problems: list[NoData] = []
+    async with HttpClient(url, options.in_flight, _TIMEOUT) as client:
+        sender = _Sender(client, url, options)
+
+        async def worker() -> None:
+            while True:
+                async with turn:  # so that pieces are sent in order
+                    try:
+                        piece = await anext(pieces)
+                    except StopAsyncIteration:
+                        return
+                    except NoData as error:
+                        problems.append(error)
+                        return
+                    await places.take(piece.upload.in_flight)
+                await sender.send(piece)
+                places.leave()
+                await _acknowledge(piece.upload, piece.number)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(options.in_flight):
-                    group.create_task(worker(remaining))
-        except* ClientError as errors:
+                    group.create_task(worker())
+        except* (ClientError, OSError) as errors:
             raise errors.exceptions[0] from None
+    if problems:
+        raise problems[0]
+
+
+async def _pieces(uploads: AsyncIterator[tuple[Payloads, Upload]], pacer: Pacer) -> AsyncIterator[_Piece]:
+    """What is not acknowledged, each when it is due."""
+    async for payloads, upload in uploads:
+        missing = upload.resume.missing()
+        if not missing:
+            await asyncio.to_thread(upload.stored)
+            continue
+        pacer.go_on(payloads.duration, missing[0])
+        for number in missing:
+            await pacer.wait(number)
+            headers = {"Content-Type": payloads.media_type, "Idempotency-Key": payloads.key(number, upload.resume.run)}
+            yield _Piece(payloads.body(number), headers, number, upload)
+
+
+async def _acknowledge(upload: Upload, number: int) -> None:
+    """Record that the store holds a piece. The disk is waited for on a thread, because others are under way."""
+    upload.resume.acknowledge(number)
+    upload.progress.advance()
+    if upload.resume.done == upload.resume.count:
+        await asyncio.to_thread(upload.stored)
+    elif upload.resume.due:
+        await asyncio.to_thread(upload.resume.save)
+
+
+class _Places:
+    """Bounds what is under way by a number that differs from upload to upload. Only one task at a time may wait."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._left = asyncio.Event()
+
+    async def take(self, most: int) -> None:
+        while self._taken >= most:
+            self._left.clear()
+            await self._left.wait()
+        self._taken += 1
+
+    def leave(self) -> None:
+        self._taken -= 1
+        self._left.set()
 
 
 class Pacer:
     """Releases a segment at the time at which its last sample would be recorded, `rate` times as fast as real time.
 
-    Gaps take no time. One schedule may go on over several uploads. With the rate 0 nothing is waited for.
+    Gaps take no time. One schedule goes on over several uploads. With the rate 0 nothing is waited for.
     """
 
     def __init__(self, rate: float) -> None:
@@ -214,24 +301,19 @@ class Pacer:
 
 
 class _Sender:
-    def __init__(
-        self, client: HttpClient, url: str, resume: ResumeFile, options: UploadOptions, progress: Progress
-    ) -> None:
+    def __init__(self, client: HttpClient, url: str, options: UploadOptions) -> None:
         self._client = client
         self._url = url
-        self._resume = resume
         self._options = options
-        self._progress = progress
         self._last_message = ""
 
-    async def send(self, body: bytes, media_type: str, key: str) -> None:
+    async def send(self, piece: _Piece) -> None:
         """Post a segment or block until it is acknowledged. The key makes repetitions harmless."""
         pause, failing_since = 0.1, 0.0
-        headers = {"Content-Type": media_type, "Idempotency-Key": key}
         while True:
-            response = await self._post(body, headers)
+            response = await self._post(piece)
             if response.meaning == "stored":
-                self._show("")
+                self._show("", piece.upload.progress)
                 return
             if response.meaning == "refused":
                 raise Refused(f"{self._url}: {response.text}")
@@ -245,29 +327,30 @@ class _Sender:
                 failing_since = failing_since or time.monotonic()
                 if time.monotonic() - failing_since >= self._options.timeout:
                     raise Unreachable(f"gave up after {self._options.timeout:g} s: {response.text}")
-            self._show(response.text)
+            self._show(response.text, piece.upload.progress)
             jitter = pause * random.uniform(0.5, 1)  # noqa: S311
             await asyncio.sleep(response.retry_after if response.retry_after is not None else jitter)
             pause = min(pause * 2, _MAX_PAUSE)
 
-    async def _post(self, body: bytes, headers: dict[str, str]) -> Response:
-        self._resume.unsettled += 1
+    async def _post(self, piece: _Piece) -> Response:
+        resume = piece.upload.resume
+        resume.unsettled += 1
         try:
-            response = classify(await self._client.request("POST", self._url, body, headers=headers))
+            response = classify(await self._client.request("POST", self._url, piece.body, headers=piece.headers))
         except NoResponse as error:
             if not error.sent:
-                self._resume.unsettled -= 1
+                resume.unsettled -= 1
             return Response("retry", str(error))
         if response.meaning in ("frozen", "refused"):
-            self._resume.unsettled -= 1
+            resume.unsettled -= 1
         return response
 
-    def _show(self, text: str) -> None:
+    def _show(self, text: str, progress: Progress) -> None:
         """Show a message once, although all requests in flight receive it at the same time."""
         if text != self._last_message:
             self._last_message = text
             if text:
-                self._progress.message(text)
+                progress.message(text)
 
 
 def classify(response: HttpResponse) -> Response:

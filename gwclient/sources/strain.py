@@ -46,7 +46,7 @@ class Strain:
             raise NoData(f"strain is one row of numbers, not {array.dtype} of shape {array.shape}")
         if rate <= 0:
             raise NoData(f"the sample rate must be positive, not {float(rate):g} Hz")
-        samples = array.astype(numpy.float64)
+        samples = array.astype(numpy.float64, copy=array.base is not None)
         inexact = numpy.flatnonzero(_inexact(array, samples))
         if len(inexact):
             raise NoData(
@@ -101,10 +101,11 @@ class Strain:
         """
         if not len(self.samples):
             raise NoData("the source holds no samples")
-        edges = numpy.flatnonzero(numpy.diff(numpy.isfinite(self.samples), prepend=False, append=False))
-        spans = [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
-        if spans == [(0, len(self.samples))]:
+        finite = numpy.isfinite(self.samples)
+        if finite.all():
             return [self]
+        edges = numpy.flatnonzero(numpy.diff(finite, prepend=False, append=False))
+        spans = [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
         if not skip_gaps or not spans:
             raise NoData(self._gap_message(spans))
         return [self._slice(first, last) for first, last in spans]
@@ -154,6 +155,8 @@ def finite(value: object) -> Fraction:
 def _inexact(array: numpy.ndarray, samples: numpy.ndarray) -> Any:
     """A mask of the samples that float64 changes: some integers beyond 2^53 and some longer floats, but not NaN."""
     if array.dtype.kind == "f":
+        if array.dtype.itemsize <= 8:
+            return numpy.zeros(0, bool)
         return (samples != array) & ~numpy.isnan(array)
     bits = int(numpy.iinfo(array.dtype).bits)
     if bits <= 53:

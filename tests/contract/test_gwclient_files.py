@@ -137,6 +137,32 @@ def test_several_files_are_sent_in_order_and_the_state_is_removed(store, gwclien
     assert list((tmp_path / "state" / "gwclient").iterdir()) == []
 
 
+def test_a_file_that_is_touched_while_it_is_sent_is_sent_once(new_store, gwclient, tmp_path):
+    store = new_store("embedded")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    path = write(folder, 0, ".hdf5")
+    client = gwclient.start(
+        *("--file", folder, "--follow", "--channel", "V1:*", "--url", store.url("/sendF"), "--rate", "2")
+    )
+    wait_for_blocks(store, client, 1)
+    path.touch()
+    write(folder, 1, ".hdf5")
+    wait_for_blocks(store, client, 2 * SECONDS)
+    client.send_signal(signal.SIGINT)
+    client.wait(30)
+    assert stored(store) == whole(2)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_one_before_it_from_being_sent(store, gwclient, tmp_path):
+    paths = [write(tmp_path, number, ".hdf5") for number in range(2)]
+    paths[1].write_bytes(b"not HDF5")
+    done = gwclient("--file", *paths, "--channel", "V1:*", "--url", store.url("/sendF"), "--state", tmp_path / "state")
+    assert (done.returncode, "is damaged" in done.stderr) == (6, True), done.stderr
+    assert stored(store) == whole(1)
+    assert paths[0].name in SentFiles(tmp_path / "state")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
