@@ -23,6 +23,9 @@ def routes(reader: BatchReader) -> web.Routes:
     def dump(request: web.Request) -> web.Response:
         after, limit, batch = web.pagination(request)
         archive = request.query.get("archive", "")
+        if not after and limit is None and not archive:
+            number, pieces = reader.all_names(batch)
+            return web.of_batch(number, web.whole_name_list(pieces))
         page = reader.page(after, limit, batch, archive)
         response = web.of_batch(page.batch, web.name_list(page.names))
         return web.next_page(request, response, reader.following(after, limit, page.batch, archive), batch=page.batch)

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ from shared.storage import history, journal, verification
 from shared.storage.archive import newest_archives
 from shared.storage.batches import OPEN_BATCH, Batches, identity
 from shared.storage.history import ArchiveHistory
+from shared.storage.listed_names import ListedNames
 from shared.storage.verification import differs
 from shared.volume import counters
 from shared.volume.data_files import DataFiles
@@ -41,6 +42,7 @@ from shared.volume.posix import same_file
 from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
+T = TypeVar("T")
 _ARCHIVES = 20  # in a page without `limit`
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 _ALL = 1 << 62
@@ -96,6 +98,7 @@ class BatchReader:
         self.batches = Batches(self._layout)
         self.remote = RemoteReader(config)
         self._history = ArchiveHistory(layout)
+        self._listed = ListedNames()
 
     def check(self) -> None:
         """Raise Recovering or StorageFailed unless the store has published its state."""
@@ -115,6 +118,11 @@ class BatchReader:
     def names(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[str]:
         """File names of the batch, in order of arrival; see `log` for the arguments and errors."""
         return self.page(after, limit, batch).names
+
+    def all_names(self, batch: int | None = None) -> tuple[int, Iterator[bytes]]:
+        """The number of the batch, and all its file names as the content of a JSON list, in pieces; errors as `log`."""
+        file, first, count = self._open(batch)
+        return first.batch, _closing(file, self._listed.encoded(file, identity(first), count))
 
     def log(self, after: str = "", limit: int | None = None, batch: int | None = None) -> Iterator[bytes]:
         """The batch's log, one JSON object (without a newline) for each stored segment, in order of arrival.
@@ -364,6 +372,6 @@ def _check_name(name: str, parameter: str) -> None:
         raise BadRequest(f"`{parameter}` must be a file name as /dumpF lists them")
 
 
-def _closing(file: BinaryIO, stored: Iterator[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
+def _closing(file: BinaryIO, stored: Iterator[T]) -> Iterator[T]:
     with file:
         yield from stored

@@ -27,6 +27,7 @@ from shared.web.messages import (
     seconds,
     status_update,
     text,
+    whole_name_list,
     whole_number,
 )
 
@@ -66,5 +67,6 @@ __all__ = [
     "takes_blocks",
     "text",
     "undocumented",
+    "whole_name_list",
     "whole_number",
 ]
