@@ -333,19 +333,14 @@ class PosixFileSystem(LocalFileSystem):
 
     protocol = "dtposix"
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", *, sync: bool = False, **_: Any) -> None:
-        """Write a whole file; with mode "create" it must not exist. A file that cannot be written whole is removed.
-
-        With `sync` its content is durable; its name is once the folder is synced.
-        """
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        """Write a whole file; with mode "create" it must not exist. A file that cannot be written whole is removed."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags | (os.O_EXCL if mode == "create" else os.O_TRUNC), 0o644)
         try:
             written = os.write(fd, value)
             while written < len(value):
                 written += os.write(fd, memoryview(value)[written:])
-            if sync:
-                os.fdatasync(fd)
         except OSError:
             os.unlink(path)
             raise

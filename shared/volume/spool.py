@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from shared.errors import StorageFailed
 from shared.volume.layout import Layout
+from shared.volume.long_file import create_durable
 from shared.volume.posix import PosixFileSystem, storage_errors, try_lock
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{16}")
@@ -56,7 +57,10 @@ class SpoolDirectory:
             StorageFailed: no space, or the volume is read-only; nothing is left behind.
         """
         with storage_errors("staging a segment"):
-            self._fs.pipe_file(self.staged(spool, offset), payload, mode="create", sync=sync)
+            if sync:
+                create_durable(self.staged(spool, offset), payload)
+            else:
+                self._fs.pipe_file(self.staged(spool, offset), payload, mode="create")
 
     def discard(self, spool: str, offset: int) -> None:
         """Remove a staged payload that is not to be published; it may be gone."""
