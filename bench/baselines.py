@@ -150,10 +150,10 @@ def _per_second(act: Callable[[int], None], seconds: float = 0.3, most: int = 20
     return done / taken
 
 
-def long_append(root: Path, payload: bytes) -> float:
+def long_append(root: Path, payload: bytes, seconds: float = 1.0) -> float:
     """MB/s of one payload after another appended to a file, each synced: what one connection can have of the disk."""
     place = Path(tempfile.mkdtemp(dir=root))
-    rate = len(payload) / 1e6 * _per_second(_appends(place, [payload]), seconds=1.0, most=200)
+    rate = len(payload) / 1e6 * _per_second(_appends(place, [payload]), seconds=seconds, most=200)
     for log in place.glob("log*"):
         log.unlink()
     return rate

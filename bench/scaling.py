@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.baselines import ALONE, Limits
 from bench.generator import SHORT
 from bench.populate import fill
+from bench.processes import group, resident
 from bench.report import Report, Row
 from tests.support.load import post_all
 from tests.support.servers import Process, Store
@@ -89,7 +90,7 @@ def _lists(store: Store, count: int, middle: str, shown: Shown, report: Report) 
 def _memory(store: Store, shown: Shown, report: Report) -> None:
     """Resident memory of each function's largest process, now and at its peak."""
     for target, process in store.processes.items():
-        figures = [_resident(pid) for pid in _group(process.process.pid)]
+        figures = [resident(pid) for pid in group(process.process.pid)]
         now, peak = max(figures)
         row = Row(shown(f"resident memory, {store.topology} {target}"), [now], "MB", others={"peak MB": [peak]})
         row.others["processes"] = [len(figures)]
@@ -154,22 +155,3 @@ def _drain_lists(store: Store) -> None:
     """Fetch whole lists before memory is measured, so that a server that buffers them shows it."""
     for route in ("/dumpF", "/dumpLogF"):
         _drain(store, route)
-
-
-def _group(leader: int) -> list[int]:
-    """The processes of a function: the server, which leads a process group, and its workers."""
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _group_of(path) == leader]
-
-
-def _group_of(path: Path) -> int:
-    try:
-        return int((path / "stat").read_text().rpartition(")")[2].split()[2])
-    except OSError:  # it has ended
-        return 0
-
-
-def _resident(pid: int) -> tuple[float, float]:
-    """Resident memory of a process, now and at its peak, MB."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    now, peak = (int(lines[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
-    return now, peak

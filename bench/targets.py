@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench import blocks
+from bench import block_clients, block_load, blocks, reads
 from bench.generator import LONG, NOTE, SHORT
 from bench.report import Report, median, number, spread
 from bench.scaling import name
@@ -44,16 +44,6 @@ def all_of_them(report: Report) -> list[Bar]:
     def times_peer(topology: str, load: Load, bound: float, note: str = "") -> Bar:
         return Bar(f"{load.row(topology)}, times the peer", bound, "x", ratios(topology, load), note=note)
 
-    def many(topology: str, connections: int, bound: float) -> Bar:
-        row = report.rows.get(blocks.row(topology, blocks.MANY, connections))
-        return Bar(f"{blocks.row(topology, blocks.MANY, connections)}, times {blocks.SINGLE}", bound, "x",
-                   row.ratios if row else [])  # fmt: skip
-
-    def wide(topology: str, connections: int) -> Bar:
-        name = blocks.row(topology, blocks.WIDE, connections)
-        row = report.rows.get(name)
-        return Bar(f"{name}, of the disk", 50, "%", [100 * share for share in row.shares] if row else [])
-
     def flat(what: str, *rows: str) -> Bar:
         growths = [
             median(values(name(LARGE, row))) / median(values(name(SMALL, row)))
@@ -85,9 +75,7 @@ def all_of_them(report: Report) -> list[Bar]:
         times_peer("embedded", Load("/streamdata", 16, SHORT), 15),
         times_peer("split", Load("/streamdata", 16, SHORT), 8),
         times_peer("embedded", Load("/stat", 16), 0.3),
-        many("embedded", 1, 6),
-        many("embedded", 16, 9),
-        *(wide(topology, 1) for topology in ("embedded", "split")),
+        *(bar for bar in of_blocks(report) if bar.values),
         Bar("writer core", 50_000, "records/s", values("writer core, batches of 256, syncs included")),
         flat("a page of /dumpF", "/dumpF, first page of 100", "/dumpF, a page of 100 from the middle"),
         flat("freeze", "freeze"),
@@ -96,6 +84,37 @@ def all_of_them(report: Report) -> list[Bar]:
         Bar(f"start after SIGKILL, {LARGE:,} segments", 10, "s", worse("start after SIGKILL"), False),
         Bar("memory of each process", 200, "MB", list(memory.values()) and [memory[largest]], False, largest),
     ]
+
+
+def of_blocks(report: Report) -> list[Bar]:
+    """The bars of blocks, of the clients that send them, and of the reads that were slow beside a peer."""
+
+    def bar(
+        what: str, bound: float, unit: str, of: str, kind: str = "values", at_least: bool = True, note: str = ""
+    ) -> Bar:
+        row = report.rows.get(what)
+        found = [] if row is None else {"values": row.values, "ratios": row.ratios, "shares": row.shares}[kind]
+        if unit == "%" and kind == "shares":
+            found = [100 * share for share in found]
+        return Bar(f"{what}{of}", bound, unit, found, at_least, note)
+
+    bars = []
+    for topology in ("embedded", "split"):
+        for connections, bound in ((1, 6), (16, 9)):
+            many = blocks.row(topology, blocks.MANY, connections)
+            bars.append(bar(many, bound, "x", f", times {blocks.SINGLE}", "ratios"))
+        bars.append(bar(blocks.row(topology, blocks.WIDE, 1), 50, "%", ", of the disk", "shares"))
+        realtime = block_load.REALTIME
+        bars += [
+            bar(block_load.name(topology, realtime, block_load.P99), 500, "ms", "", at_least=False),
+            bar(block_load.name(topology, realtime, block_load.SHARE), 60, "%", "", at_least=False),
+            bar(block_load.name(topology, block_load.MEMORY), 200, "MB", "", at_least=False),
+            bar(reads.name(topology, reads.STAT), 0.4, "x", ", times the peer", "ratios"),
+            bar(reads.name(topology, reads.LIST), 0.8, "x", ", times the peer", "ratios"),
+        ]
+    for client in (block_clients.BLOCKS, block_clients.SINGLE):
+        bars.append(bar(client, 80, "%", ", of a load generator", "shares"))
+    return bars
 
 
 def show(bars: list[Bar]) -> None:
