@@ -204,9 +204,10 @@ def test_every_variable_that_a_program_reads_by_itself_is_in_the_tables() -> Non
 
 # Words with underscores that are no variables of ours: codes, flags of systems, variables of other programs.
 OTHER_WORDS = {
-    "RES_CREATE", "STAT_UPD", "RENAME_EXCHANGE", "O_EXCL", "O_NOFOLLOW", "LD_PRELOAD", "SSL_CERT_FILE", "KHZ_R1",
+    "RES_CREATE", "STAT_UPD", "RENAME_EXCHANGE", "O_DIRECT", "O_EXCL", "O_NOFOLLOW", "LD_PRELOAD", "SSL_CERT_FILE",
+    "KHZ_R1",
     "ARRAKIS_SERVER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GWDATAFIND_SERVER", "GWPY_CACHE", "NOT_RUN",
-    "MALLOC_TOP_PAD_", "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
 }  # fmt: skip
 
 

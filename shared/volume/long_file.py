@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import threading
+
+from shared.volume.posix import write_directly
 
 _BLOCK = 4096  # what O_DIRECT asks of lengths, offsets and memory; where it asks for more, the kernel refuses
 _BUFFER = 2 << 20  # bytes; a page-aligned copy of what is written next
@@ -26,7 +27,7 @@ def create_durable(path: str, content: bytes) -> None:
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        written = _write_directly(fd, content)
+        written = _write_blocks(fd, content)
         with memoryview(content) as view:
             while written < len(content):  # what is no whole block, or all of it
                 written += os.pwrite(fd, view[written:], written)
@@ -38,15 +39,14 @@ def create_durable(path: str, content: bytes) -> None:
         os.close(fd)
 
 
-def _write_directly(fd: int, content: bytes) -> int:
+def _write_blocks(fd: int, content: bytes) -> int:
     """Write whole blocks around the page cache, as many as the file system takes; the bytes written."""
     global _buffer
     whole = len(content) // _BLOCK * _BLOCK
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     written = 0
     try:
         if whole:
-            fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT)
+            write_directly(fd, True)
         with _in_use, memoryview(content) as view:
             while written < whole:
                 if _buffer is None:
@@ -62,5 +62,5 @@ def _write_directly(fd: int, content: bytes) -> int:
         if error.errno != errno.EINVAL:  # this file system, or its disk, cannot
             raise
     finally:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+        write_directly(fd, False)
     return written

@@ -261,6 +261,16 @@ class file_lock:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
+def write_directly(fd: int, directly: bool) -> None:
+    """Have writes to `fd` go around the page cache, or through it.
+
+    Raises:
+        OSError: EINVAL where the file system cannot.
+    """
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT if directly else flags & ~os.O_DIRECT)
+
+
 def fsync_directory(path: str) -> None:
     """Make a folder's entries durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
