@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -38,20 +39,21 @@ def kept(names: ListedNames, path, count: int) -> int:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_a_list_is_that_of_all_lines_however_often_it_was_asked_for(tmp_path_factory, data):
+@given(seed=st.integers(0, 1 << 32), appended=st.lists(st.sampled_from([0, 1, 2, 30, 400]), min_size=1, max_size=6))
+def test_a_list_is_that_of_all_lines_however_often_it_was_asked_for(tmp_path_factory, seed, appended):
+    dice = random.Random(seed)
     path = tmp_path_factory.mktemp("journal") / "log"
     path.write_bytes(opened())
     names, written = ListedNames(), 0
-    for more in data.draw(st.lists(st.sampled_from([0, 1, 2, 30, 400]), min_size=1, max_size=6)):
+    for more in appended:
         with path.open("ab") as file:
             for index in range(written, written + more):
                 file.write(line(index))
-                if data.draw(st.integers(0, 9)) == 0:
-                    user = data.draw(st.sampled_from(["x", WRITE, f'"message":"{WRITE}"']))
+                if dice.random() < 0.1:
+                    user = dice.choice(["x", WRITE, f'"message":"{WRITE}"'])
                     file.write(journal.encode(Record("info", index + 1, 7, "", "t", UPDATE, 0, user=user)))
         written += more
-        count = data.draw(st.integers(0, written))
+        count = dice.randint(0, written)
         with path.open("rb") as file:
             expected = [name for _, name in journal.stored_lines(file, count=count)]
         assert listed(names, path, count) == expected
