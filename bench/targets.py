@@ -109,9 +109,9 @@ def of_blocks(report: Report) -> list[Bar]:
             bar(block_load.name(topology, realtime, block_load.P99), 500, "ms", "", at_least=False),
             bar(block_load.name(topology, realtime, block_load.SHARE), 60, "%", "", at_least=False),
             bar(block_load.name(topology, block_load.MEMORY), 200, "MB", "", at_least=False),
-            bar(reads.name(topology, reads.STAT), 0.4, "x", ", times the peer", "ratios"),
             bar(reads.name(topology, reads.LIST), 0.8, "x", ", times the peer", "ratios"),
         ]
+    bars.append(bar(reads.name("split", reads.STAT), 0.4, "x", ", times the peer", "ratios"))
     for client in (block_clients.BLOCKS, block_clients.SINGLE):
         bars.append(bar(client, 80, "%", ", of a load generator", "shares"))
     return bars

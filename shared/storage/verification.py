@@ -59,6 +59,8 @@ def publish(layout: Layout, missing: Missing) -> None:
 
 def published(path: str, batch: int) -> Missing | None:
     """The published names of missing segments of this batch."""
+    if not os.access(path, os.F_OK):  # nearly always, and cheaper than a refused open
+        return None
     try:
         with open(path, "rb") as file:
             found = msgspec.json.decode(file.read(), type=Missing)
