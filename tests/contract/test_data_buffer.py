@@ -248,6 +248,8 @@ def test_every_function_answers_its_probes_and_metrics(store):
     assert re.search(r"^datastore_group_size_count [1-9]", metrics, re.M)
     metrics = http.request("GET", store.writer.url + "/metrics").data.decode()
     assert re.search(r"^datastore_batch_segments 1.0", metrics, re.M)
+    shown = [p for p in store.processes.values() if b"datastore_batch" in http.request("GET", p.url + "/metrics").data]
+    assert shown == [store.writer]  # alerts count the writers by it
 
 
 def test_unknown_paths_and_methods_are_client_errors(store):

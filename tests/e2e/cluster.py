@@ -200,7 +200,10 @@ class Cluster:
             self._undo.pop()()
 
     def _delete_namespace(self) -> None:
-        self.kubectl("delete", "namespace", self.namespace, "--timeout=600s")
+        """Pods are killed: there is nothing left that their drains could save."""
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false", stderr=subprocess.DEVNULL)
+        self.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=600s")
 
     # -- ways in ------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def test_what_is_installed_is_the_overlay_in_the_namespace_with_the_images(clust
 def test_removing_takes_the_namespace_away(cluster):
     cluster.install()
     cluster.remove()
-    assert calls(cluster)[-1][4:] == ["delete", "namespace", "ns", "--timeout=600s"]
+    assert calls(cluster)[-1][4:] == ["wait", "--for=delete", "namespace/ns", "--timeout=600s"]
     cluster.remove()
     assert [call[4:6] for call in calls(cluster)].count(["delete", "namespace"]) == 1
 

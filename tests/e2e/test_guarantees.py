@@ -143,7 +143,7 @@ def test_i6_deleted_views_come_back_equal(store, cluster):
     before = store.stat(), store.dstat()
     cluster.inside("rm", "/store/appdata/adm/StatDesc.json", "/store/appdata/adm/Dsstat.json")
     [pod, *_] = cluster.pods(store.writer.target)
-    cluster.kubectl("delete", pod)
+    cluster.kubectl("delete", pod, "--wait=false")
     eventually(lambda: [counted(store), store.request("GET", "/dstat").status] == [5, 200])
     assert (store.stat(), store.dstat()) == before
     assert len(cluster.inside("ls", "/store/appdata/adm/StatDesc.json", "/store/appdata/adm/Dsstat.json").split()) == 2

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared import metrics
+from shared.domain.state import State
 from shared.errors import DatastoreError, error_from_code
 from tests.support import ROOT
 from tests.support.manifests import KNATIVE
@@ -29,7 +30,8 @@ FOREIGN = {
 
 
 def own_metrics() -> set[str]:
-    """Names as a scrape shows them."""
+    """Names as a scrape of the writer shows them."""
+    metrics.expose_state(State)
     metrics.REFUSALS.labels("BUSY")
     families = text_string_to_metric_families(metrics.text().decode())
     return {sample.name for family in families for sample in family.samples}
