@@ -202,7 +202,9 @@ class Cluster:
     def _delete_namespace(self) -> None:
         """Pods are killed: there is nothing left that their drains could save."""
         self.kubectl("delete", "namespace", self.namespace, "--wait=false")
-        self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false", stderr=subprocess.DEVNULL)
+        self.kubectl(
+            "delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false", stderr=subprocess.DEVNULL
+        )
         self.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=600s")
 
     # -- ways in ------------------------------------------------------------------------------------------------

@@ -7,6 +7,21 @@ import pytest
 pytest.register_assert_rewrite("tests.e2e.store", "tests.e2e.cluster")
 
 from tests.e2e.report import Report  # noqa: E402 - rewritten
+from tests.e2e.store import Load  # noqa: E402 - the same
+
+
+@pytest.fixture
+def load(store):
+    """A function that begins a load on the store; what a failed test leaves of it is ended."""
+    loads = []
+
+    def begin(*arguments, **options) -> Load:
+        loads.append(Load(store, *arguments, **options))
+        return loads[-1]
+
+    yield begin
+    for each in loads:
+        each.stop()
 
 
 @pytest.fixture(scope="session")

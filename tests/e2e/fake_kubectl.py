@@ -1,7 +1,8 @@
 """A hand-written fake of kubectl: notes how it was called, and plays the cluster that a local store stands for.
 
-The folder named by FAKE_CLUSTER holds `calls` (one JSON list a line), `gateway` (the port that a port-forward leads
-to) and `store` (what the claims hold). Manifests it builds with the real thing.
+The folder named by FAKE_CLUSTER holds `calls` (one JSON list a line), `gateway` (the port that a port-forward leads to),
+`store` (what the claims hold), and `changes`, with which the next copy of them fails. Manifests it builds with the real
+thing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ def main() -> None:
         if (home / "gateway").exists():
             replaced[VIA] = f"http://127.0.0.1:{(home / 'gateway').read_text()}"
         command = arguments[arguments.index("--") + 1 :]
+        if command[0] == "tar" and (changes := home / "changes").exists():
+            changes.unlink()
+            sys.exit("tar: ./datavar/.products.next: file removed before we read it")
         os.execvp(command[0], [_replaced(part, replaced) for part in command])
     elif verb == "get" and arguments[5] == "secrets":
         event = b'{"specversion":"1.0","type":"eu.intertwin.datastore.frozen","id":"1-1","source":"/datastore"}'

@@ -87,6 +87,10 @@ class ClusterStore(Store):
         self.processes[target] = Relay(target, host, self.gateway, self.cluster.token)
         return self.processes[target]
 
+    def request(self, method: str, route: str, body=None, headers=None, query="", **kw):
+        """As on a local store; the first request to a function waits for its pod."""
+        return super().request(method, route, body, headers, query, **{"timeout": 120, **kw})
+
     def host(self, route: str) -> str:
         """The host of the function that serves a route, as the cluster knows it."""
         target = "datastore" if self.topology == "embedded" else FUNCTION_OF[route]
@@ -206,12 +210,22 @@ class Load(threading.Thread):
 
     def wait(self) -> None:
         """Wait until all is sent."""
-        self.join()
+        self.join(600)
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
         self._process.stdout.close()
         assert self._process.wait(60) == 0
+
+    def stop(self) -> None:
+        """End it whatever it does: a test that has failed leaves no load behind."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.terminate()
+        self._process.wait(60)
+        self.join()
+        self._process.stdout.close()
 
     @property
     def taken(self) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 import yaml
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, Forward
 from tests.e2e.store import ClusterStore, Load
 from tests.support import ROOT, manifests
 from tests.support.builders import segment
@@ -155,6 +155,29 @@ def test_a_store_is_used_and_checked_through_a_cluster(cluster, new_store, tmp_p
     finally:
         store.stop()
         gateway.stop()
+
+
+def test_a_forward_leaves_no_process_and_no_file_open(cluster):
+    (cluster.home / "gateway").write_text("8080")
+    before = set(os.listdir("/proc/self/fd"))
+    forward = Forward(cluster, "somewhere/something")
+    assert forward.port == 8080
+    forward.close()
+    assert forward._process.poll() is not None
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_claim_that_changes_while_it_is_copied_is_copied_again(cluster, tmp_path):
+    (cluster.home / "gateway").write_text("8080")
+    (cluster.home / "store" / "datavar" / "data").mkdir(parents=True)
+    (cluster.home / "store" / "datavar" / "data" / "gwb1.json").write_text("whole")
+    (cluster.home / "changes").touch()
+    store = ClusterStore(cluster, tmp_path / "copy")
+    try:
+        assert store.files() == {"gwb1.json": b"whole"}
+    finally:
+        store.stop()
+    assert not (cluster.home / "changes").exists()
 
 
 def test_the_cluster_is_described_by_the_environment(monkeypatch):

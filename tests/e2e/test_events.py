@@ -58,7 +58,7 @@ def test_a_freeze_request_ends_in_spectrograms(store, cluster, sender):
         return {fact["type"] for fact in cluster.facts() if fact["id"] not in known}
 
     eventually(lambda: {events.FROZEN, SPECTROGRAM} <= new(), 600)
-    assert {path.suffix for path in store.products()} >= {".h5", ".png", ".json"}
+    assert {path.suffix for path in store.products()} >= {".hdf5", ".png", ".json"}
 
 
 def documented_commands() -> tuple[str, str]:

@@ -13,7 +13,6 @@ import pytest
 
 from tests.conftest import ON_CLUSTER
 from tests.e2e.cluster import eventually
-from tests.e2e.store import Load
 from tests.support.builders import segment
 from tests.support.checks import check_archive
 
@@ -26,46 +25,46 @@ def counted(store) -> int:
     return answer.json()["n_itm"] if answer.status == 200 else 0
 
 
-def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, cluster):
+def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, cluster, load):
     if cluster.embedded:
         pytest.skip("the embedded store is one pod")
-    # Its pods take eight requests each before more are wanted, so that a load of this size is large.
-    cluster.annotate("ingest", target="8", window="6s")
+    # Its pods take two requests each before more are wanted, so that a small load is a large one.
+    cluster.annotate("ingest", target="2", window="6s", max_scale="3")
     eventually(lambda: cluster.settled("ingest") and len(cluster.ready_pods("ingest")) == 1)
-    load = Load(store, 0, samples=3)
+    began = load(0, samples=3, connections=8)
     eventually(lambda: len(cluster.ready_pods("ingest")) > 1, pause=0.5)
     before = counted(store)
     eventually(lambda: counted(store) > before + 500, pause=0.5)
-    load.end()
-    load.check(store)
+    began.end()
+    began.check(store)
     eventually(lambda: len(cluster.pods("ingest")) == 1)
     assert store.check_exact()["n_itm"]
 
 
-def test_i1_i4_i6_a_writer_killed_under_load_loses_nothing(store, cluster):
-    load = Load(store)
+def test_i1_i4_i6_a_writer_killed_under_load_loses_nothing(store, cluster, load):
+    began = load()
     for part in (300, 1_000):
         eventually(lambda: counted(store) > part, pause=0.2)  # noqa: B023 - called before the next one
         [pod, *_] = cluster.pods(store.writer.target)
         cluster.kubectl("delete", pod, "--grace-period=0", "--force", "--wait=false", stderr=-3)
-    load.check(store)
+    began.check(store)
 
 
-def test_i7_a_rollout_of_the_writer_under_load_has_two_of_them_and_loses_nothing(store, cluster):
+def test_i7_a_rollout_of_the_writer_under_load_has_two_of_them_and_loses_nothing(store, cluster, load):
     writer = store.writer.target
-    load = Load(store)
+    began = load()
     eventually(lambda: counted(store) > 100, pause=0.2)
     cluster.annotate(writer, window="61s")  # a new revision
     eventually(lambda: len(cluster.ready_pods(writer)) == 2, pause=0.2)
-    load.check(store)
+    began.check(store)
     eventually(lambda: cluster.settled(writer))
 
 
-def test_i1_i4_a_node_drained_under_load_loses_nothing(store, cluster):
+def test_i1_i4_a_node_drained_under_load_loses_nothing(store, cluster, load):
     """As `kubectl drain` does it: no new pod may come, all are evicted. The node is back at once."""
     [pod, *_] = cluster.pods(store.writer.target)
     node = cluster.get(pod)["spec"]["nodeName"]
-    load = Load(store)
+    began = load()
     eventually(lambda: counted(store) > 300, pause=0.2)
     before = {pod for name in store.processes for pod in cluster.pods(name)}
     cluster.kubectl("cordon", node)
@@ -74,7 +73,7 @@ def test_i1_i4_a_node_drained_under_load_loses_nothing(store, cluster):
             cluster.evict(pod)
     finally:
         cluster.kubectl("uncordon", node)
-    load.check(store)
+    began.check(store)
     assert not before & {pod for name in store.processes for pod in cluster.ready_pods(name)}
 
 
@@ -107,14 +106,14 @@ def function_of(cluster, pod: str) -> int:
     pytest.skip("the pods' processes are not seen from here: needs a node on this machine, as `make cluster` makes")
 
 
-def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_it_goes_on(store, cluster):
+def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_it_goes_on(store, cluster, load):
     """As when a node does not answer: its writer stands still, another one freezes and archives, the first goes on."""
     writer = store.writer.target
     eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
     [first] = cluster.pods(writer)
     process = function_of(cluster, first)
     known = set(store.archives())
-    load = Load(store, 4_000)
+    began = load(4_000)
     eventually(lambda: counted(store) > 300, pause=0.2)
     with stopped(process):
         cluster.annotate(writer, window="62s" if len(known) % 2 else "63s")  # a new revision
@@ -125,15 +124,15 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
         frozen = store.check_exact(), store.files()
         assert store.cleanall().status == 201
         eventually(lambda: counted(store) > 200, pause=0.5)
-    load.wait()
+    began.wait()
     [archive] = set(store.archives()) - known
     archived = check_archive(archive)
     assert archived == frozen[1]
     store.check_exact()
     files = store.files()
     assert not archived.keys() & files.keys()
-    assert load.taken == archived | files
-    assert {each.status for each in load.sent} == {201}
+    assert began.taken == archived | files
+    assert {each.status for each in began.sent} == {201}
     eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
 
 
@@ -149,15 +148,15 @@ def test_i6_deleted_views_come_back_equal(store, cluster):
     assert len(cluster.inside("ls", "/store/appdata/adm/StatDesc.json", "/store/appdata/adm/Dsstat.json").split()) == 2
 
 
-def test_i3_i8_freeze_is_a_barrier_and_cleanall_files_all_of_the_batch(store):
-    load = Load(store, retry=False)
+def test_i3_i8_freeze_is_a_barrier_and_cleanall_files_all_of_the_batch(store, load):
+    began = load(retry=False)
     eventually(lambda: counted(store) > 100, pause=0.2)
     assert store.freeze().status == 201
     frozen, files = store.check_exact(), store.files()
-    load.wait()
-    assert any("FROZEN" in each.text for each in load.sent)
+    began.wait()
+    assert any("FROZEN" in each.text for each in began.sent)
     assert store.check_exact() == frozen
-    assert set(load.taken) == set(files)
+    assert set(began.taken) == set(files)
     known = set(store.archives())
     assert store.cleanall().status == 201
     [archive] = set(store.archives()) - known

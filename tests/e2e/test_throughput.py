@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from tests.conftest import ON_CLUSTER
-from tests.e2e.store import Load
 from tests.support import ROOT
 from tests.support.servers import Store
 
@@ -26,15 +25,15 @@ def local_rate(store: Store, connections: int) -> float:
     return sum(status == 201 for _, status, _ in answers) / last["seconds"]
 
 
-def test_segments_a_second_through_the_gateway_and_without_knative(store, cluster, report, tmp_path):
+def test_segments_a_second_through_the_gateway_and_without_knative(store, cluster, load, report, tmp_path):
     if cluster.overlay != "dev":
         pytest.skip("figures are taken with `dev`")
     for connections in (1, 16, 64):
         assert store.cleanall().status == 201
-        load = Load(store, 0, connections=connections, seconds=SECONDS, retry=False)
-        load.wait()
-        gateway = len(load.taken) / load.seconds
-        assert store.stat()["n_itm"] >= len(load.taken) > 0
+        began = load(0, connections=connections, seconds=SECONDS, retry=False)
+        began.wait()
+        gateway = len(began.taken) / began.seconds
+        assert store.stat()["n_itm"] >= len(began.taken) > 0
         with Store("split", tmp_path / f"local{connections}") as local:
             without = local_rate(local, connections)
         report.add("segments/s, 300 samples each", f"{connections} connections", gateway=gateway, without=without)
