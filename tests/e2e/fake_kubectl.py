@@ -1,6 +1,6 @@
 """A hand-written fake of kubectl: notes how it was called, and plays the cluster that a local store stands for.
 
-The folder named by FAKE_CLUSTER holds `calls` (one JSON list a line), `gateway` (the port that a port-forward leads to),
+The folder named by FAKE_CLUSTER holds `calls` (one JSON list a line), `gateway` (where a port-forward leads to),
 `store` (what the claims hold), and `changes`, with which the next copy of them fails. Manifests it builds with the real
 thing.
 """

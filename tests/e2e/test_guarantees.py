@@ -39,6 +39,8 @@ def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, c
     began.check(store)
     eventually(lambda: len(cluster.pods("ingest")) == 1)
     assert store.check_exact()["n_itm"]
+    cluster.annotate("ingest", target=None, window=None, max_scale="6")
+    eventually(lambda: cluster.settled("ingest"))
 
 
 def test_i1_i4_i6_a_writer_killed_under_load_loses_nothing(store, cluster, load):
@@ -113,7 +115,7 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
     [first] = cluster.pods(writer)
     process = function_of(cluster, first)
     known = set(store.archives())
-    began = load(4_000)
+    began = load(0, connections=8, samples=3)
     eventually(lambda: counted(store) > 300, pause=0.2)
     with stopped(process):
         cluster.annotate(writer, window="62s" if len(known) % 2 else "63s")  # a new revision
@@ -124,6 +126,9 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
         frozen = store.check_exact(), store.files()
         assert store.cleanall().status == 201
         eventually(lambda: counted(store) > 200, pause=0.5)
+    before = counted(store)
+    eventually(lambda: counted(store) > before + 200, pause=0.5)  # which the first one may have part in
+    began.end()
     began.wait()
     [archive] = set(store.archives()) - known
     archived = check_archive(archive)
@@ -131,8 +136,9 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
     store.check_exact()
     files = store.files()
     assert not archived.keys() & files.keys()
-    assert began.taken == archived | files
-    assert {each.status for each in began.sent} == {201}
+    taken, stored = began.taken, archived | files
+    assert {name: stored.get(name) for name in taken} == taken
+    assert len(stored) - len(taken) <= sum(each.status != 201 for each in began.sent)
     eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
 
 
