@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,9 @@ def test_i1_i4_i6_a_writer_killed_under_load_loses_nothing(store, cluster, load)
     began = load()
     for part in (300, 1_000):
         eventually(lambda: counted(store) > part, pause=0.2)  # noqa: B023 - called before the next one
+        eventually(lambda: cluster.pods(store.writer.target))
         [pod, *_] = cluster.pods(store.writer.target)
-        cluster.kubectl("delete", pod, "--grace-period=0", "--force", "--wait=false", stderr=-3)
+        cluster.kubectl("delete", pod, "--grace-period=0", "--force", "--wait=false", stderr=subprocess.DEVNULL)
     began.check(store)
 
 
@@ -91,8 +93,11 @@ def stopped(pid: int) -> Iterator[None]:
         time.sleep(0.01)
     try:
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        raise
+    os.kill(pid, signal.SIGCONT)  # it must have been there all the time
 
 
 def function_of(cluster, pod: str) -> int:
@@ -155,10 +160,11 @@ def test_i6_deleted_views_come_back_equal(store, cluster):
 
 
 def test_i3_i8_freeze_is_a_barrier_and_cleanall_files_all_of_the_batch(store, load):
-    began = load(retry=False)
+    began = load(0, connections=8, retry=False)
     eventually(lambda: counted(store) > 100, pause=0.2)
     assert store.freeze().status == 201
     frozen, files = store.check_exact(), store.files()
+    began.end()
     began.wait()
     assert any("FROZEN" in each.text for each in began.sent)
     assert store.check_exact() == frozen

@@ -35,7 +35,10 @@ class Prometheus:
 
     def __init__(self, cluster, program: str):
         self._cluster = cluster
-        cluster.apply((HERE / "prometheus.yaml").read_text().replace("IMAGE", cluster.image))
+        objects = list(yaml.safe_load_all((HERE / "prometheus.yaml").read_text().replace("IMAGE", cluster.image)))
+        for namespace in (None, "monitoring"):
+            mine = [object for object in objects if object["metadata"].get("namespace") == namespace]
+            cluster.apply(yaml.safe_dump_all(mine), namespace=namespace)
         cluster.kubectl("wait", "--for=condition=Ready", "pod/e2e-prometheus", "--timeout=120s", namespace="monitoring")
         rules = yaml.safe_load((KNATIVE / "monitoring" / "alerts.yaml").read_text())
         for group in rules["groups"]:
