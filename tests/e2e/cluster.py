@@ -1,7 +1,8 @@
 """A store on a real cluster, spoken to with kubectl: its life, ways in, and what its pods do.
 
 `make e2e` sets DATASTORE_KUBECONFIG and DATASTORE_OVERLAY; DATASTORE_NAMESPACE, DATASTORE_IMAGE,
-DATASTORE_PREPROC_IMAGE, DATASTORE_GATEWAY and DATASTORE_BROKER where they differ from what stands below.
+DATASTORE_PREPROC_IMAGE, DATASTORE_STORAGE_CLASS, DATASTORE_GATEWAY and DATASTORE_BROKER where they differ from what
+stands below.
 DATASTORE_FLAGS=set lets the tests switch Eventing's OIDC on for as long as they run.
 """
 
@@ -70,6 +71,7 @@ class Cluster:
     gateway: str = "kourier-system/kourier-internal"
     broker: str = "knative-eventing/broker-ingress"
     flags: str = ""
+    storage_class: str = ""
     command: str = "kubectl"
     token: str = ""
     ready: dict[str, float] = field(default_factory=dict)  # seconds from `install` until each kind was ready
@@ -81,7 +83,17 @@ class Cluster:
 
     @classmethod
     def from_env(cls) -> Cluster:
-        names = ("kubeconfig", "overlay", "namespace", "image", "preproc_image", "gateway", "broker", "flags")
+        names = (
+            "kubeconfig",
+            "overlay",
+            "namespace",
+            "image",
+            "preproc_image",
+            "gateway",
+            "broker",
+            "flags",
+            "storage_class",
+        )
         given = {name: os.environ.get(f"DATASTORE_{name.upper()}", "") for name in names}
         return cls(**{name: value for name, value in given.items() if value})  # type: ignore[arg-type]
 
@@ -117,12 +129,15 @@ class Cluster:
         named = {entry["name"]: entry["newName"] for entry in yaml.safe_load(below.read_text())["images"]}
         images = {"datastore": self.image, "datastore-preproc": self.preproc_image}
         transformers = ["../../namespaced"] if not self.embedded else []
+        claims = [{"op": "add", "path": "/spec/storageClassName", "value": self.storage_class}]
+        patches = [{"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)}]
         return yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.namespace,
             "resources": [f"../{self.overlay}"],
             "images": [renamed(named[name], image) for name, image in images.items() if name in named],
+            "patches": patches if self.storage_class else [],
             "transformers": [*transformers, *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
         })  # fmt: skip
 
@@ -146,6 +161,9 @@ class Cluster:
 
     def install(self) -> None:
         """Apply the store and the tests' own objects in the order of the handbook, and wait until all is ready."""
+        # `make cluster` has volumes that are root's: whichever pod is the first must open them to the others.
+        roots = self.kubectl("get", "storageclass", "local-root", "--ignore-not-found", "--output", "name")
+        self.storage_class = self.storage_class or roots.stdout.decode().strip().rpartition("/")[2]
         text = self.manifests()
         namespaces = [o for o in yaml.safe_load_all(text) if o["kind"] == "Namespace"]
         self.apply(yaml.safe_dump_all(namespaces))
