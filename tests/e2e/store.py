@@ -163,20 +163,17 @@ class Answer(NamedTuple):
 class Load(threading.Thread):
     """Segments from many connections within the cluster; with `retry` each until it is taken.
 
-    It ends after `count` segments or `seconds`, or when it is told to.
+    It ends after `count` segments or `seconds`, or when it is told to. A connection waits `pause` seconds between two.
     """
 
-    def __init__(self, store: ClusterStore, count=3_000, *, connections=32, samples=300, retry=True, seconds=0.0):
+    def __init__(
+        self, store: ClusterStore, count=3_000, *, connections=32, samples=300, retry=True, seconds=0.0, pause=0.0
+    ):
         super().__init__()
         self._first, self._samples = time.time_ns() // 1000, samples
         self._complete = bool(count)
-        numbers = {
-            "first": self._first,
-            "count": count,
-            "samples": samples,
-            "connections": connections,
-            "seconds": seconds,
-        }
+        numbers = {"first": self._first, "count": count, "samples": samples, "connections": connections,
+                   "seconds": seconds, "pause": pause}  # fmt: skip
         flags = [
             "--attended",
             *(["--retry"] if retry else []),

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.conftest import ON_CLUSTER
 from tests.e2e.cluster import eventually
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `ma
 
 def counted(store) -> int:
     """Segments in the batch; 0 where no answer comes at the moment."""
-    answer = store.request("GET", "/stat")
+    try:
+        answer = store.request("GET", "/stat", timeout=15)
+    except urllib3.exceptions.HTTPError:
+        return 0
     return answer.json()["n_itm"] if answer.status == 200 else 0
 
 
@@ -32,7 +36,7 @@ def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, c
     # Its pods take two requests each before more are wanted, so that a small load is a large one.
     cluster.annotate("ingest", target="2", window="6s", max_scale="3")
     eventually(lambda: cluster.settled("ingest") and len(cluster.ready_pods("ingest")) == 1)
-    began = load(0, samples=3, connections=8)
+    began = load(0, connections=8, samples=3, pause=0.01)
     eventually(lambda: len(cluster.ready_pods("ingest")) > 1, pause=0.5)
     before = counted(store)
     eventually(lambda: counted(store) > before + 500, pause=0.5)
@@ -82,12 +86,13 @@ def test_i1_i4_a_node_drained_under_load_loses_nothing(store, cluster, load):
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Stop a process at a moment when it holds no lock: a writer that holds one keeps all others from deciding."""
+def stopped(pid: int, lock: int) -> Iterator[None]:
+    """Stop a process at a moment when it does not hold the lock of this inode: with it, nobody else could decide."""
     while True:
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", pause=0.01)
-        if f" {pid} " not in Path("/proc/locks").read_text():
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        if not any(str(pid) in line and f":{lock}" in line[-3] for line in locks if "->" not in line):
             break
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.01)
@@ -120,10 +125,12 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
     [first] = cluster.pods(writer)
     process = function_of(cluster, first)
     known = set(store.archives())
-    began = load(0, connections=8, samples=3)
+    began = load(0, connections=8, samples=3, pause=0.02)
     eventually(lambda: counted(store) > 300, pause=0.2)
-    with stopped(process):
+    lock = int(cluster.inside("stat", "--format=%i", "/store/appdata/log/LogStream.json.lock"))
+    with stopped(process, lock):
         cluster.annotate(writer, window="62s" if len(known) % 2 else "63s")  # a new revision
+        eventually(lambda: set(cluster.ready_pods(writer)) - {first})
         before = counted(store)
         eventually(lambda: counted(store) > before + 200, pause=0.5)
         assert set(cluster.ready_pods(writer)) - {first}
@@ -160,7 +167,7 @@ def test_i6_deleted_views_come_back_equal(store, cluster):
 
 
 def test_i3_i8_freeze_is_a_barrier_and_cleanall_files_all_of_the_batch(store, load):
-    began = load(0, connections=8, retry=False)
+    began = load(0, connections=8, retry=False, pause=0.02)
     eventually(lambda: counted(store) > 100, pause=0.2)
     assert store.freeze().status == 201
     frozen = store.stat()

@@ -24,7 +24,14 @@ class Sent(NamedTuple):
 
 
 async def _connection(
-    url: str, bodies, results: list[Sent], retry: bool, stop: Callable[[], bool], via: str, headers: Mapping[str, str]
+    url: str,
+    bodies,
+    results: list[Sent],
+    retry: bool,
+    stop: Callable[[], bool],
+    via: str,
+    headers: Mapping[str, str],
+    pause: float,
 ) -> None:
     parts, hop = urlsplit(url), urlsplit(via or url)
     further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -51,6 +58,8 @@ async def _connection(
         results.append(Sent(key, body, status, answer))
         if stop():
             break
+        if pause:
+            await asyncio.sleep(pause)
     if writer is not None:
         writer.close()
 
@@ -74,16 +83,17 @@ async def post(
     stop: Callable[[], bool] = lambda: False,
     via: str = "",
     headers: Mapping[str, str] = MappingProxyType({}),
+    pause: float = 0.0,
 ) -> list[Sent]:
     """POST every (idempotency key or "", body), each once, or with `retry` until it is taken; `stop` ends it early.
 
-    `via` is the URL to connect to instead of the host of `url`.
+    `via` is the URL to connect to instead of the host of `url`; each connection waits `pause` seconds between two.
     """
     source = iter(bodies)
     results: list[Sent] = []
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
-            tasks.create_task(_connection(url, source, results, retry, stop, via, headers))
+            tasks.create_task(_connection(url, source, results, retry, stop, via, headers, pause))
     return results
 
 
