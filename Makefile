@@ -139,7 +139,7 @@ e2e: $(VENV)/.dev ## the tests that need a cluster: on that of `make cluster`, o
 	DATASTORE_NAMESPACE="$(NAMESPACE)" DATASTORE_IMAGE="$(IMAGE)" DATASTORE_PREPROC_IMAGE="$(PREPROC_IMAGE)" \
 	  DATASTORE_OVERLAY="$(OVERLAY)" \
 	  $(if $(KUBECONFIG),DATASTORE_KUBECONFIG="$(abspath $(KUBECONFIG))",$(CLUSTER) run) \
-	  $(BIN)/python -m pytest -v tests/e2e/test_cluster.py tests/contract/test_data_buffer.py
+	  $(BIN)/python -m tests.e2e
 
 # SECONDS (2) of each load, SIZES (1000,100000,1000000) of the batches. PEER=http://host:port/ puts the same loads on
 # another server with the same routes, in turn; PEER_API= is where it serves /streamdata, PEER_CLEAN=1 cleans it at times.

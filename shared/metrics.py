@@ -35,16 +35,23 @@ REMOTE_FAILURES = Counter("datastore_archive_failures", "Failed attempts to copy
 REMOTE_REQUESTS = Counter("datastore_remote_requests", "Requests for ranges of archives at ARCHIVE_URL")
 REMOTE_BYTES = Counter("datastore_remote_bytes", "Bytes read from ARCHIVE_URL by requests for segments")
 
-_ITEMS = Gauge("datastore_batch_segments", "Segments in the open batch")
-_SIZE = Gauge("datastore_batch_bytes", "Bytes in the open batch")
-_FROZEN = Gauge("datastore_frozen", "1 while the batch is frozen")
+# Only a writer has them: alerts count the series, and none means that there is no writer.
+_STATE: dict[Gauge, Callable[[State], float]] = {
+    Gauge("datastore_batch_segments", "Segments in the open batch", registry=None): lambda state: state.segments,
+    Gauge("datastore_batch_bytes", "Bytes in the open batch", registry=None): lambda state: state.bytes,
+    Gauge("datastore_frozen", "1 while the batch is frozen", registry=None): lambda state: state.status == FROZEN,
+}
+_exposed = False
 
 
 def expose_state(state: Callable[[], State]) -> None:
     """Read the gauges of the batch from `state()` at every scrape."""
-    _ITEMS.set_function(lambda: state().segments)
-    _SIZE.set_function(lambda: state().bytes)
-    _FROZEN.set_function(lambda: state().status == FROZEN)
+    global _exposed
+    for gauge, value in _STATE.items():
+        gauge.set_function(lambda value=value: value(state()))  # type: ignore[misc]
+        if not _exposed:
+            REGISTRY.register(gauge)
+    _exposed = True
 
 
 def refusals() -> dict[str, int]:

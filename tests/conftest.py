@@ -63,6 +63,8 @@ def cluster():
 
     cluster = Cluster.from_env()
     try:
+        if cluster.overlay == "prod-oidc" and not cluster.have_flag("authentication-oidc", "enabled"):
+            pytest.skip("Eventing's flag authentication-oidc is not enabled, and DATASTORE_FLAGS=set is not given")
         cluster.install()
         yield cluster
     finally:
@@ -72,7 +74,7 @@ def cluster():
 @pytest.fixture(scope="session", params=TOPOLOGIES)
 def _running(request, tmp_path_factory):
     if request.param == "cluster":
-        from tests.e2e.cluster import ClusterStore
+        from tests.e2e.store import ClusterStore
 
         remote = ClusterStore(request.getfixturevalue("cluster"), tmp_path_factory.mktemp("claims") / "copy")
         yield remote

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from shared.errors import Recovering, StorageFailed
 from shared.volume.posix import PosixFileSystem, open_plain, storage_errors
+from shared.volume.rights import explained
 
 _COUNTS = struct.Struct("<QQQ")
 _CRC32 = struct.Struct("<I")
@@ -62,13 +63,13 @@ def read(path: str) -> Counters:
         except FileNotFoundError:
             break
         except OSError as error:
-            raise StorageFailed(f"{path}: {error.strerror}") from error
+            raise StorageFailed(explained(f"{path}: {error.strerror}", path)) from error
         counts, crc32 = found[: _COUNTS.size], found[_COUNTS.size :]
         if crc32 == _CRC32.pack(zlib.crc32(counts)) and len(counts) == _COUNTS.size:
             return Counters(*_COUNTS.unpack(counts))
         # It is being overwritten at this moment, by a process that may have to wait for a processor.
         time.sleep(attempt * _LONGER)
-    raise Recovering("The store has not published its counts yet.")
+    raise Recovering(explained("The store has not published its counts yet.", path))
 
 
 def _read(path: str) -> bytes:

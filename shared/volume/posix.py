@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import Busy, StorageFailed
 from shared.failpoints import failpoint
+from shared.volume.rights import explained
 
 _libc = ctypes.CDLL(None, use_errno=True)
 MIN_FREE = 64 << 10  # bytes; with less a volume counts as full
@@ -31,6 +32,8 @@ _IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
 
 class storage_errors:
     """Raise an OSError as `StorageFailed`; `what` names the operation.
+
+    Where rights are missing, the text says which, and what to do.
 
     A class, because every segment passes here, and a generator costs three times as much.
 
@@ -51,7 +54,10 @@ class storage_errors:
         if isinstance(error, OSError):
             if error.errno in _EXHAUSTED:
                 raise Busy(f"{self._what}: {error.strerror}; send the request again.") from error
-            raise StorageFailed(f"{self._what}: {error.strerror or error}") from error
+            text = f"{self._what}: {error.strerror or error}"
+            if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
+                text = explained(text, error.filename)
+            raise StorageFailed(text) from error
 
 
 def require_space(*paths: str) -> None:

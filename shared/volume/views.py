@@ -14,6 +14,7 @@ from shared.errors import Recovering, StorageFailed
 from shared.failpoints import failpoint
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, storage_errors
+from shared.volume.rights import explained
 
 
 class Views:
@@ -63,7 +64,7 @@ def read_view(path: str) -> dict[str, object]:
     try:
         view: dict[str, object] = msgspec.json.decode(PosixFileSystem().cat_file(path), type=dict[str, object])
     except (FileNotFoundError, msgspec.DecodeError):
-        raise Recovering("The store has not published its state yet.") from None
+        raise Recovering(explained("The store has not published its state yet.", path)) from None
     except OSError as error:
-        raise StorageFailed(f"{os.path.basename(path)}: {error.strerror}") from error
+        raise StorageFailed(explained(f"{os.path.basename(path)}: {error.strerror}", path)) from error
     return view

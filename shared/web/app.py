@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -21,7 +22,7 @@ from shared.auth.guard import requirement_of
 from shared.config import AuthConfig, Limits, auth_from_env, host_from_env, limits_from_env
 from shared.config.limits import CONTROL_BODY
 from shared.domain.block import declared_format
-from shared.errors import BadRequest, NoSuchRoute, WrongMethod
+from shared.errors import BadRequest, DatastoreError, NoSuchRoute, WrongMethod
 from shared.web import openapi
 from shared.web.admission import BodyBudget
 from shared.web.bodies import JsonObject
@@ -32,6 +33,8 @@ from shared.web.messages import JSON, AsyncHandler, Handler, PlainHandler, Reque
 from shared.web.same_origin import SameOrigin
 
 H = TypeVar("H", bound=Callable[..., object])
+log = logging.getLogger(__name__)
+
 PROBES = ("/health/liveness", "/health/readiness")
 _threads = ThreadPoolExecutor(64, "handler")  # for plain handlers beside a loop; they mostly wait for disks and peers
 
@@ -66,6 +69,7 @@ class App:
         self.same_origin = None if trust.enabled else SameOrigin(trust, host_from_env(), self.cross_origin)
         self.body_budget = BodyBudget(self.limits.total_bodies, self.limits.total_bodies // 2)
         self._check = check
+        self._not_ready = ""
         self._title = title
         self._document: tuple[list[object], Content | None] = ([], None)
         self._routes: dict[str, dict[str, Handler]] = {}
@@ -141,7 +145,15 @@ class App:
         return serve(request, content)
 
     def _readiness(self) -> Response:
-        self._check()
+        """A probe's answer is seen by nobody, so what keeps the function from being ready is logged, once."""
+        try:
+            self._check()
+        except DatastoreError as error:
+            if str(error) != self._not_ready:
+                self._not_ready = str(error)
+                log.warning("not ready: %s: %s", type(error).__name__, error)
+            raise
+        self._not_ready = ""
         return text("ready\n")
 
 

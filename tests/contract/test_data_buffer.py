@@ -77,7 +77,7 @@ def test_freeze_records_the_operator_and_refuses_segments(store):
     before = store.stat(), store.names()
     answer = store.freeze("airflow", "s3cret")
     assert (answer.status, answer.json()) == (201, {"code": "STAT_UPD", "body": "Table updated"})
-    assert store.dstat() == {"dstatus": "FROZEN", "user": "airflow", "token": "s3cret"}
+    assert store.dstat() == {"dstatus": "FROZEN", **store.recorded("airflow", "s3cret")}
     refused = store.send(segment(5))
     assert (refused.status, refused.json()["code"]) == (503, "FROZEN")
     assert int(refused.headers["Retry-After"]) > 0
@@ -88,7 +88,7 @@ def test_an_explicit_state_is_honoured(store):
     store.freeze()
     body = json.dumps({"user": "op", "token": "x", "dstatus": "OPERATIONAL"})
     assert store.request("POST", "/upddsc", body).status == 201
-    assert store.dstat() == {"dstatus": "OPERATIONAL", "user": "op", "token": "x"}
+    assert store.dstat() == {"dstatus": "OPERATIONAL", **store.recorded("op", "x")}
     store.stored(segment())
     assert store.request("POST", "/upddsc", json.dumps({"dstatus": "MELTED"})).status == 400
 
@@ -248,6 +248,8 @@ def test_every_function_answers_its_probes_and_metrics(store):
     assert re.search(r"^datastore_group_size_count [1-9]", metrics, re.M)
     metrics = http.request("GET", store.writer.url + "/metrics").data.decode()
     assert re.search(r"^datastore_batch_segments 1.0", metrics, re.M)
+    shown = [p for p in store.processes.values() if b"datastore_batch" in http.request("GET", p.url + "/metrics").data]
+    assert shown == [store.writer]  # alerts count the writers by it
 
 
 def test_unknown_paths_and_methods_are_client_errors(store):

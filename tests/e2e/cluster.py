@@ -1,12 +1,14 @@
-"""A store on a real cluster, as the tests see it: through Knative's gateway, and through a pod that mounts its claims.
+"""A store on a real cluster, spoken to with kubectl: its life, ways in, and what its pods do.
 
-`make e2e` sets DATASTORE_KUBECONFIG; DATASTORE_NAMESPACE, DATASTORE_IMAGE, DATASTORE_PREPROC_IMAGE, and
-DATASTORE_OVERLAY, DATASTORE_GATEWAY, DATASTORE_BROKER where they differ from what stands below.
+`make e2e` sets DATASTORE_KUBECONFIG and DATASTORE_OVERLAY; DATASTORE_NAMESPACE, DATASTORE_IMAGE,
+DATASTORE_PREPROC_IMAGE, DATASTORE_STORAGE_CLASS, DATASTORE_GATEWAY and DATASTORE_BROKER where they differ from what
+stands below.
+DATASTORE_FLAGS=set lets the tests switch Eventing's OIDC on for as long as they run.
 """
 
 from __future__ import annotations
 
-import contextlib
+import base64
 import json
 import os
 import re
@@ -19,40 +21,85 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import urllib3
 import yaml
 
 from tests.support import ROOT
-from tests.support.http_server import serving
 from tests.support.manifests import KNATIVE
-from tests.support.servers import Store
 
-DRIVER = Path(__file__).with_name("driver.yaml")
+DRIVER, RECORDER = (Path(__file__).with_name(name) for name in ("driver.yaml", "recorder.yaml"))
+EVENTING = ("brokers", "triggers", "sinkbindings", "pingsources", "jobsinks")
+SINK = "sinks.knative.dev/job-sink-name"
+
+
+class Forward:
+    """A local port that leads to a service ("namespace/name"), until it is closed."""
+
+    def __init__(self, cluster: Cluster, service: str):
+        namespace, _, name = service.partition("/")
+        call = cluster.call("port-forward", f"service/{name}", ":80", namespace=namespace)
+        self._process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._said = self._process.stdout
+        line = self._said.readline()
+        found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", line)
+        self._reader = threading.Thread(target=self._said.read, daemon=True)  # it speaks of every connection
+        self._reader.start()
+        if not found:
+            self.close()
+            raise AssertionError(f"port-forward to {service}: {line!r}")
+        self.port = int(found[1])
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        self._reader.join()
+        self._said.close()
 
 
 @dataclass
 class Cluster:
-    """One namespace of a cluster, spoken to with kubectl. `gateway` and `broker` are namespace/service."""
+    """One namespace of a cluster. `gateway` and `broker` are namespace/service."""
 
     kubeconfig: str
-    namespace: str = "datastore-e2e"
+    overlay: str = "dev"
+    namespace: str = ""
     image: str = "dev.local/dt-datastore:dev"
     preproc_image: str = "dev.local/dt-datastore-preproc:dev"
-    overlay: str = "dev"
     gateway: str = "kourier-system/kourier-internal"
     broker: str = "knative-eventing/broker-ingress"
+    flags: str = ""
+    storage_class: str = ""
     command: str = "kubectl"
     token: str = ""
-    forwards: list[subprocess.Popen] = field(default_factory=list)
+    ready: dict[str, float] = field(default_factory=dict)  # seconds from `install` until each kind was ready
+    _forwards: dict[str, Forward] = field(default_factory=dict)
+    _undo: list[Callable[[], object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.namespace = self.namespace or f"datastore-e2e-{self.overlay}"
 
     @classmethod
     def from_env(cls) -> Cluster:
-        names = ("kubeconfig", "namespace", "image", "preproc_image", "overlay", "gateway", "broker")
+        names = (
+            "kubeconfig",
+            "overlay",
+            "namespace",
+            "image",
+            "preproc_image",
+            "gateway",
+            "broker",
+            "flags",
+            "storage_class",
+        )
         given = {name: os.environ.get(f"DATASTORE_{name.upper()}", "") for name in names}
         return cls(**{name: value for name, value in given.items() if value})  # type: ignore[arg-type]
+
+    @property
+    def embedded(self) -> bool:
+        return self.overlay == "embedded"
 
     def kubectl(self, *arguments: str, namespace: str | None = None, **kw) -> subprocess.CompletedProcess:
         kw = {"check": True, "timeout": 900, "stdout": subprocess.PIPE, **kw}
@@ -60,6 +107,13 @@ class Cluster:
 
     def call(self, *arguments: str, namespace: str | None = None) -> list[str]:
         return [self.command, "--kubeconfig", self.kubeconfig, "--namespace", namespace or self.namespace, *arguments]
+
+    def get(self, *arguments: str, **kw):
+        """What `kubectl get` finds."""
+        return json.loads(self.kubectl("get", *arguments, "--output", "json", **kw).stdout)
+
+    def apply(self, text: str, namespace: str | None = None) -> None:
+        self.kubectl("apply", "--filename", "-", input=text.encode(), namespace=namespace)
 
     # -- the store's life ---------------------------------------------------------------------------------------
 
@@ -71,16 +125,20 @@ class Cluster:
             path, _, tag = image.rpartition(":")
             return {"name": name, "newName": path, "newTag": tag}
 
-        [base] = [yaml.safe_load((KNATIVE / "overlays" / self.overlay / "kustomization.yaml").read_text())]
-        named = {entry["name"]: entry["newName"] for entry in base["images"]}
+        below = KNATIVE / "overlays" / self.overlay.removesuffix("-oidc") / "kustomization.yaml"
+        named = {entry["name"]: entry["newName"] for entry in yaml.safe_load(below.read_text())["images"]}
         images = {"datastore": self.image, "datastore-preproc": self.preproc_image}
+        transformers = ["../../namespaced"] if not self.embedded else []
+        claims = [{"op": "add", "path": "/spec/storageClassName", "value": self.storage_class}]
+        patches = [{"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)}]
         return yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.namespace,
             "resources": [f"../{self.overlay}"],
             "images": [renamed(named[name], image) for name, image in images.items() if name in named],
-            "transformers": ["../../namespaced", *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
+            "patches": patches if self.storage_class else [],
+            "transformers": [*transformers, *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
         })  # fmt: skip
 
     def manifests(self) -> str:
@@ -102,141 +160,139 @@ class Cluster:
         return made.stdout
 
     def install(self) -> None:
-        """Apply the store and the tests' own objects, and wait until everything is ready."""
-        self.kubectl("apply", "--filename", "-", input=self.manifests().encode())
-        self.kubectl("apply", "--filename", "-", input=self.secrets().encode())
+        """Apply the store and the tests' own objects in the order of the handbook, and wait until all is ready."""
+        # `make cluster` has volumes that are root's: whichever pod is the first must open them to the others.
+        roots = self.kubectl("get", "storageclass", "local-root", "--ignore-not-found", "--output", "name")
+        self.storage_class = self.storage_class or roots.stdout.decode().strip().rpartition("/")[2]
+        text = self.manifests()
+        namespaces = [o for o in yaml.safe_load_all(text) if o["kind"] == "Namespace"]
+        self.apply(yaml.safe_dump_all(namespaces))
+        self._undo.append(self._delete_namespace)
+        self.apply(self.secrets())
         if self.overlay == "prod-oidc":
             keys = self.kubectl("get", "--raw", "/openid/v1/jwks").stdout.decode()
             self.kubectl("create", "configmap", "datastore-issuer", f"--from-literal=jwks.json={keys}")
-        self.kubectl("apply", "--filename", "-", input=DRIVER.read_text().replace("IMAGE", self.image).encode())
-        for kind in ("services.serving.knative.dev", "brokers", "triggers", "sinkbindings", "pingsources"):
+        began = time.monotonic()
+        self.apply(text)
+        self.apply(DRIVER.read_text().replace("IMAGE", self.image))
+        if not self.embedded:
+            self.apply(RECORDER.read_text().replace("IMAGE", self.image))
+        for kind in ("services.serving.knative.dev", *(() if self.embedded else EVENTING)):
+            if kind == "triggers":  # as the handbook says
+                seen = f"datastore.intertwin.eu/seen={time.time_ns()}"
+                self.kubectl("annotate", "triggers", "--all", "--overwrite", seen)
             self.kubectl("wait", "--for=condition=Ready", kind, "--all", "--timeout=600s")
+            self.ready[kind] = time.monotonic() - began
         self.kubectl("wait", "--for=condition=Ready", "pod/driver", "--timeout=300s")
+        self._equip_driver()
+
+    def _equip_driver(self) -> None:
+        """Put the load into the driver's pod."""
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                for name in ("__init__", "support/__init__", "support/load", "e2e/__init__", "e2e/driver_load"):
+                    tar.add(ROOT / "tests" / f"{name}.py", f"tests/{name}.py")
+            archive.seek(0)
+            self.kubectl("exec", "-i", "driver", "--", "tar", "-x", "-C", "/tmp", stdin=archive)
+
+    def have_flag(self, name: str, wanted: str) -> bool:
+        """Whether Eventing has a feature flag as wanted, by itself or because the tests may set it until they end."""
+        where = ("configmap", "config-features")
+        before = self.get(*where, namespace="knative-eventing").get("data", {}).get(name, "disabled")
+        if before == wanted:
+            return True
+        if self.flags != "set":
+            return False
+
+        def put(value: str) -> None:
+            patch = json.dumps({"data": {name: value}})
+            self.kubectl("patch", *where, "--type=merge", "--patch", patch, namespace="knative-eventing")
+
+        put(wanted)
+        self._undo.append(lambda: put(before))
+        return True
 
     def remove(self) -> None:
         """Take everything away again, the claims and their data included."""
-        for process in self.forwards:
-            process.terminate()
-            process.wait(30)
-        self.kubectl("delete", "namespace", self.namespace, "--timeout=600s")
+        for forward in self._forwards.values():
+            forward.close()
+        self._forwards.clear()
+        while self._undo:
+            self._undo.pop()()
+
+    def _delete_namespace(self) -> None:
+        """Pods are killed: there is nothing left that their drains could save."""
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kubectl(
+            "delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false", stderr=subprocess.DEVNULL
+        )
+        self.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=600s")
 
     # -- ways in ------------------------------------------------------------------------------------------------
 
     def forward(self, service: str) -> int:
-        """A local port that leads to a service ("namespace/name")."""
-        namespace, _, name = service.partition("/")
-        process = subprocess.Popen(
-            self.call("port-forward", f"service/{name}", ":80", namespace=namespace), stdout=subprocess.PIPE, text=True
-        )
-        self.forwards.append(process)
-        assert process.stdout
-        said = process.stdout.readline()
-        found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", said)
-        assert found, f"port-forward to {service}: {said!r}"
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # it speaks of every connection
-        return int(found[1])
+        """A local port that leads to a service ("namespace/name") until the end."""
+        if service not in self._forwards:
+            self._forwards[service] = Forward(self, service)
+        return self._forwards[service].port
 
-    def send_event(self, port: int, type: str, data: object, id: str) -> int:
-        """Put an event into the broker through `port`, a forward to it; return the status."""
+    def send_event(self, type: str, data: object, id: str, token: str = "") -> int:
+        """Put an event into the broker; return the status."""
         headers = {"ce-specversion": "1.0", "ce-id": id, "ce-source": "/e2e", "ce-type": type}
         headers |= {"Content-Type": "application/json", "Host": "broker-ingress.knative-eventing.svc.cluster.local"}
-        url = f"http://127.0.0.1:{port}/{self.namespace}/default"
-        return urllib3.PoolManager().request("POST", url, body=json.dumps(data), headers=headers).status
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        url = f"http://127.0.0.1:{self.forward(self.broker)}/{self.namespace}/default"
+        with urllib3.PoolManager() as pool:
+            return pool.request("POST", url, body=json.dumps(data), headers=headers).status
 
     def facts(self) -> list[dict]:
-        """The events that the recorder has seen."""
-        selector = "sinks.knative.dev/job-sink-name=recorder"
-        names = self.kubectl("get", "jobs", "--selector", selector, "--output", "name").stdout.decode().split()
-        printed = [self.kubectl("logs", name).stdout for name in names]
-        return [json.loads(text) for text in printed if text.strip()]
+        """The events that the recorder has seen: each lies in a Secret, before its Job has a container."""
+        found = self.get("secrets", "--selector", f"{SINK}=recorder")["items"]
+        return [json.loads(base64.b64decode(secret["data"]["event"])) for secret in found]
+
+    def inside(self, *command: str, **kw) -> str:
+        """What a command prints in the driver's pod, which mounts both claims and reaches the gateway."""
+        return self.kubectl("exec", "driver", "--", *command, **kw).stdout.decode()
+
+    # -- pods ---------------------------------------------------------------------------------------------------
 
     def pods(self, function: str) -> list[str]:
-        """Names of a function's running pods."""
+        """Names of a function's running pods that are not ending."""
         what = ["--selector", f"serving.knative.dev/service={function}", "--field-selector", "status.phase=Running"]
-        return self.kubectl("get", "pods", *what, "--output", "name").stdout.decode().split()
+        found = self.get("pods", *what)["items"]
+        return [f"pod/{pod['metadata']['name']}" for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
-    def annotate(self, function: str, **annotations: str) -> None:
-        """Change a function's revision, which makes a new one."""
+    def ready_pods(self, function: str) -> list[str]:
+        """Those of `pods` that take requests."""
+        found = self.get("pods", "--selector", f"serving.knative.dev/service={function}")["items"]
+        return [f"pod/{pod['metadata']['name']}" for pod in found
+                if not pod["metadata"].get("deletionTimestamp") and is_ready(pod)]  # fmt: skip
+
+    def annotate(self, function: str, **annotations: str | None) -> None:
+        """Change a function's scale, which makes a new revision; None removes an annotation."""
         keyed = {f"autoscaling.knative.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
         patch = {"spec": {"template": {"metadata": {"annotations": keyed}}}}
         name = f"services.serving.knative.dev/{function}"
         self.kubectl("patch", name, "--type=merge", "--patch", json.dumps(patch))
 
-    def pull(self, into: Path) -> None:
-        """Copy both claims from the inside."""
-        shutil.rmtree(into, ignore_errors=True)
-        into.mkdir(parents=True)
-        with tempfile.TemporaryFile() as archive:
-            self.kubectl("exec", "driver", "--", "tar", "-cf", "-", "-C", "/store", ".", stdout=archive)
-            archive.seek(0)
-            with tarfile.open(fileobj=archive) as tar:
-                tar.extractall(into, filter="data")
+    def settled(self, function: str) -> bool:
+        """Whether a function's newest revision is ready and takes all requests."""
+        service = self.get("services.serving.knative.dev", function)
+        return service["status"].get("observedGeneration") == service["metadata"]["generation"] and is_ready(service)
+
+    def evict(self, pod: str) -> None:
+        """Ask for a pod's eviction, as a drain of its node does."""
+        name = pod.removeprefix("pod/")
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": self.namespace}}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/eviction"
+        self.kubectl("create", "--raw", path, "--filename", "-", input=json.dumps(body).encode())
 
 
-class Relay:
-    """A local URL for one function: adds the host by which Knative's gateway tells the functions apart, and a token."""
-
-    def __init__(self, host: str, gateway: int, token: str = ""):
-        credentials = {"Authorization": f"Bearer {token}"} if token else {}
-        pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(total=60))
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def forward(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-                kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-                headers = kept | credentials | {"Host": host}
-                try:
-                    answer = pool.request(self.command, f"http://127.0.0.1:{gateway}{self.path}", body, headers=headers)
-                except urllib3.exceptions.HTTPError:  # the caller sees a lost connection, as it would without us
-                    self.close_connection = True
-                    return
-                self.send_response_only(answer.status)
-                for name in ("Content-Type", "Retry-After"):
-                    if name in answer.headers:
-                        self.send_header(name, answer.headers[name])
-                if answer.status != 204:
-                    self.send_header("Content-Length", str(len(answer.data)))
-                self.end_headers()
-                self.wfile.write(answer.data)
-
-            do_GET = do_POST = do_DELETE = forward
-
-            def log_message(self, *args):
-                pass
-
-        self._serving = contextlib.ExitStack()
-        port = self._serving.enter_context(serving(Handler))
-        self.target, self.url = host.partition(".")[0], f"http://127.0.0.1:{port}"
-
-    def stop(self) -> None:
-        self._serving.close()
-
-
-class ClusterStore(Store):
-    """The split store on a cluster; its files are looked at in a copy, taken from inside the claims."""
-
-    def __init__(self, cluster: Cluster, copy: Path):
-        super().__init__("split", copy)
-        self.cluster = cluster
-        self.gateway = cluster.forward(cluster.gateway)
-        self.processes = {
-            name: Relay(f"{name}.{cluster.namespace}.svc.cluster.local", self.gateway, cluster.token)  # type: ignore[misc]
-            for name in self.processes
-        }
-
-    def stop(self) -> None:
-        for relay in self.processes.values():
-            relay.stop()
-
-    def files(self) -> dict[str, bytes]:
-        self.cluster.pull(self.root)
-        return super().files()
-
-    def archives(self) -> list[Path]:
-        self.cluster.pull(self.root)
-        return [path for path in super().archives() if (path / "LogStream.json").exists()]
+def is_ready(object: dict) -> bool:
+    """Whether an object has the condition Ready."""
+    conditions = object.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def eventually(condition: Callable[[], object], timeout: float = 300.0, pause: float = 1.0) -> None:

@@ -12,11 +12,11 @@ import pytest
 import urllib3
 import yaml
 
-from tests.e2e.cluster import Cluster, ClusterStore
+from tests.e2e.cluster import Cluster, Forward
+from tests.e2e.store import ClusterStore, Load
 from tests.support import ROOT, manifests
 from tests.support.builders import segment
-from tests.support.checks import check_archive
-from tests.support.load import post_all
+from tests.support.checks import check_archive, wait_for
 
 
 class FakeGateway:
@@ -67,14 +67,15 @@ def cluster(tmp_path, monkeypatch):
     command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.e2e.fake_kubectl "$@"\n')
     command.chmod(0o755)
     monkeypatch.setenv("FAKE_CLUSTER", str(home))
-    cluster = Cluster("/kube/config", "ns", "example.org/ds:7", "example.org/pp:7", command=str(command))
+    cluster = Cluster("/kube/config", "dev", "ns", "example.org/ds:7", "example.org/pp:7", command=str(command))
     cluster.home = home  # type: ignore[attr-defined]
     yield cluster
-    for process in cluster.forwards:
-        process.terminate()
-        process.wait(30)
-        assert process.stdout
-        process.stdout.close()
+    cluster.remove()
+
+
+def applied(cluster) -> list[str]:
+    """What was applied, step by step."""
+    return (cluster.home / "applied").read_text().split("\n--- applied\n")[:-1]
 
 
 def calls(cluster) -> list[list[str]]:
@@ -83,7 +84,7 @@ def calls(cluster) -> list[list[str]]:
 
 def test_what_is_installed_is_the_overlay_in_the_namespace_with_the_images(cluster):
     cluster.install()
-    objects = list(filter(None, yaml.safe_load_all((cluster.home / "applied").read_text())))
+    objects = list(filter(None, yaml.safe_load_all("\n---\n".join(applied(cluster)))))
     assert {o["metadata"].get("namespace", "ns") for o in objects} == {"ns"}
     images = {c["image"] for o in objects if o["apiVersion"] == "serving.knative.dev/v1"
               for c in o["spec"]["template"]["spec"]["containers"]}  # fmt: skip
@@ -96,14 +97,20 @@ def test_what_is_installed_is_the_overlay_in_the_namespace_with_the_images(clust
             continue
     for call in calls(cluster):
         assert call[0] == "kustomize" or call[:4] == ["--kubeconfig", "/kube/config", "--namespace", "ns"]
+    steps = [[o["kind"] for o in filter(None, yaml.safe_load_all(part))] for part in applied(cluster)]
+    assert steps[0] == ["Namespace"]
+    assert set(steps[1]) == {"Secret"}  # before the pods that mount them
     waits = [call[4:] for call in calls(cluster) if call[4:5] == ["wait"]]
     assert waits[0] == ["wait", "--for=condition=Ready", "services.serving.knative.dev", "--all", "--timeout=600s"]
     assert waits[-1][2] == "pod/driver"
 
 
 def test_removing_takes_the_namespace_away(cluster):
+    cluster.install()
     cluster.remove()
-    assert calls(cluster)[-1][4:] == ["delete", "namespace", "ns", "--timeout=600s"]
+    assert calls(cluster)[-1][4:] == ["wait", "--for=delete", "namespace/ns", "--timeout=600s"]
+    cluster.remove()
+    assert [call[4:6] for call in calls(cluster)].count(["delete", "namespace"]) == 1
 
 
 def test_a_rollout_patches_the_revision(cluster):
@@ -114,8 +121,9 @@ def test_a_rollout_patches_the_revision(cluster):
     assert json.loads(patch) == {"spec": {"template": {"metadata": {"annotations": annotations}}}}
 
 
-def test_facts_are_what_the_recorder_printed(cluster):
+def test_facts_are_what_the_recorder_was_sent_though_its_containers_are_not_made_yet(cluster):
     assert [fact["type"] for fact in cluster.facts()] == ["eu.intertwin.datastore.frozen"]
+    assert "logs" not in {call[4] for call in calls(cluster)}
 
 
 def test_a_store_is_used_and_checked_through_a_cluster(cluster, new_store, tmp_path):
@@ -127,20 +135,49 @@ def test_a_store_is_used_and_checked_through_a_cluster(cluster, new_store, tmp_p
         key = {"Idempotency-Key": "one"}
         assert store.send(segment(), key).data == store.send(segment(), key).data
         assert store.request("GET", "/dumpLogF").status == 200
-        done = post_all(store.url("/sendF"), [(str(i), segment(t0=float(i))) for i in range(50)], 8, retry=True)
-        assert {sent.status for sent in done} == {201}
-        assert store.check_exact()["n_itm"] == 51
+        assert store.cleanall().status == 201
+        load = Load(store, 50, connections=8)
+        load.check(store)
+        assert len(load.taken) == store.check_exact()["n_itm"] == 50
+        endless = Load(store, 0, connections=2, samples=3)
+        wait_for(lambda: store.stat()["n_itm"] > 60)
+        endless.end()
+        endless.wait()
+        assert store.check_exact()["n_itm"] >= 50 + len(endless.taken)
         files = store.files()
         assert store.freeze().status == 201
         refused = store.send(segment())
         assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
         assert store.cleanall().status == 201
-        [archive] = store.archives()
+        *_, archive = store.archives()
         assert check_archive(archive) == files
         assert archive.is_relative_to(tmp_path / "copy")
     finally:
         store.stop()
         gateway.stop()
+
+
+def test_a_forward_leaves_no_process_and_no_file_open(cluster):
+    (cluster.home / "gateway").write_text("8080")
+    before = set(os.listdir("/proc/self/fd"))
+    forward = Forward(cluster, "somewhere/something")
+    assert forward.port == 8080
+    forward.close()
+    assert forward._process.poll() is not None
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_claim_that_changes_while_it_is_copied_is_copied_again(cluster, tmp_path):
+    (cluster.home / "gateway").write_text("8080")
+    (cluster.home / "store" / "datavar" / "data").mkdir(parents=True)
+    (cluster.home / "store" / "datavar" / "data" / "gwb1.json").write_text("whole")
+    (cluster.home / "changes").touch()
+    store = ClusterStore(cluster, tmp_path / "copy")
+    try:
+        assert store.files() == {"gwb1.json": b"whole"}
+    finally:
+        store.stop()
+    assert not (cluster.home / "changes").exists()
 
 
 def test_the_cluster_is_described_by_the_environment(monkeypatch):

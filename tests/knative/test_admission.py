@@ -39,8 +39,9 @@ def test_knative_admits_every_overlay(overlay):
 
 
 def mounts_read_only_claim_for_writing(objects):
-    for mount in objects["stats"]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]:
-        mount.pop("readOnly", None)
+    for volume in objects["writer"]["spec"]["template"]["spec"]["volumes"]:
+        if "persistentVolumeClaim" in volume:
+            volume["persistentVolumeClaim"]["readOnly"] = True
 
 
 def mounts_at_a_relative_path(objects):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,16 +23,27 @@ class Sent(NamedTuple):
         return json.loads(self.answer)["body"].split()[1]
 
 
-async def _connection(url: str, bodies, results: list[Sent], retry: bool, stop: Callable[[], bool]) -> None:
-    parts = urlsplit(url)
+async def _connection(
+    url: str,
+    bodies,
+    results: list[Sent],
+    retry: bool,
+    stop: Callable[[], bool],
+    via: str,
+    headers: Mapping[str, str],
+    pause: float,
+) -> None:
+    parts, hop = urlsplit(url), urlsplit(via or url)
+    further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     reader = writer = None
     for key, body in bodies:
         status, answer = 0, b""
         while not stop():
             try:
                 if reader is None or writer is None:
-                    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                    reader, writer = await asyncio.open_connection(hop.hostname, hop.port or 80)
                 head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n"
+                head += further
                 head += f"Idempotency-Key: {key}\r\n\r\n" if key else "\r\n"
                 writer.write(head.encode() + body)
                 status, answer = await _read(reader)
@@ -46,6 +58,8 @@ async def _connection(url: str, bodies, results: list[Sent], retry: bool, stop: 
         results.append(Sent(key, body, status, answer))
         if stop():
             break
+        if pause:
+            await asyncio.sleep(pause)
     if writer is not None:
         writer.close()
 
@@ -67,13 +81,19 @@ async def post(
     *,
     retry: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    via: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
+    pause: float = 0.0,
 ) -> list[Sent]:
-    """POST every (idempotency key or "", body), each once, or with `retry` until it is taken; `stop` ends it early."""
+    """POST every (idempotency key or "", body), each once, or with `retry` until it is taken; `stop` ends it early.
+
+    `via` is the URL to connect to instead of the host of `url`; each connection waits `pause` seconds between two.
+    """
     source = iter(bodies)
     results: list[Sent] = []
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
-            tasks.create_task(_connection(url, source, results, retry, stop))
+            tasks.create_task(_connection(url, source, results, retry, stop, via, headers, pause))
     return results
 
 

@@ -258,6 +258,10 @@ class Store:
     def freeze(self, user="operator", token="secret", **kw):
         return self.request("POST", "/upddsc", json.dumps({"user": user, "token": token}), **kw)
 
+    def recorded(self, user: str, token: str) -> dict[str, str]:
+        """What is recorded of an operator who froze with these: they themselves, where authentication is off."""
+        return {"user": user, "token": token}
+
     def cleanall(self, **kw):
         return self.request("POST", "/cleanall", **kw)
 
