@@ -18,7 +18,7 @@ from shared.storage.writer import Writer
 from shared.web.asgi import asgi_target
 
 
-class _Commit(msgspec.Struct):
+class _Commit(msgspec.Struct, gc=False):
     data: CommitRequest
     type: str
 

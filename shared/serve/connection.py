@@ -166,7 +166,7 @@ class LimitedConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _should_upgrade(self) -> bool:
-        # uvicorn asks about a head with an offer, and leaves it alone then. Its request begins with `_parse_without_offer`.
+        # uvicorn asks this about an offer, and leaves its head alone then: it is parsed again without the offer.
         return True
 
     def _parse_without_offer(self) -> None:
