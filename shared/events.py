@@ -118,7 +118,7 @@ def encode(type: str, source: str, id: str, data: Mapping[str, object]) -> tuple
     return headers, body
 
 
-class _Outgoing(msgspec.Struct):
+class _Outgoing(msgspec.Struct, gc=False):
     specversion: str
     id: str
     source: str

@@ -18,9 +18,12 @@ from shared.storage.writer import Writer
 from shared.web.asgi import asgi_target
 
 
-class _Commit(msgspec.Struct):
+class _Commit(msgspec.Struct, gc=False):
     data: CommitRequest
     type: str
+
+
+_commits = msgspec.json.Decoder(list[_Commit])
 
 
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
@@ -58,7 +61,7 @@ def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:
     def commit(request: web.Request) -> web.Response:
         auth.authorize(commit, request)
         # One pass without `events.decode`, because this is the data plane and only our own ingest sends it.
-        commits = web.read_json(request.body, list[_Commit])
+        commits = web.decode_json(request.body, _commits.decode)
         if any(item.type != events.COMMIT for item in commits):
             raise BadRequest(f"send batches of {events.COMMIT} only")
         requests = [item.data for item in commits]

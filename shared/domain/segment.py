@@ -166,8 +166,8 @@ def _may_repeat(body: bytes, segment: Segment) -> bool:
     backslash counts.
     """
     start = body.find(b"[")
-    end = body.find(b"]", start)
-    quotes = body.count(b'"', 0, start) + body.count(b'"', end)  # `find` skips samples faster than `count` does
-    if quotes <= (4, 8, 12)[(segment.detector != "") + (segment.channel != "")] and body.find(b'"', start, end) < 0:
+    behind = body.find(b'"', start)  # skips samples faster than `count` does
+    quotes = body.count(b'"', 0, start) + body.count(b'"', behind)
+    if quotes <= (4, 8, 12)[(segment.detector != "") + (segment.channel != "")]:
         return False
     return b"\\" in body or any(body.count(name) > 1 for name in _MEMBERS)

@@ -13,7 +13,8 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from shared import metrics
 from shared.config import StoreConfig
@@ -37,25 +38,26 @@ GROUP_BYTES = 4 << 20  # a larger group gains nothing more from sharing its sync
 Commit = Callable[[Sequence[CommitRequest]], list[CommitResult]]
 
 
-About = tuple[str, str, float | None, float | None, int]
-"""Detector, channel, t0, dt and samples, as in `records.Record`."""
-
-
-class PendingSegment(NamedTuple):
-    """A checked segment, or block."""
+# Structs without garbage collection, because every segment has one of each, and tuples take four times as long.
+class PendingSegment(msgspec.Struct, gc=False, frozen=True):
+    """A checked segment, or block: its payload, and what `records.Record` says about it."""
 
     payload: bytes
-    about: About
     origin: Origin
+    samples: int
+    detector: str = ""
+    channel: str = ""
+    t0: float | None = None
+    dt: float | None = None
     block: Block | None = None
 
     @property
     def begin(self) -> float:
         """GPS time of the first sample; of a block, of the channel that begins last."""
-        return self.about[2] or 0.0 if self.block is None else max(runs.t0 for runs in self.block.holds)
+        return self.t0 or 0.0 if self.block is None else max(runs.t0 for runs in self.block.holds)
 
 
-class _Waiting(NamedTuple):
+class _Waiting(msgspec.Struct, gc=False, frozen=True):
     segment: PendingSegment
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[CommitResult]
@@ -113,10 +115,9 @@ class GroupCommitter:
         """Check a segment or block without storing it. Raises BadSegment; arguments as `submit`."""
         if format:
             block = blocks.parse(payload, format, self._config.max_channels, self._config.max_samples)
-            return PendingSegment(payload, ("", "", None, None, block.samples), origin, block)
-        segment = parse(payload, self._config.max_samples)
-        about = segment.detector, segment.channel, segment.t0, segment.dt, len(segment.h)
-        return PendingSegment(payload, about, origin)
+            return PendingSegment(payload, origin, block.samples, block=block)
+        s = parse(payload, self._config.max_samples)
+        return PendingSegment(payload, origin, len(s.h), s.detector, s.channel, s.t0, s.dt)
 
     def enqueue(self, segment: PendingSegment) -> Awaitable[CommitResult]:
         """Store a segment that `check_segment` has checked; as `submit`."""
@@ -219,11 +220,12 @@ class GroupCommitter:
     @staticmethod
     def _answer(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Exception]) -> None:
         segments = size = samples = runs = 0
-        for (segment, _, _), outcome in zip(group, outcomes, strict=True):
+        for item, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, CommitResult):
+                segment = item.segment
                 segments += 1
                 size += len(segment.payload)
-                samples += segment.about[4]
+                samples += segment.samples
                 runs += 1 if segment.block is None else segment.block.runs
         metrics.SEGMENTS.inc(segments)
         metrics.BYTES.inc(size)
@@ -245,12 +247,12 @@ def _resolve(group: Sequence[_Waiting], outcomes: Sequence[CommitResult | Except
             item.future.set_result(outcome)
 
 
-def _commit_request(segment: PendingSegment, p: SpoolPosition) -> CommitRequest:
-    spool, offset, size, crc32 = p
-    detector, channel, t0, dt, samples = segment.about
-    format, holds = segment.block if segment.block is not None else ("", ())
-    by, key, _ = segment.origin
-    return CommitRequest(spool, offset, size, crc32, key, detector, channel, t0, dt, samples, by, format, holds)
+def _commit_request(s: PendingSegment, p: SpoolPosition) -> CommitRequest:
+    format, holds = s.block if s.block is not None else ("", ())
+    return CommitRequest(
+        p.spool, p.offset, p.size, p.crc32, s.origin.key, s.detector, s.channel, s.t0, s.dt, s.samples, s.origin.by,
+        format, holds,
+    )  # fmt: skip
 
 
 def _outcome(result: CommitResult) -> CommitResult | Exception:

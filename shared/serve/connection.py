@@ -88,13 +88,14 @@ class LimitedConnection(HttpToolsProtocol):
         self._taken = 0  # bytes that the client had taken when it began to be slow
         self._slow_ticks = 0  # at which it was
         self._timer = self.loop.call_later(self.limits.request_timeout / 2, self._tick)
-        self._offered = False  # the head that is parsed offers an upgrade
         if self.guarded:
             self.app_state = {AUTHENTICATED: self._authenticated}  # in the scope of each request
             self.strangers[self] = None
             self._make_room()
         # Those that came before are served, however many come.
         self._beyond = len(self.connections) > self.limits.connections
+        if self._beyond:
+            self.app = self._check
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
@@ -132,7 +133,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Parse what has arrived, and measure the head in it."""
         self._head += len(data)
         if self._head > self.limits.header:  # of a head, or of a body, so the head is measured again
-            self.app = self._check_head
+            self.app = self._check
         self._ended = False
         self._unset_keepalive_if_required()
         self._parse(data)
@@ -140,7 +141,7 @@ class LimitedConnection(HttpToolsProtocol):
             self._head = 0
         elif self._ended:  # the unfinished head has begun somewhere in these bytes
             self._head = 0
-            self.app = self._check_head
+            self.app = self._check
         elif self._head > self.limits.header:
             self._abort(self._header_too_large())
 
@@ -159,23 +160,14 @@ class LimitedConnection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._abort(BadRequest("the request must be HTTP/1.1"))
 
-    def on_headers_complete(self) -> None:
-        """Begin the request; the parser calls this."""
-        self._offered = self.parser.should_upgrade()
-        if self._offered:
-            return
-        if self._beyond and len(self.connections) > self.limits.connections:
-            app, self.app = self.app, self._refuse_for_others
-            super().on_headers_complete()
-            self.app = app
-        else:
-            super().on_headers_complete()
-
     def on_message_complete(self) -> None:
         """Note that the body has arrived; the parser calls this."""
-        if not self._offered:
-            self._ended = True
-            super().on_message_complete()
+        self._ended = True
+        super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        # uvicorn asks this about an offer, and leaves its head alone then: it is parsed again without the offer.
+        return True
 
     def _parse_without_offer(self) -> None:
         """Parse the last head again, without its offer to upgrade."""
@@ -224,15 +216,15 @@ class LimitedConnection(HttpToolsProtocol):
     def _header_too_large(self) -> HeaderTooLarge:
         return HeaderTooLarge(f"the request line and headers must have at most {self.limits.header} bytes")
 
-    async def _check_head(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request whose head must be measured, or whose connection may have no room."""
         lengths = (len(name) + len(value) + 4 for name, value in scope["headers"])
-        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(lengths) <= self.limits.header:
-            await self._app(scope, receive, send)
-        else:
+        if self._beyond and len(self.connections) > self.limits.connections:
+            await self._refuse(Busy("this process serves as many connections as it may; send it again"), send)
+        elif len(scope["raw_path"]) + len(scope["query_string"]) + sum(lengths) > self.limits.header:
             await self._refuse(self._header_too_large(), send)
-
-    async def _refuse_for_others(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._refuse(Busy("this process serves as many connections as it may; send it again"), send)
+        else:
+            await self._app(scope, receive, send)
 
     async def _refuse(self, error: Exception, send: Send) -> None:
         response = self._noted(error)

@@ -13,7 +13,8 @@ import contextlib
 import os
 import re
 import zlib
-from typing import NamedTuple
+
+import msgspec
 
 from shared.errors import StorageFailed
 from shared.volume.layout import Layout
@@ -23,7 +24,7 @@ from shared.volume.posix import PosixFileSystem, storage_errors, try_lock
 _SPOOL_ID = re.compile(r"[0-9a-f]{16}")
 
 
-class SpoolPosition(NamedTuple):
+class SpoolPosition(msgspec.Struct, gc=False, frozen=True):
     """Where a payload was made durable: spool, offset, size in bytes, and CRC-32 of the payload."""
 
     spool: str

@@ -215,17 +215,34 @@ def read_json(body: bytes, type: type[T]) -> T:
     """Decode a JSON body, whatever its Content-Type.
 
     Raises:
-        BadRequest: the body is not JSON of that type; the text names the place.
+        BadRequest: the body is not JSON of that type, or a member stands twice; the text names the place.
     """
-    try:
+
+    def decode(body: bytes) -> T:
         value = msgspec.json.decode(body, type=type)
         if len(body) <= _MAX_CHECKED and (name := repeated_member(body)) is not None:
             raise BadRequest(f"`{name}` stands twice; send each member once")
+        return value
+
+    return decode_json(body, decode)
+
+
+def decode_json(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """Decode a JSON body that one of our own functions has encoded, so that no member stands twice.
+
+    Args:
+        body: the body.
+        decode: of a `msgspec.json.Decoder`.
+
+    Raises:
+        BadRequest: the body is not JSON of the decoder's type; the text names the place.
+    """
+    try:
+        return decode(body)
     except msgspec.DecodeError as error:
         raise BadRequest(str(error)) from None
     except (UnicodeDecodeError, RecursionError):
         raise BadRequest("the body must be JSON in UTF-8, nested less deeply") from None
-    return value
 
 
 def status_update(body: bytes) -> StatusUpdate:
