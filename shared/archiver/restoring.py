@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import time
-import zlib
 from collections.abc import Iterable
 
 import msgspec
@@ -17,6 +16,7 @@ from shared.archiver.requests import Report
 from shared.archives.index import Row
 from shared.archives.manifest import Object, Stub, piece_name
 from shared.archives.place import Place
+from shared.checksum import crc32_of
 from shared.domain.records import file_name
 from shared.errors import RemoteFailed
 from shared.failpoints import failpoint
@@ -66,7 +66,7 @@ def fetch_segments(place: Place, stub: Stub, rows: Iterable[Row], staging: str, 
         content = _whole(place, stub.prefix, stub.object(piece_name(number)))
         for row in wanted:
             segment = content[row.offset : row.offset + row.size]
-            if zlib.crc32(segment) != row.crc32:
+            if crc32_of(segment) != row.crc32:
                 raise RemoteFailed(f"{stub.prefix}: {file_name(row.number)} is not what was packed")
             with storage_errors("writing a segment"):
                 files.pipe_file(os.path.join(staging, file_name(row.number)), segment)

@@ -117,7 +117,7 @@ class GroupCommitter:
             block = blocks.parse(payload, format, self._config.max_channels, self._config.max_samples)
             return PendingSegment(payload, origin, block.samples, block=block)
         s = parse(payload, self._config.max_samples)
-        return PendingSegment(payload, origin, len(s.h), s.detector, s.channel, s.t0, s.dt)
+        return PendingSegment(payload, origin, len(s.h), s.detector, s.channel, s.t[0], s.dt)
 
     def enqueue(self, segment: PendingSegment) -> Awaitable[CommitResult]:
         """Store a segment that `check_segment` has checked; as `submit`."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import zlib
 from collections.abc import Sequence
 
+from shared.checksum import crc32_of
 from shared.config import StoreConfig
 from shared.errors import StorageFailed
 from shared.failpoints import failpoint
@@ -144,9 +144,9 @@ class SpoolWriter:
 def _checksum(payload: bytes) -> int:
     """CRC-32 in pieces: above 5 kB zlib releases the interpreter lock, and getting it back takes long."""
     if len(payload) >= _LONG:
-        return zlib.crc32(payload)
+        return crc32_of(payload)
     whole = memoryview(payload)
     crc32 = 0
     for start in range(0, len(whole), _PIECE):
-        crc32 = zlib.crc32(whole[start : start + _PIECE], crc32)
+        crc32 = crc32_of(whole[start : start + _PIECE], crc32)
     return crc32

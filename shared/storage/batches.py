@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import zlib
 from typing import NamedTuple
 
+from shared.checksum import crc32_of
 from shared.domain.records import Record
 from shared.errors import NoSuchFile
 from shared.storage import journal
@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
 
 def identity(first: Record) -> int:
     """What identifies a batch's journal, by its first record; numbers repeat where a volume was begun anew."""
-    return zlib.crc32(journal.encode(first))
+    return crc32_of(journal.encode(first))
 
 
 class Batches:

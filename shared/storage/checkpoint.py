@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 
 import msgspec
 from msgspec import field
 
+from shared.checksum import crc32_of
 from shared.domain.livetime import Span
 from shared.domain.state import State
 from shared.storage import journal
@@ -60,7 +60,7 @@ def save(path: str, checkpoint: Checkpoint) -> None:
     """
     content = msgspec.msgpack.encode(checkpoint)
     with storage_errors("writing the checkpoint"):
-        atomic_replace(path, zlib.crc32(content).to_bytes(_CRC32) + content, before_rename="checkpoint.swap")
+        atomic_replace(path, crc32_of(content).to_bytes(_CRC32) + content, before_rename="checkpoint.swap")
 
 
 def load(path: str, file: journal.Readable, batch: int) -> Checkpoint | None:
@@ -87,7 +87,7 @@ def parse(content: bytes) -> Checkpoint:
         ValueError: it is damaged, or of another version.
     """
     body = memoryview(content)[_CRC32:]
-    if content[:_CRC32] != zlib.crc32(body).to_bytes(_CRC32):
+    if content[:_CRC32] != crc32_of(body).to_bytes(_CRC32):
         raise ValueError("its checksum does not match")
     found = _decode(body)  # msgspec's errors are ValueErrors
     if found.format != _FORMAT:

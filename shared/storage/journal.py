@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from shared.checksum import crc32_of
 from shared.domain.records import WRITE, Record, file_number
 from shared.errors import JournalDamaged
 
@@ -64,7 +64,7 @@ class JournalEntry(NamedTuple):
 def encode(record: Record) -> bytes:
     """The journal line of `record`, newline included."""
     body = _encode(record)[:-1]
-    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+    return b'%s,"crc":"%08x"}\n' % (body, crc32_of(body))
 
 
 def decode(line: bytes) -> Record | None:
@@ -78,7 +78,7 @@ def decode(line: bytes) -> Record | None:
 
 
 def _checks(line: bytes) -> bool:
-    return line[-_SUFFIX:] == b',"crc":"%08x"}' % zlib.crc32(line[:-_SUFFIX])
+    return line[-_SUFFIX:] == b',"crc":"%08x"}' % crc32_of(line[:-_SUFFIX])
 
 
 def raw_lines(file: Readable, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
@@ -126,7 +126,7 @@ def _is_torn_tail(file: Readable, offset: int, line: bytes, terminated: bool) ->
 def checksum(file: Readable, start: int, end: int, crc32: int = 0) -> int:
     """CRC-32 of the bytes from `start` to `end`, continued from `crc32`, that of the bytes before `start`."""
     while start < end and (chunk := os.pread(file.fileno(), min(_CHUNK, end - start), start)):
-        crc32 = zlib.crc32(chunk, crc32)
+        crc32 = crc32_of(chunk, crc32)
         start += len(chunk)
     return crc32
 

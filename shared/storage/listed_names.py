@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shared.checksum import crc32_of
 from shared.storage import journal
 from shared.storage.journal import Readable
 
@@ -70,7 +70,7 @@ class ListedNames:
                 separator = b',"'
             keeps = keeps and bool(lines) and end + len(lines) <= _MOST
             if keeps:
-                end, crc32, held = end + len(lines), zlib.crc32(lines, crc32), max(held, behind)
+                end, crc32, held = end + len(lines), crc32_of(lines, crc32), max(held, behind)
                 new += waiting[-1:] if names else []
             if len(waiting) == _TOGETHER:
                 yield b"".join(waiting)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 
+from shared.checksum import crc32_of
 from shared.domain.livetime import Livetime
 from shared.domain.records import OPEN, WRITE, Record, utc_now
 from shared.domain.runs import runs_of
@@ -83,7 +83,7 @@ class StateMachine:
             self._file.append((content,), "journal")
         finally:
             self._appending, end = start, self._appending
-        self._crc32 = zlib.crc32(content, self._crc32)
+        self._crc32 = crc32_of(content, self._crc32)
         # In this order: a reader without the lock may briefly take the state for outdated, never for newer.
         self.state = state
         self.end = self._appending = end

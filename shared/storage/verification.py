@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from shared.archives.manifest import Stub, read_stub
+from shared.checksum import crc32_of
 from shared.config import ConfigError, store_from_env
 from shared.domain.records import WRITE, Record
 from shared.errors import DatastoreError, StorageFailed
@@ -126,7 +126,7 @@ def differs(content: bytes, size: int, crc32: int) -> str:
     """How content differs from the size and checksum in the journal; empty if it does not."""
     if len(content) != size:
         return f"{len(content)} bytes instead of {size}"
-    if zlib.crc32(content) != crc32:
+    if crc32_of(content) != crc32:
         return "its checksum differs"
     return ""
 

@@ -7,13 +7,13 @@ the columns, little-endian, one after another: of the rows, and of each cohort i
 from __future__ import annotations
 
 import sys
-import zlib
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
 
 import msgspec
 
+from shared.checksum import crc32_of
 from shared.strain.index import Cohort, StrainIndex
 from shared.strain.stated_rate import StatedRate
 from shared.strain.stream import ON_GRID, Stream
@@ -76,7 +76,7 @@ def encode(index: StrainIndex, head: Head) -> bytes:
     order = [positions[key] for key in index.streams]
     header = msgspec.msgpack.encode(_Header(head, len(index), index.unusable, cohorts, order))
     body = b"".join([len(header).to_bytes(4), header, *map(_little_endian, columns)])
-    return zlib.crc32(body).to_bytes(4) + body
+    return crc32_of(body).to_bytes(4) + body
 
 
 def decode(content: bytes) -> tuple[StrainIndex, Head]:
@@ -86,7 +86,7 @@ def decode(content: bytes) -> tuple[StrainIndex, Head]:
         ValueError: the file is damaged, or of another version.
     """
     view = memoryview(content)
-    if content[:4] != zlib.crc32(view[4:]).to_bytes(4):
+    if content[:4] != crc32_of(view[4:]).to_bytes(4):
         raise ValueError("its checksum does not match")
     end = 8 + int.from_bytes(view[4:8])
     header = msgspec.msgpack.decode(view[8:end], type=_Header)  # msgspec's errors are ValueErrors

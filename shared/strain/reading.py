@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from shared.archives.batch_files import BatchFiles, Where
+from shared.checksum import crc32_of
 from shared.domain import block
 from shared.errors import BadSegment, NotFrozen, SegmentDamaged, StorageFailed
 from shared.volume.posix import storage_errors
@@ -114,7 +114,7 @@ class DataFolder:
                     arrow.verify(part)
                     return arrow
                 content = file.read()
-        if part.crc32 >= 0 and zlib.crc32(content) != part.crc32:
+        if part.crc32 >= 0 and crc32_of(content) != part.crc32:
             raise _altered(part)
         return content
 
@@ -176,7 +176,7 @@ class _ArrowFile:
             return
         crc32 = 0
         for first in range(0, self._length, _CHUNK):
-            crc32 = zlib.crc32(self[first : first + _CHUNK], crc32)
+            crc32 = crc32_of(self[first : first + _CHUNK], crc32)
         if crc32 != part.crc32:
             raise _altered(part)
         while len(_verified) >= _VERIFIED:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import struct
 import time
-import zlib
 from typing import NamedTuple
 
+from shared.checksum import crc32_of
 from shared.errors import Recovering, StorageFailed
 from shared.volume.posix import PosixFileSystem, open_plain, storage_errors
 from shared.volume.rights import explained
@@ -47,7 +47,7 @@ def write(path: str, counters: Counters) -> None:
     """
     counts = _COUNTS.pack(*counters)
     with storage_errors("writing the counters"):
-        _fs.overwrite(path, counts + _CRC32.pack(zlib.crc32(counts)))
+        _fs.overwrite(path, counts + _CRC32.pack(crc32_of(counts)))
 
 
 def read(path: str) -> Counters:
@@ -65,7 +65,7 @@ def read(path: str) -> Counters:
         except OSError as error:
             raise StorageFailed(explained(f"{path}: {error.strerror}", path)) from error
         counts, crc32 = found[: _COUNTS.size], found[_COUNTS.size :]
-        if crc32 == _CRC32.pack(zlib.crc32(counts)) and len(counts) == _COUNTS.size:
+        if crc32 == _CRC32.pack(crc32_of(counts)) and len(counts) == _COUNTS.size:
             return Counters(*_COUNTS.unpack(counts))
         # It is being overwritten at this moment, by a process that may have to wait for a processor.
         time.sleep(attempt * _LONGER)

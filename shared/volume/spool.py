@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import zlib
 
 import msgspec
 
+from shared.checksum import crc32_of
 from shared.errors import StorageFailed
 from shared.volume.layout import Layout
 from shared.volume.long_file import create_durable
@@ -149,4 +149,4 @@ def read_payload(path: str, offset: int, size: int, crc32: int) -> bytes | None:
         return None
     except OSError as error:
         raise StorageFailed(f"{path}: {error.strerror}") from error
-    return payload if len(payload) == size and zlib.crc32(payload) == crc32 else None
+    return payload if len(payload) == size and crc32_of(payload) == crc32 else None

@@ -54,7 +54,9 @@ class Exchange:
         self.request = request = Request(method, path, headers, b"", query)
         self.max_body = app.max_body(handler, headers)
         self.takes_body = method == "POST" and self.max_body > 0
-        self.coding = coding_of(headers.get("content-encoding", "")) if self.takes_body else ""
+        self.coding = (
+            coding_of(headers["content-encoding"]) if self.takes_body and "content-encoding" in headers else ""
+        )
         self._known = True
         if query:
             app.check_query(query)

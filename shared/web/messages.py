@@ -284,7 +284,9 @@ def idempotency_key(headers: Mapping[str, str]) -> str:
     Raises:
         BadRequest: there are several, or the key is too long for the journal, or cannot be passed on in a header.
     """
-    key = headers.get("idempotency-key", "")
+    key = headers.get("idempotency-key")
+    if key is None:
+        return ""
     if REPEATED in headers:
         raise BadRequest("send one Idempotency-Key")
     if len(key) > _MAX_KEY:
