@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ON_CLUSTER
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import AWAITED, Cluster
 from tests.e2e.store import ClusterStore
 from tests.support.builders import segment
 from tests.support.checks import check_archive
@@ -35,6 +35,7 @@ class Deployed(Cluster):
         env = {**os.environ, "KUBECONFIG": self.kubeconfig}
         done = subprocess.run([*command, *names], env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
+        self.kubectl("wait", "--for=condition=Ready", AWAITED["Service"], "--all", "--timeout=300s")
 
 
 @pytest.fixture(params=["embedded", "dev"])
