@@ -92,7 +92,7 @@ def stopped(pid: int, lock: int) -> Iterator[None]:
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", pause=0.01)
         locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        if not any(str(pid) in line and f":{lock}" in line[-3] for line in locks if "->" not in line):
+        if not any(str(pid) in line and line[-3].endswith(f":{lock}") for line in locks if "->" not in line):
             break
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.01)
@@ -150,6 +150,7 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
     assert not archived.keys() & files.keys()
     taken, stored = began.taken, archived | files
     assert {name: stored.get(name) for name in taken} == taken
+    assert len(set(stored.values())) == len(stored)
     assert len(stored) - len(taken) <= sum(each.status != 201 for each in began.sent)
     eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
 
