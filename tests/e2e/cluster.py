@@ -180,10 +180,11 @@ class Cluster:
         if "Broker" in kinds:
             self.apply(RECORDER.read_text().replace("IMAGE", self.image))
         for kind in (plural for kind, plural in AWAITED.items() if kind in kinds):
+            timeout = "600s"
             if kind == "triggers":  # as the handbook says
-                seen = f"datastore.intertwin.eu/seen={time.time_ns()}"
+                seen, timeout = f"datastore.intertwin.eu/seen={time.time_ns()}", "120s"
                 self.kubectl("annotate", "triggers", "--all", "--overwrite", seen)
-            self.kubectl("wait", "--for=condition=Ready", kind, "--all", "--timeout=600s")
+            self.kubectl("wait", "--for=condition=Ready", kind, "--all", f"--timeout={timeout}")
             self.ready[kind] = time.monotonic() - began
         self.kubectl("wait", "--for=condition=Ready", "pod/driver", "--timeout=300s")
         self._equip_driver()
