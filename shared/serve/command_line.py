@@ -17,6 +17,7 @@ from shared.clients.service_token import ServiceToken
 from shared.clients.writer import RemoteWriter
 from shared.config import AuthMode, ConfigError, StoreConfig
 from shared.config.version import program_version
+from shared.rights import explained
 
 USAGE = """\
 usage: make run [VARIABLE=value ...], or: [VARIABLE=value ...] python -m shared.serve [--help | --version]
@@ -126,7 +127,7 @@ def check_folders(settings: StoreConfig) -> None:
         except OSError as error:
             if error.errno in _UNUSABLE:
                 hint = f"user {os.getuid()} must be able to make folders there; ROOT chooses another place"
-                raise ConfigError(f"{folder}: cannot be made: {error.strerror}; {hint}") from None
+                raise ConfigError(explained(f"{folder}: cannot be made: {error.strerror}; {hint}", folder)) from None
 
 
 def banner(settings: StoreConfig, access: AuthMode) -> str:

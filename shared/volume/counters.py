@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from shared.checksum import crc32_of
 from shared.errors import Recovering, StorageFailed
+from shared.rights import explained
 from shared.volume.posix import PosixFileSystem, open_plain, storage_errors
-from shared.volume.rights import explained
 
 _COUNTS = struct.Struct("<QQQ")
 _CRC32 = struct.Struct("<I")

@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import Busy, StorageFailed
 from shared.failpoints import failpoint
-from shared.volume.rights import explained
+from shared.rights import explained
 
 _libc = ctypes.CDLL(None, use_errno=True)
 MIN_FREE = 64 << 10  # bytes; with less a volume counts as full

@@ -12,9 +12,9 @@ import msgspec
 from shared.domain.state import State
 from shared.errors import Recovering, StorageFailed
 from shared.failpoints import failpoint
+from shared.rights import explained
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, storage_errors
-from shared.volume.rights import explained
 
 
 class Views:

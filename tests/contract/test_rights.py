@@ -15,8 +15,9 @@ from tests.support.servers import PASSED_ON
 ATTEMPT = """
 import os
 import sys
-from shared.config import store_from_env
+from shared.config import ConfigError, store_from_env
 from shared.errors import DatastoreError
+from shared.serve.command_line import check_folders
 from shared.storage.reader import BatchReader
 from shared.storage.writer import Writer
 
@@ -25,12 +26,15 @@ if user := int(sys.argv[1]):  # after the imports, because the interpreter may l
     os.setgroups([])
     os.setgid(user)
     os.setuid(user)
-for attempt in (BatchReader(config).check, Writer(config).open, BatchReader(config).check):
+attempts = BatchReader(config).check, lambda: check_folders(config), Writer(config).open, BatchReader(config).check
+for attempt in attempts:
     try:
         attempt()
         print("done")
     except DatastoreError as error:
         print(f"{error.code} {error}")
+    except ConfigError as error:
+        print(f"config {error}")
 """
 USER = 65532
 
@@ -49,7 +53,7 @@ def volume(tmp_path_factory) -> Path:
 
 
 def attempts(volume: Path) -> list[str]:
-    """What a reader, a writer and again a reader say, each a line."""
+    """What a reader, a start, a writer and again a reader say, each a line."""
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     user = USER if os.geteuid() == 0 else 0
     result = subprocess.run(
@@ -62,13 +66,14 @@ def attempts(volume: Path) -> list[str]:
 
 def test_writer_and_readers_name_folder_owner_mode_user_and_what_mends_it(volume):
     user = USER if os.geteuid() == 0 else os.geteuid()
-    reader, writer, again = attempts(volume)
+    reader, start, writer, again = attempts(volume)
     assert reader.startswith("RECOVERING The store has not published its counts yet. ")
     assert writer.startswith("ERRIO creating the store's folders: Permission denied. ")
+    assert start.startswith(f"config {volume}/appdata/adm: cannot be made: Permission denied; ")
     assert again == reader
     owner = (volume / "appdata").stat()
     mode = f"{owner.st_mode & 0o7777:04o}"
-    for line in (reader, writer):
+    for line in (reader, start, writer):
         assert f"{volume}/appdata belongs to user {owner.st_uid} and group {owner.st_gid} with mode {mode};" in line
         assert f"user {user} with groups {user}" in line or os.geteuid() != 0
         assert f"`chown {user}:" in line
@@ -81,7 +86,7 @@ def test_what_the_message_says_mends_it(volume):
             os.chown(volume / claim, USER, USER)
         else:
             (volume / claim).chmod(0o755)
-    assert attempts(volume) == ["RECOVERING The store has not published its counts yet.", "done", "done"]
+    assert attempts(volume) == ["RECOVERING The store has not published its counts yet.", "done", "done", "done"]
 
 
 def test_a_claim_that_nobody_but_its_owner_may_read_is_explained_to_readers(volume):

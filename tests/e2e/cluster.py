@@ -30,7 +30,8 @@ from tests.support import ROOT
 from tests.support.manifests import KNATIVE
 
 DRIVER, RECORDER = (Path(__file__).with_name(name) for name in ("driver.yaml", "recorder.yaml"))
-EVENTING = ("brokers", "triggers", "sinkbindings", "pingsources", "jobsinks")
+AWAITED = {"Service": "services.serving.knative.dev", "Broker": "brokers", "Trigger": "triggers",
+           "SinkBinding": "sinkbindings", "PingSource": "pingsources", "JobSink": "jobsinks"}  # fmt: skip
 SINK = "sinks.knative.dev/job-sink-name"
 
 
@@ -165,8 +166,9 @@ class Cluster:
         roots = self.kubectl("get", "storageclass", "local-root", "--ignore-not-found", "--output", "name")
         self.storage_class = self.storage_class or roots.stdout.decode().strip().rpartition("/")[2]
         text = self.manifests()
-        namespaces = [o for o in yaml.safe_load_all(text) if o["kind"] == "Namespace"]
-        self.apply(yaml.safe_dump_all(namespaces))
+        objects = list(yaml.safe_load_all(text))
+        kinds = {object["kind"] for object in objects}
+        self.apply(yaml.safe_dump_all([object for object in objects if object["kind"] == "Namespace"]))
         self._undo.append(self._delete_namespace)
         self.apply(self.secrets())
         if self.overlay == "prod-oidc":
@@ -175,13 +177,14 @@ class Cluster:
         began = time.monotonic()
         self.apply(text)
         self.apply(DRIVER.read_text().replace("IMAGE", self.image))
-        if not self.embedded:
+        if "Broker" in kinds:
             self.apply(RECORDER.read_text().replace("IMAGE", self.image))
-        for kind in ("services.serving.knative.dev", *(() if self.embedded else EVENTING)):
+        for kind in (plural for kind, plural in AWAITED.items() if kind in kinds):
+            timeout = "600s"
             if kind == "triggers":  # as the handbook says
-                seen = f"datastore.intertwin.eu/seen={time.time_ns()}"
+                seen, timeout = f"datastore.intertwin.eu/seen={time.time_ns()}", "120s"
                 self.kubectl("annotate", "triggers", "--all", "--overwrite", seen)
-            self.kubectl("wait", "--for=condition=Ready", kind, "--all", "--timeout=600s")
+            self.kubectl("wait", "--for=condition=Ready", kind, "--all", f"--timeout={timeout}")
             self.ready[kind] = time.monotonic() - began
         self.kubectl("wait", "--for=condition=Ready", "pod/driver", "--timeout=300s")
         self._equip_driver()

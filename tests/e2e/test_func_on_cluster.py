@@ -6,16 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.conftest import ON_CLUSTER
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import AWAITED, Cluster
 from tests.e2e.store import ClusterStore
 from tests.support.builders import segment
 from tests.support.checks import check_archive
 from tests.support.manifests import KNATIVE, TOOLS
+from tests.support.servers import FUNCTION_OF
+
+FUNCTIONS = sorted(set(FUNCTION_OF.values()) | {"writer"})
 
 pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `make e2e KUBECONFIG=...`")
 
@@ -29,12 +33,17 @@ class Deployed(Cluster):
         return yaml.safe_dump_all([object for object in objects if object["kind"] in kinds])
 
     def deploy(self, func: str) -> None:
-        names = ["datastore"] if self.embedded else []
+        names = ["datastore"] if self.embedded else [name for name in FUNCTIONS if name != "strain"]
         images = ["--image", self.image, *([] if self.embedded else ["--preproc-image", self.preproc_image])]
         command = [sys.executable, str(KNATIVE / "deploy.py"), "--func", func, *images, "--namespace", self.namespace]
-        env = {**os.environ, "KUBECONFIG": self.kubeconfig}
+        server = self.kubectl("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").stdout
+        # func asks an image's registry whether it may be pulled; dev.local is none, and that takes no time with a
+        # proxy that is not there.
+        proxy = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": str(urlsplit(server.decode()).hostname)}
+        env = {**os.environ, "KUBECONFIG": self.kubeconfig, **(proxy if self.image.startswith("dev.local/") else {})}
         done = subprocess.run([*command, *names], env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
+        self.kubectl("wait", "--for=condition=Ready", AWAITED["Service"], "--all", "--timeout=300s")
 
 
 @pytest.fixture(params=["embedded", "dev"])
