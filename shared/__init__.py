@@ -18,7 +18,7 @@
     ------------------------------------------------------------------------------------------------
     domain/      values and rules      events     CloudEvents      log_format  lines of the log
     ------------------------------------------------------------------------------------------------
-    errors       failpoints            trace_context     checksum
+    errors       failpoints   rights   trace_context     checksum
 
 `web`, `auth` and `clients` serve; `storage`, `ingest` and `volume` store. They meet only in `functions/`.
 `make check` enforces this with the contracts in pyproject.toml.
