@@ -63,6 +63,7 @@ NOT_RUN = {
     "kubectl patch": CLUSTER,
     "kubectl apply": CLUSTER,
     "kubectl wait": CLUSTER,
+    "kubectl annotate": CLUSTER,
     "python -m shared.auth.issue_token": CLUSTER,
     "gwclient stream --event": "needs the internet",
     "STORE_URL=http://localhost:8080": "serves until it is ended; tests/contract/test_field_clients.py",
@@ -73,7 +74,7 @@ LATER = ("curl localhost:8080/products",)  # repeated until they print what the 
 SLOW = {page: {"PREPROC": "auto"} for page in ("first-ten-minutes.md", "preproc.md")}  # pages that show a spectrogram
 KNOWN_OUTSIDE = {"ARRAKIS_SERVER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # variables of other programs
 _NAME = re.compile(r"gwb\d{19}\.json")
-KUBECTL = {"apply", "patch", "wait", "delete", "get", "create", "logs", "port-forward"}
+KUBECTL = {"annotate", "apply", "patch", "wait", "delete", "get", "create", "logs", "port-forward"}
 
 
 class Command(NamedTuple):
