@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.builders import segment
-from tests.support.checks import check_archive
+from tests.support.checks import check_archive, wait_for
 from tests.support.load import Sent, post_all
 from tests.support.power_loss import build_shim, environment, lose_power
 
@@ -21,10 +22,16 @@ def bodies(count, start=0):
 
 def test_i1_acknowledged_segments_survive_sigkill_under_load(topology, new_store):
     store = new_store(topology)
-    timer = threading.Timer(0.8, lambda: [p.kill() for p in (store.writer, store.ingest)])
-    timer.start()
-    sent = post_all(store.url("/sendF"), bodies(30_000), 64, stop=lambda: not timer.is_alive())
-    timer.join()
+
+    def kill() -> None:
+        wait_for(lambda: len(os.listdir(store.data)) > 300, timeout=30)
+        for process in (store.writer, store.ingest):
+            process.kill()
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    sent = post_all(store.url("/sendF"), bodies(30_000), 64, stop=lambda: not killing.is_alive())
+    killing.join()
     acked = {s.name: s.body for s in sent if s.status == 201}
     assert len(acked) > 100
     for process in {store.writer, store.ingest}:
