@@ -122,8 +122,9 @@ def _answers(url: str) -> bool:
 
 def _appends(root: Path, payloads: list[bytes]) -> Callable[[int], None]:
     """A function that appends these payloads to a new file and syncs once."""
-    handle, _ = tempfile.mkstemp(dir=root, prefix="log")
-    file = os.fdopen(handle, "wb", buffering=0)  # closed with its last reference
+    handle, name = tempfile.mkstemp(dir=root, prefix="log")
+    os.unlink(name)  # so that its room is free again when it is closed, with its last reference
+    file = os.fdopen(handle, "wb", buffering=0)
 
     def append(_: int) -> None:
         os.writev(file.fileno(), payloads)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -52,12 +53,19 @@ def run(store: Store, folder: Path, seconds: float, report: Report) -> None:
                 others={**_figures([block for _, block in pairs], small), SINGLE: [one.rate for one, _ in pairs]},
             )
         )
-        store.cleanall(timeout=120)
+        _forget(store)
     for connections in (1, 4):
         report.add(_beside_the_disk(store, folder, wide, connections))
-        store.cleanall(timeout=120)
+        _forget(store)
     if store.topology == "embedded":
         block_clients.add_rows(store, folder, report)
+
+
+def _forget(store: Store) -> None:
+    """Remove what was stored: blocks fill a disk in a minute."""
+    store.cleanall(timeout=120)
+    for archive in store.archives():
+        shutil.rmtree(archive)
 
 
 def load(store: Store, seconds: float, payload: bytes, connections: int, type: str) -> Figures:
