@@ -69,7 +69,8 @@ class Prometheus:
                           "pod": pod["metadata"]["name"]}  # fmt: skip
                 address = f"{pod['status']['podIP']}:{wanted['prometheus.io/port']}"
                 targets.append({"targets": [address], "labels": labels})
-        self._put("/tmp/targets.json", json.dumps(targets).encode())
+        self._put("/tmp/targets.next", json.dumps(targets).encode())
+        self._exec("mv", "/tmp/targets.next", "/tmp/targets.json")
 
     def _ask(self, what: str) -> dict:
         return json.loads(self._exec("python", "-c", ASK, what, stdin=subprocess.DEVNULL))["data"]
@@ -112,8 +113,7 @@ def test_metrics_are_scraped_and_alerts_fire(store, cluster, prometheus):
     eventually(lambda: prometheus.query("datastore_batch_segments") == {writer: 3.0}, 60)
     assert prometheus.query("up").keys() >= {writer, store.ingest.target}
     assert prometheus.query("up")[writer] == 1.0
-    assert "DatastoreWriterAway" not in prometheus.firing()
-    assert "DatastoreTwoWriters" not in prometheus.firing()
+    eventually(lambda: not prometheus.firing() & {"DatastoreWriterAway", "DatastoreTwoWriters"}, 60)
     cluster.annotate(writer, window="64s")  # a rollout: for a while there are two
     eventually(lambda: "DatastoreTwoWriters" in prometheus.firing(), 120)
     eventually(lambda: cluster.settled(writer) and "DatastoreTwoWriters" not in prometheus.firing())

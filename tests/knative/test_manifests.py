@@ -255,9 +255,12 @@ def test_the_job_that_mends_volumes_gives_their_folders_to_the_pods_user_and_not
     datavar.chmod(0o2775)
     (appdata / "kept").touch()
     script = only["command"][-1].replace("/store", str(tmp_path))
-    for said in ("was 0:0 755, is 65532:65532 775", "user 65532 may write"):
+    for said in (
+        ("was 0:0 755, is 65532:65532 775", "was 0:65532 2775, is 65532:65532 2775"),
+        ("user 65532 may write",) * 2,
+    ):
         result = subprocess.run([*only["command"][:-1], script], capture_output=True, text=True, check=True)
-        assert result.stdout == f"{appdata}: {said}\n{datavar}: user 65532 may write\n"
+        assert result.stdout == f"{appdata}: {said[0]}\n{datavar}: {said[1]}\n"
     assert (appdata / "kept").stat().st_uid == 0
 
 
