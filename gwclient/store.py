@@ -95,13 +95,7 @@ class Store:
 
     def channels(self, pattern: str, batch: str) -> Iterator[Row]:
         """The channels that a pattern matches, as /channels describes them, in `batch` or, if it is empty, in all."""
-        query = {"channel": pattern, **({"batch": batch} if batch else {})}
-        while True:
-            page = self._object("GET", _CHANNELS, query=query)
-            yield from _list(page, "channels")
-            if not page.get("next"):
-                return
-            query["after"] = str(page["next"])
+        return self._rows(_CHANNELS, "channels", {"channel": pattern, **({"batch": batch} if batch else {})})
 
     def coverage(self, query: dict[str, str]) -> Row:
         """The answer of /coverage to a query."""
@@ -157,14 +151,7 @@ class Store:
         Raises:
             Refused: there is no such archive.
         """
-        found: list[Row] = []
-        query = {"limit": str(_PAGE)}
-        while True:
-            page = self._object("GET", _ARCHIVES, query=query)
-            found += _list(page, "archives")
-            if not page.get("next"):
-                break
-            query["after"] = str(page["next"])
+        found = list(self._rows(_ARCHIVES, "archives", {"limit": str(_PAGE)}))
         if not names:
             return found[::-1]
         known = {row["name"]: row for row in found}
@@ -257,6 +244,15 @@ class Store:
 
     def _product(self, name: str) -> bytes:
         return self._request("GET", (f"{_PRODUCTS[0]}/{quote(name)}",)).body
+
+    def _rows(self, routes: tuple[str, ...], key: str, query: dict[str, str]) -> Iterator[Row]:
+        """The rows under `key` of all pages, each of which names the next one."""
+        while True:
+            page = self._object("GET", routes, query=query)
+            yield from _list(page, key)
+            if not page.get("next"):
+                return
+            query = {**query, "after": str(page["next"])}
 
     def _pages(self, routes: tuple[str, ...], items: Callable[[object], list[T]], archive: Row | None) -> Iterator[T]:
         query = {"limit": str(_PAGE)}

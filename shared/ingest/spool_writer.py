@@ -142,7 +142,7 @@ class SpoolWriter:
 
 
 def _checksum(payload: bytes) -> int:
-    """CRC-32 in pieces: above 5 kB zlib releases the interpreter lock, and getting it back takes long."""
+    """CRC-32 in pieces: above 5 kB it releases the interpreter lock, and getting it back takes long."""
     if len(payload) >= _LONG:
         return crc32_of(payload)
     whole = memoryview(payload)

@@ -36,7 +36,7 @@ _MAX_CHECKED = 16 << 10  # bytes of a body from outside; longer ones are our own
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 _CHUNK = 512  # items of a streamed list that are sent together
 _PIECE = 1 << 16  # bytes of names that are sent together, at least
-_NAMES = 4096  # file names that are sent together
+_NAMES = 4096  # file names that are encoded together
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ def json_list(items: Iterable[bytes], before: bytes = b"[", after: bytes = b"]")
 
 def name_list(names: Iterable[str]) -> Response:
     """The answer of /dumpF, streamed; see `domain.messages.NameList`."""
-    return Response(_name_chunks(iter(names)))
+    return whole_name_list(_name_pieces(iter(names)))
 
 
 def whole_name_list(pieces: Iterable[bytes]) -> Response:
@@ -173,16 +173,11 @@ def next_page(request: Request, response: Response, after: str | None, **more: o
     return response
 
 
-def _name_chunks(names: Iterator[str]) -> Iterator[bytes]:
-    content, separator = b'{"nmlist":[', b""
+def _name_pieces(names: Iterator[str]) -> Iterator[bytes]:
+    separator = b""
     while chunk := list(itertools.islice(names, _NAMES)):
-        content += separator + msgspec.json.encode(chunk)[1:-1]
+        yield separator + msgspec.json.encode(chunk)[1:-1]
         separator = b","
-        if len(chunk) < _NAMES:
-            break
-        yield content
-        content = b""
-    yield content + b"]}"
 
 
 def _enclosed(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ import urllib3
 from shared.auth.principal import fingerprint_of
 from tests.e2e import driver_load
 from tests.e2e.cluster import Cluster
-from tests.support.http_server import serving
+from tests.support.http_server import pass_back, serving
 from tests.support.servers import FUNCTION_OF, Process, Store
 
 PASSED_BACK = ("Content-Type", "Retry-After", "Datastore-Batch")
@@ -47,14 +47,7 @@ class Relay(Process):
                 except urllib3.exceptions.HTTPError:  # the caller sees a lost connection, as it would without us
                     self.close_connection = True
                     return
-                self.send_response_only(answer.status)
-                for name in PASSED_BACK:
-                    if name in answer.headers:
-                        self.send_header(name, answer.headers[name])
-                if answer.status != 204:
-                    self.send_header("Content-Length", str(len(answer.data)))
-                self.end_headers()
-                self.wfile.write(answer.data)
+                pass_back(self, answer, PASSED_BACK)
 
             do_GET = do_POST = do_DELETE = forward
 

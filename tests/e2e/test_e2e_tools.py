@@ -17,6 +17,7 @@ from tests.e2e.store import ClusterStore, Load
 from tests.support import ROOT, manifests
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
+from tests.support.http_server import pass_back
 
 
 class FakeGateway:
@@ -34,14 +35,7 @@ class FakeGateway:
                 headers = {k: v for k, v in self.headers.items() if k.lower() == "idempotency-key"}
                 url = urls[self.headers["Host"]] + self.path
                 answer = pool.request(self.command, url, body, headers=headers)
-                self.send_response(answer.status)
-                for name in ("Content-Type", "Retry-After"):
-                    if name in answer.headers:
-                        self.send_header(name, answer.headers[name])
-                if answer.status != 204:
-                    self.send_header("Content-Length", str(len(answer.data)))
-                self.end_headers()
-                self.wfile.write(answer.data)
+                pass_back(self, answer, ("Content-Type", "Retry-After"))
 
             do_GET = do_POST = do_DELETE = forward
 

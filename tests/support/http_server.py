@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import urllib3
 
 
 @contextlib.contextmanager
@@ -20,3 +22,15 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def pass_back(handler: BaseHTTPRequestHandler, answer: urllib3.BaseHTTPResponse, names: Sequence[str]) -> None:
+    """Answer a request with what another server answered, and those of its headers."""
+    handler.send_response_only(answer.status)
+    for name in names:
+        if name in answer.headers:
+            handler.send_header(name, answer.headers[name])
+    if answer.status != 204:
+        handler.send_header("Content-Length", str(len(answer.data)))
+    handler.end_headers()
+    handler.wfile.write(answer.data)
