@@ -57,9 +57,13 @@ class Sink:
         self._thread.join()
         self._server.server_close()
 
-    def facts(self) -> list[tuple[str, dict]]:
-        """(short type, data) of each distinct event, in order of first arrival."""
-        seen: dict[tuple[str, str], tuple[str, dict]] = {}
+    def distinct(self) -> list[dict]:
+        """Each event once, in order of first arrival: delivery is at least once, and a killed sender's may be repeated."""
+        first: dict[tuple[str, str], dict] = {}
         for event in self.events:
-            seen.setdefault((event["source"], event["id"]), (event["type"].rsplit(".")[-1], event["data"]))
-        return list(seen.values())
+            first.setdefault((event["source"], event["id"]), event)
+        return list(first.values())
+
+    def facts(self) -> list[tuple[str, dict]]:
+        """(short type, data) of each distinct event."""
+        return [(event["type"].rsplit(".")[-1], event["data"]) for event in self.distinct()]
