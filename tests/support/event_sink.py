@@ -58,7 +58,7 @@ class Sink:
         self._server.server_close()
 
     def distinct(self) -> list[dict]:
-        """Each event once, in order of first arrival: delivery is at least once, and a killed sender's may be repeated."""
+        """Each event once, in order of first arrival: what a killed sender was delivering comes again."""
         first: dict[tuple[str, str], dict] = {}
         for event in self.events:
             first.setdefault((event["source"], event["id"]), event)
