@@ -162,9 +162,8 @@ def parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     get = command("get", "download segments or products to files")
     get.add_argument("names", nargs="+", type=_name, metavar="NAME", help="as `files` and `products` print it")
     get.add_argument("--to", default=".", metavar="FOLDER", help="folder for the files, or - for standard output (.)")
-    verify = command("verify", "compare the stored segments with the log: names, sizes, checksums", "table json name")
-    verify.add_argument("names", nargs="*", type=_name, metavar="NAME", help="an archive, in place of the open batch")
-    verify.add_argument("--all", action="store_true", help="every archive and the open batch")
+    about = "compare the stored segments with the log: names, sizes, checksums"
+    _add_verified(command("verify", about, "table json name"))
     _add_dataset(commands.add_parser("dataset", help="have training sets made, list and download them"), command)
     freeze = command("freeze", "close the batch to new segments", "json table")
     freeze.add_argument("--user", default=_user(), help="recorded with the batch (%(default)s)")
@@ -255,6 +254,13 @@ def _add_stream(stream: argparse.ArgumentParser, env: Mapping[str, str]) -> None
     )
     _complete_files(state)
     resuming.add_argument("--restart", action="store_true", help="forget an interrupted stream and begin anew")
+
+
+def _add_verified(verify: argparse.ArgumentParser) -> None:
+    which = verify.add_mutually_exclusive_group()
+    named = "an archive, in place of the open batch"
+    which.add_argument("names", nargs="*", type=_name, metavar="NAME", default=[], help=named)
+    which.add_argument("--all", action="store_true", help="every archive and the open batch")
 
 
 def _add_dataset(dataset: argparse.ArgumentParser, command: Callable[..., argparse.ArgumentParser]) -> None:

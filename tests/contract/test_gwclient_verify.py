@@ -59,6 +59,7 @@ def test_what_is_missing_or_altered_is_named(new_store, gwclient):  # noqa: F811
         assert rows(done) == {names[3]: rows(done)[names[3]], names[11]: rows(done)[names[11]]}
         assert {json.loads(line)["archive"] for line in done.stdout.splitlines()} == {archive.name}
     assert "batch 2: all 1 segments are as they were stored" in done.stderr
+    assert gwclient("verify", archive.name, "--all", *url).returncode == 2  # some of them, or all
     listed = gwclient("files", "--archive", archive.name, "--url", store.url("/sendF"))
     assert listed.stdout.split() == names
     assert gwclient("files", "--url", store.url("/sendF")).stdout.split() == [later]
