@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ SECRETS = {name: f"{name}-secret-{'x' * 32}" for name in (*SCOPES, *issue_token.
 SCOPES |= issue_token.SCOPES_OF_FUNCTIONS
 ISSUER, AUDIENCE = "https://iam.example.org/", "https://datastore.example.org"
 CLUSTER, TRIGGER = "https://kubernetes.default.svc", "system:serviceaccount:datastore:trigger-segment"
-KEY, CLUSTER_KEY, STRANGERS_KEY = (rsa.generate_private_key(65537, 2048) for _ in range(3))
+KEY, CLUSTER_KEY, STRANGERS_KEY = "ours", "the cluster's", "a stranger's"
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -47,15 +48,21 @@ def entry(name: str, secret: str, scopes: str) -> str:
     return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()} {name} {scopes}\n"
 
 
-def jwks(key, kid: str) -> str:
-    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
+@functools.cache
+def private_key(whose: str) -> rsa.RSAPrivateKey:
+    """Made where it is needed: it takes a while."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def jwks(key: str, kid: str) -> str:
+    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private_key(key).public_key()))
     return json.dumps({"keys": [{**public, "kid": kid, "alg": "RS256", "use": "sig"}]})
 
 
-def token(key=KEY, kid="k1", algorithm="RS256", **claims) -> str:
+def token(key: str = KEY, kid="k1", algorithm="RS256", **claims) -> str:
     now = int(time.time())
     whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": now + 300, "iat": now, **claims}
-    return jwt.encode({k: v for k, v in whole.items() if v is not None}, key, algorithm, {"kid": kid})
+    return jwt.encode({k: v for k, v in whole.items() if v is not None}, private_key(key), algorithm, {"kid": kid})
 
 
 def secured(folder: Path) -> dict[str, str]:
@@ -437,7 +444,7 @@ def unsigned(**claims) -> str:
 
 def signed_with_the_public_key() -> str:
     """What a checker takes that believes the token about the algorithm."""
-    public = KEY.public_key().public_bytes(
+    public = private_key(KEY).public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )  # fmt: skip
     import hmac

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
-import jsonschema
 import pytest
 import yaml
 
 from knative import deploy
 from tests.support import manifests
+
+if TYPE_CHECKING:
+    import jsonschema
 
 DESCRIPTORS = deploy.descriptors()
 
@@ -25,6 +28,8 @@ def descriptor(name: str) -> dict:
 
 @functools.cache
 def validator() -> jsonschema.Draft4Validator:
+    import jsonschema
+
     return jsonschema.Draft4Validator(manifests.func_schema())
 
 

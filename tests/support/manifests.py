@@ -9,13 +9,15 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
 from tests.support import ROOT
+
+if TYPE_CHECKING:
+    import jsonschema
 
 KNATIVE = ROOT / "knative"
 OVERLAYS = ("dev", "prod", "prod-oidc", "embedded")
@@ -126,6 +128,8 @@ METADATA = {
 
 @functools.cache
 def _validator(kind: tuple[str, str]) -> jsonschema.Draft202012Validator:
+    import jsonschema  # a second of imports, which every process that collects tests would pay
+
     return jsonschema.Draft202012Validator(crds()[kind])
 
 
@@ -138,6 +142,8 @@ def complaints(object: dict) -> list[str]:
     kind = object["apiVersion"], object["kind"]
     if kind in crds():
         return [f"{error.json_path}: {error.message}" for error in _validator(kind).iter_errors(object)]
+    import kubernetes_validate
+
     try:
         kubernetes_validate.validate(object, KUBERNETES, strict=True)
     except kubernetes_validate.SchemaNotFoundError:
