@@ -15,7 +15,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -309,18 +309,30 @@ def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
     `before_rename` names the failpoint passed when all is written and the old content is still in place.
     """
     temp = f"{path}.next"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    if before_rename:
-        failpoint(before_rename)
-    os.replace(temp, path)
+    with _nothing_left(temp):
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if before_rename:
+            failpoint(before_rename)
+        os.replace(temp, path)
     fsync_directory(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def _nothing_left(temp: str) -> Iterator[None]:
+    """Remove a temporary file that could not be finished: on a full volume it would keep the last room."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temp)
+        raise
 
 
 def link_or_copy(source: str, target: str) -> None:
@@ -333,12 +345,13 @@ def link_or_copy(source: str, target: str) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
             raise
         temp = f"{target}.next"
-        with open(source, "rb") as src, open(temp, "wb") as dst:
-            while chunk := src.read(1 << 20):
-                dst.write(chunk)
-            dst.flush()
-            os.fsync(dst.fileno())
-        os.replace(temp, target)
+        with _nothing_left(temp):
+            with open(source, "rb") as src, open(temp, "wb") as dst:
+                while chunk := src.read(1 << 20):
+                    dst.write(chunk)
+                dst.flush()
+                os.fsync(dst.fileno())
+            os.replace(temp, target)
 
 
 class PosixFileSystem(LocalFileSystem):

@@ -18,7 +18,8 @@ def check_archive(folder: Path) -> dict[str, bytes]:
     log = [record for record in records if record["message"] == "Write file"]
     files = {p.name: p.read_bytes() for p in folder.iterdir() if p.name.startswith("gwb")}
     beside = {p.name for p in folder.iterdir()} - {"products", "datasets", "strain.idx", "coverage.json", "remote.json"}
-    assert beside == {"StatDesc.json", "LogStream.json", *files}
+    others = beside ^ {"StatDesc.json", "LogStream.json", *files}
+    assert not others, f"not as an archive is: {sorted(others)}"
     if (folder / "products").exists():
         made_of = json.loads((folder / "products" / "manifest.json").read_text())
         assert made_of["batch"] == records[0]["batch"]
