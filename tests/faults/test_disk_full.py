@@ -23,7 +23,7 @@ def small_disk(request, tmp_path):
     root = tmp_path / "small"
     mount = root if request.param == "everything" else root / "appdata"
     mount.mkdir(parents=True)
-    size = "8m" if request.param == "everything" else "400k"
+    size = "4m" if request.param == "everything" else "300k"
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount], capture_output=True)
     if done.returncode:
         pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
@@ -37,8 +37,8 @@ def test_disk_full_is_507_and_recovers(small_disk, apart, topology, new_store):
     store = new_store(topology, root=root, SPOOL_SIZE="500000", STAGE_APART=apart)
     try:
         ballast = mount / "ballast"
-        ballast.write_bytes(b"\0" * (100_000 if mount != root else 2_000_000))
-        bodies = (("", segment(300, t0=float(i))) for i in range(3000))
+        ballast.write_bytes(b"\0" * (100_000 if mount != root else 1_000_000))
+        bodies = (("", segment(300, t0=float(i))) for i in range(1500))
         sent = post_all(store.url("/sendF"), bodies, 8)
         statuses = {s.status for s in sent}
         assert statuses == {201, 507}
