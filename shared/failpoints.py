@@ -53,7 +53,7 @@ NAMES = frozenset(
 )
 
 
-def _parse(text: str) -> dict[str, tuple[signal.Signals, int]]:
+def parse(text: str) -> dict[str, tuple[signal.Signals, int]]:
     """Read `name=action[@n]` pairs separated by commas; raise ValueError on a name or action that does not exist."""
     actions = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
     plan = {}
@@ -66,7 +66,7 @@ def _parse(text: str) -> dict[str, tuple[signal.Signals, int]]:
     return plan
 
 
-_plan = _parse(os.environ.get("FAILPOINTS", ""))
+_plan = parse(os.environ.get("FAILPOINTS", ""))
 
 
 def failpoint(name: str) -> None:

@@ -81,7 +81,9 @@ def check_settings(env: Mapping[str, str], target: str) -> None:
     elif target in _CALL_WRITER:
         RemoteWriter.from_config(settings)
     try:
-        from shared import failpoints  # noqa: F401 - it reads its variable when it is imported
+        from shared import failpoints  # it reads the process's own variable when it is imported
+
+        failpoints.parse(env.get("FAILPOINTS", ""))
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if "://" in settings.host:

@@ -1,9 +1,10 @@
 """Functions as processes, without the half second of CPU that importing their libraries takes at each start.
 
-A store that is started for one test need not import everything again. The fork server has imported the libraries, none
-of the project's own modules, and runs no other thread. For each request it forks a child in a session of its own, with
+A store that is started for one test need not import everything again. The fork server has imported the libraries and
+what lies below the functions, and runs no other thread. For each request it forks a child in a session of its own, with
 the request's environment and log and nothing else open, which from there on does what `python -m shared.serve` does,
-to the end of the interpreter. Stores that are shared by many tests, and tests of starting itself, do without it.
+to the end of the interpreter. It imports the functions and `shared.web`, to which a process's own numbers belong.
+Stores that are shared by many tests do without it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 import threading
 from typing import BinaryIO
 
+from shared import failpoints
 from tests.support import ROOT
 
 LIBRARIES = (
@@ -33,6 +35,8 @@ LIBRARIES = (
     "gunicorn.glogging", "msgspec", "msgspec.json", "prometheus_client", "pyreqwest.client", "pyreqwest.exceptions",
     "fsspec", "fsspec.implementations.local", "cloudevents.http",
 )  # fmt: skip
+
+BELOW_FUNCTIONS = ("shared.auth.guard", "shared.events", "shared.storage.outbox", "shared.storage.reader")
 
 
 # -- in the tests' process ------------------------------------------------------------------------------------------
@@ -164,12 +168,14 @@ def _become(environment: dict[str, str], log: int) -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(environment)
+    with contextlib.suppress(ValueError):  # the function will say it
+        importlib.reload(failpoints)  # the only one of these modules that reads the environment as it is imported
     del sys.argv[1:]  # this server's own
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    for module in (*LIBRARIES, *BELOW_FUNCTIONS):
+        importlib.import_module(module)
     assert len(os.listdir("/proc/self/task")) == 1, "a library has started a thread: nothing may be forked from here"
     gc.freeze()  # the libraries stay: no collection, not even the last one at the end, need look at them
     serve(socket.socket(fileno=int(sys.argv[1])))
