@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,10 @@ DRIVER, RECORDER = (Path(__file__).with_name(name) for name in ("driver.yaml", "
 AWAITED = {"Service": "services.serving.knative.dev", "Broker": "brokers", "Trigger": "triggers",
            "SinkBinding": "sinkbindings", "PingSource": "pingsources", "JobSink": "jobsinks"}  # fmt: skip
 SINK = "sinks.knative.dev/job-sink-name"
+# Seconds without requests after which a function, or a revision that a rollout has replaced, loses its pods. Knative's
+# own 60 s would only be waited for.
+WINDOW = 20
+AUTOSCALING = "autoscaling.knative.dev/"
 
 
 class Forward:
@@ -131,14 +135,18 @@ class Cluster:
         images = {"datastore": self.image, "datastore-preproc": self.preproc_image}
         transformers = ["../../namespaced"] if not self.embedded else []
         claims = [{"op": "add", "path": "/spec/storageClassName", "value": self.storage_class}]
-        patches = [{"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)}]
+        annotation = f"/spec/template/metadata/annotations/{AUTOSCALING.replace('/', '~1')}window"
+        window = [{"op": "add", "path": annotation, "value": f"{WINDOW}s"}]
+        patches = [{"target": {"group": "serving.knative.dev", "kind": "Service"}, "patch": json.dumps(window)}]
+        if self.storage_class:
+            patches.append({"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)})
         return yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.namespace,
             "resources": [f"../{self.overlay}"],
             "images": [renamed(named[name], image) for name, image in images.items() if name in named],
-            "patches": patches if self.storage_class else [],
+            "patches": patches,
             "transformers": [*transformers, *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
         })  # fmt: skip
 
@@ -266,18 +274,30 @@ class Cluster:
         found = self.get("pods", *what)["items"]
         return [f"pod/{pod['metadata']['name']}" for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
-    def ready_pods(self, function: str) -> list[str]:
-        """Those of `pods` that take requests."""
-        found = self.get("pods", "--selector", f"serving.knative.dev/service={function}")["items"]
+    def ready_pods(self, function: str, revision: str = "") -> list[str]:
+        """Those of `pods` that take requests, of all revisions or of one."""
+        selector = f"serving.knative.dev/service={function}"
+        selector += f",serving.knative.dev/revision={revision}" if revision else ""
+        found = self.get("pods", "--selector", selector)["items"]
         return [f"pod/{pod['metadata']['name']}" for pod in found
                 if not pod["metadata"].get("deletionTimestamp") and is_ready(pod)]  # fmt: skip
 
     def annotate(self, function: str, **annotations: str | None) -> None:
         """Change a function's scale, which makes a new revision; None removes an annotation."""
-        keyed = {f"autoscaling.knative.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
-        patch = {"spec": {"template": {"metadata": {"annotations": keyed}}}}
+        self._patch(function, {AUTOSCALING + key.replace("_", "-"): value for key, value in annotations.items()})
+
+    def roll_out(self, function: str) -> None:
+        """Make a new revision like the one that is there."""
+        self._patch(function, {"datastore.intertwin.eu/rollout": str(time.time_ns())})
+
+    def _patch(self, function: str, annotations: Mapping[str, str | None]) -> None:
+        patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
         name = f"services.serving.knative.dev/{function}"
         self.kubectl("patch", name, "--type=merge", "--patch", json.dumps(patch))
+
+    def revision(self, function: str) -> str:
+        """A function's newest revision that is ready."""
+        return self.get("services.serving.knative.dev", function)["status"]["latestReadyRevisionName"]
 
     def settled(self, function: str) -> bool:
         """Whether a function's newest revision is ready and takes all requests."""

@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from tests.conftest import ON_CLUSTER
-from tests.e2e.cluster import eventually
+from tests.e2e.cluster import WINDOW, eventually
 from tests.support.builders import segment
 from tests.support.checks import check_archive
 
@@ -35,16 +35,18 @@ def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, c
         pytest.skip("the embedded store is one pod")
     # Its pods take two requests each before more are wanted, so that a small load is a large one.
     cluster.annotate("ingest", target="2", window="6s", max_scale="3")
-    eventually(lambda: cluster.settled("ingest") and len(cluster.ready_pods("ingest")) == 1)
+    eventually(lambda: cluster.settled("ingest"))
+    revision = cluster.revision("ingest")
+    eventually(lambda: len(cluster.ready_pods("ingest", revision)) == 1)
     began = load(0, connections=8, samples=3, pause=0.01)
-    eventually(lambda: len(cluster.ready_pods("ingest")) > 1, pause=0.5)
+    eventually(lambda: len(cluster.ready_pods("ingest", revision)) > 1, pause=0.5)
     before = counted(store)
     eventually(lambda: counted(store) > before + 500, pause=0.5)
     began.end()
     began.check(store)
-    eventually(lambda: len(cluster.pods("ingest")) == 1)
+    eventually(lambda: len(cluster.ready_pods("ingest")) == 1)
     assert store.check_exact()["n_itm"]
-    cluster.annotate("ingest", target=None, window=None, max_scale="6")
+    cluster.annotate("ingest", target=None, window=f"{WINDOW}s", max_scale="6")
     eventually(lambda: cluster.settled("ingest"))
 
 
@@ -62,7 +64,7 @@ def test_i7_a_rollout_of_the_writer_under_load_has_two_of_them_and_loses_nothing
     writer = store.writer.target
     began = load()
     eventually(lambda: counted(store) > 100, pause=0.2)
-    cluster.annotate(writer, window="61s")  # a new revision
+    cluster.roll_out(writer)
     eventually(lambda: len(cluster.ready_pods(writer)) == 2, pause=0.2)
     began.check(store)
     eventually(lambda: cluster.settled(writer))
@@ -159,7 +161,7 @@ def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_i
     eventually(lambda: counted(store) > 300, pause=0.2)
     lock = int(cluster.inside("stat", "--format=%i", "/store/appdata/log/LogStream.json.lock"))
     with stopped(process, lock):
-        cluster.annotate(writer, window="62s" if len(known) % 2 else "63s")  # a new revision
+        cluster.roll_out(writer)
         eventually(lambda: set(cluster.ready_pods(writer)) - {first})
         before = counted(store)
         eventually(lambda: counted(store) > before + 200, pause=0.5)

@@ -114,6 +114,6 @@ def test_metrics_are_scraped_and_alerts_fire(store, cluster, prometheus):
     assert prometheus.query("up").keys() >= {writer, store.ingest.target}
     assert prometheus.query("up")[writer] == 1.0
     eventually(lambda: not prometheus.firing() & {"DatastoreWriterAway", "DatastoreTwoWriters"}, 60)
-    cluster.annotate(writer, window="64s")  # a rollout: for a while there are two
+    cluster.roll_out(writer)  # for a while there are two
     eventually(lambda: "DatastoreTwoWriters" in prometheus.firing(), 120)
     eventually(lambda: cluster.settled(writer) and "DatastoreTwoWriters" not in prometheus.firing())
