@@ -18,14 +18,19 @@ pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `ma
 
 CONNECT = """
 import socket, sys
-for port in map(int, sys.argv[2:]):
+from concurrent.futures import ThreadPoolExecutor
+def outcome(port):
     try:
         socket.create_connection((sys.argv[1], port), 3).close()
-        print(port, "open")
+        return "open"
     except ConnectionRefusedError:
-        print(port, "refused")
+        return "refused"
     except OSError:
-        print(port, "dropped")
+        return "dropped"
+ports = [int(port) for port in sys.argv[2:]]
+with ThreadPoolExecutor(len(ports)) as pool:
+    for port, found in zip(ports, pool.map(outcome, ports)):
+        print(port, found)
 """
 
 
