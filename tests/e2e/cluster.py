@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import urllib3
 import yaml
@@ -32,6 +33,7 @@ from tests.support.manifests import KNATIVE
 DRIVER, RECORDER = (Path(__file__).with_name(name) for name in ("driver.yaml", "recorder.yaml"))
 AWAITED = {"Service": "services.serving.knative.dev", "Broker": "brokers", "Trigger": "triggers",
            "SinkBinding": "sinkbindings", "PingSource": "pingsources", "JobSink": "jobsinks"}  # fmt: skip
+T = TypeVar("T")
 SINK = "sinks.knative.dev/job-sink-name"
 # Seconds without requests after which a function, or a revision that a rollout has replaced, loses its pods. Knative's
 # own 60 s would only be waited for.
@@ -299,6 +301,10 @@ class Cluster:
         """A function's newest revision that is ready."""
         return self.get("services.serving.knative.dev", function)["status"]["latestReadyRevisionName"]
 
+    def serving(self, function: str) -> list[str]:
+        """Pods of a function that take requests and are not about to be replaced."""
+        return self.ready_pods(function, self.revision(function))
+
     def settled(self, function: str) -> bool:
         """Whether a function's newest revision is ready and takes all requests."""
         service = self.get("services.serving.knative.dev", function)
@@ -318,9 +324,10 @@ def is_ready(object: dict) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def eventually(condition: Callable[[], object], timeout: float = 300.0, pause: float = 1.0) -> None:
-    """Wait until `condition` holds."""
+def eventually(condition: Callable[[], T], timeout: float = 300.0, pause: float = 1.0) -> T:
+    """Wait until `condition` holds; return what it returned."""
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s"
         time.sleep(pause)
+    return found
