@@ -20,7 +20,7 @@ FIRST = ("test_events.py", "test_network.py", "test_scale.py", "test_alerts.py")
 NOT_HERE = ("test_e2e_tools.py",)  # it needs no cluster
 
 
-def tests() -> list[str]:
+def chosen() -> list[str]:
     """The files with tests, in their order."""
     found = {path.name for path in Path(__file__).parent.glob("test_*.py")} - {*FIRST, *NOT_HERE}
     return [*(f"tests/e2e/{name}" for name in [*FIRST, *sorted(found)]), "tests/contract/test_data_buffer.py"]
@@ -33,7 +33,7 @@ def main() -> int:
         print(f"\n==== overlay {overlay}", flush=True)
         env = {**os.environ, "DATASTORE_OVERLAY": overlay}
         results[overlay] = subprocess.run(
-            [sys.executable, *PYTEST, *tests(), *sys.argv[1:]], env=env, cwd=ROOT
+            [sys.executable, *PYTEST, *chosen(), *sys.argv[1:]], env=env, cwd=ROOT
         ).returncode
     for overlay, code in results.items():
         print(f"{overlay}: {'passed' if code == 0 else f'failed ({code})'}")
