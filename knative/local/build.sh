@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles Kubernetes, Knative, CoreDNS and the ingress from their Go modules, and takes Debian's Prometheus. What is
-# there, and of the same source, stays.
+# Compiles Kubernetes, Knative, CoreDNS, the ingress and `func` from their Go modules, and takes Debian's Prometheus.
+# What is there, and of the same source, stays.
 set -euo pipefail
 # shellcheck source=knative/local/settings.sh
 . "$(dirname "$0")/settings.sh"
@@ -23,6 +23,9 @@ grep -v '^#' "$here/go/programs.txt" | while read -r name package; do
   build "$name" "$here/go" "$package"
 done
 [[ ! -e $here/ingress/go.mod ]] || build ingress "$here/ingress" .
+
+# For the test of what it deploys, which is skipped without it.
+"$here/../tools/install.sh" func || say "no func"
 
 # For the tests of alerts, which are skipped without it. Only the programs, because the package starts a server.
 if [[ ! -e $bin/prometheus ]]; then

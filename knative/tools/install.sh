@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Puts Knative's own parts, which the tests run, into a cache: knative/tools/install.sh [schemas|all|s3]. Needs Go.
+# Puts Knative's own parts, which the tests run, into a cache: knative/tools/install.sh [schemas|all|func|s3]. Needs Go.
 #
 # `schemas` (quick): the CustomResourceDefinitions of Serving, Eventing and the Gateway API, func's JSON schema, and
 # kustomize where there is no kubectl. `all` (some minutes): also Serving's queue-proxy, its and Eventing's admission
-# checks, the `func` command, and what the local clusters' ingress is built from. `s3`: an S3 server for the tests of
-# archives, and nothing else. Versions are pinned here, in the go.mod files beside this script, and in the ingress'.
+# checks, the `func` command, and what the local clusters' ingress is built from. `func`: that command and nothing else.
+# `s3`: an S3 server for the tests of archives, and nothing else. Versions are pinned here, in the go.mod files beside this script, and in the ingress'.
 set -euo pipefail
 
 SERVING=v0.50.0 EVENTING=v0.50.0 # Knative 1.23
@@ -75,15 +75,19 @@ s3() {
   done_with versitygw "$VERSITYGW"
 }
 
-if [[ "${1:-all}" == s3 ]]; then
-  s3
+func() { build func knative.dev/func/cmd/func "$FUNC"; }
+
+case "${1:-all}" in
+s3 | func)
+  "$1"
   exit
-fi
+  ;;
+esac
 schemas
 kustomize
 if [[ "${1:-all}" == all ]]; then
   queue
   build admit . "serving $SERVING, eventing $EVENTING, $(cat "$here/admit/main.go" "$here/admit/go.mod" | cksum)"
-  build func knative.dev/func/cmd/func "$FUNC"
+  func
   ingress
 fi

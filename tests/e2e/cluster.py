@@ -19,9 +19,10 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import urllib3
 import yaml
@@ -32,7 +33,12 @@ from tests.support.manifests import KNATIVE
 DRIVER, RECORDER = (Path(__file__).with_name(name) for name in ("driver.yaml", "recorder.yaml"))
 AWAITED = {"Service": "services.serving.knative.dev", "Broker": "brokers", "Trigger": "triggers",
            "SinkBinding": "sinkbindings", "PingSource": "pingsources", "JobSink": "jobsinks"}  # fmt: skip
+T = TypeVar("T")
 SINK = "sinks.knative.dev/job-sink-name"
+# Seconds without requests after which a function, or a revision that a rollout has replaced, loses its pods. Knative's
+# own 60 s would only be waited for.
+WINDOW = 20
+AUTOSCALING = "autoscaling.knative.dev/"
 
 
 class Forward:
@@ -131,14 +137,18 @@ class Cluster:
         images = {"datastore": self.image, "datastore-preproc": self.preproc_image}
         transformers = ["../../namespaced"] if not self.embedded else []
         claims = [{"op": "add", "path": "/spec/storageClassName", "value": self.storage_class}]
-        patches = [{"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)}]
+        annotation = f"/spec/template/metadata/annotations/{AUTOSCALING.replace('/', '~1')}window"
+        window = [{"op": "add", "path": annotation, "value": f"{WINDOW}s"}]
+        patches = [{"target": {"group": "serving.knative.dev", "kind": "Service"}, "patch": json.dumps(window)}]
+        if self.storage_class:
+            patches.append({"target": {"kind": "PersistentVolumeClaim"}, "patch": json.dumps(claims)})
         return yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.namespace,
             "resources": [f"../{self.overlay}"],
             "images": [renamed(named[name], image) for name, image in images.items() if name in named],
-            "patches": patches if self.storage_class else [],
+            "patches": patches,
             "transformers": [*transformers, *(["../../namespaced-oidc"] if self.overlay == "prod-oidc" else [])],
         })  # fmt: skip
 
@@ -266,18 +276,34 @@ class Cluster:
         found = self.get("pods", *what)["items"]
         return [f"pod/{pod['metadata']['name']}" for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
-    def ready_pods(self, function: str) -> list[str]:
-        """Those of `pods` that take requests."""
-        found = self.get("pods", "--selector", f"serving.knative.dev/service={function}")["items"]
+    def ready_pods(self, function: str, revision: str = "") -> list[str]:
+        """Those of `pods` that take requests, of all revisions or of one."""
+        selector = f"serving.knative.dev/service={function}"
+        selector += f",serving.knative.dev/revision={revision}" if revision else ""
+        found = self.get("pods", "--selector", selector)["items"]
         return [f"pod/{pod['metadata']['name']}" for pod in found
                 if not pod["metadata"].get("deletionTimestamp") and is_ready(pod)]  # fmt: skip
 
     def annotate(self, function: str, **annotations: str | None) -> None:
         """Change a function's scale, which makes a new revision; None removes an annotation."""
-        keyed = {f"autoscaling.knative.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
-        patch = {"spec": {"template": {"metadata": {"annotations": keyed}}}}
+        self._patch(function, {AUTOSCALING + key.replace("_", "-"): value for key, value in annotations.items()})
+
+    def roll_out(self, function: str) -> None:
+        """Make a new revision like the one that is there."""
+        self._patch(function, {"datastore.intertwin.eu/rollout": str(time.time_ns())})
+
+    def _patch(self, function: str, annotations: Mapping[str, str | None]) -> None:
+        patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
         name = f"services.serving.knative.dev/{function}"
         self.kubectl("patch", name, "--type=merge", "--patch", json.dumps(patch))
+
+    def revision(self, function: str) -> str:
+        """A function's newest revision that is ready."""
+        return self.get("services.serving.knative.dev", function)["status"]["latestReadyRevisionName"]
+
+    def serving(self, function: str) -> list[str]:
+        """Pods of a function that take requests and are not about to be replaced."""
+        return self.ready_pods(function, self.revision(function))
 
     def settled(self, function: str) -> bool:
         """Whether a function's newest revision is ready and takes all requests."""
@@ -298,9 +324,10 @@ def is_ready(object: dict) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def eventually(condition: Callable[[], object], timeout: float = 300.0, pause: float = 1.0) -> None:
-    """Wait until `condition` holds."""
+def eventually(condition: Callable[[], T], timeout: float = 300.0, pause: float = 1.0) -> T:
+    """Wait until `condition` holds; return what it returned."""
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s"
         time.sleep(pause)
+    return found

@@ -10,6 +10,14 @@ from tests.e2e.report import Report  # noqa: E402 - rewritten
 from tests.e2e.store import Load  # noqa: E402 - the same
 
 
+def pytest_configure(config) -> None:
+    config.addinivalue_line("markers", "late: what it waits for takes long, so other tests run first")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("late") is not None)
+
+
 @pytest.fixture
 def load(store):
     """A function that begins a load on the store; what a failed test leaves of it is ended."""

@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--timeout", type=float)
     parser.add_argument("--retry", action="store_true")
     parser.add_argument("--attended", action="store_true")
     given = parser.parse_args()
@@ -63,6 +64,7 @@ def main() -> None:
             stop=lambda: ended.is_set() or 0 < given.seconds < time.monotonic() - began,
             via=given.via,
             pause=given.pause,
+            patience=given.timeout,
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     )

@@ -141,6 +141,9 @@ class ClusterStore(Store):
         return super().archives()
 
 
+TIMEOUT = 15.0  # seconds that a client of a load waits for an answer; the writer is given 10 for its own
+
+
 class Answer(NamedTuple):
     """One request of a load: its number, the last status, and the answer."""
 
@@ -166,7 +169,7 @@ class Load(threading.Thread):
         self._first, self._samples = time.time_ns() // 1000, samples
         self._complete = bool(count)
         numbers = {"first": self._first, "count": count, "samples": samples, "connections": connections,
-                   "seconds": seconds, "pause": pause}  # fmt: skip
+                   "seconds": seconds, "pause": pause, "timeout": TIMEOUT}  # fmt: skip
         flags = [
             "--attended",
             *(["--retry"] if retry else []),

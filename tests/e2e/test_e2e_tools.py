@@ -6,18 +6,20 @@ import json
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 import urllib3
 import yaml
 
+from tests.e2e.__main__ import chosen
 from tests.e2e.cluster import Cluster, Forward
 from tests.e2e.store import ClusterStore, Load
 from tests.support import ROOT, manifests
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
-from tests.support.http_server import pass_back
+from tests.support.http_server import pass_back, serving
+from tests.support.load import post_all
 
 
 class FakeGateway:
@@ -83,6 +85,9 @@ def test_what_is_installed_is_the_overlay_in_the_namespace_with_the_images(clust
     images = {c["image"] for o in objects if o["apiVersion"] == "serving.knative.dev/v1"
               for c in o["spec"]["template"]["spec"]["containers"]}  # fmt: skip
     assert images == {"example.org/ds:7", "example.org/pp:7"}
+    windows = {o["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/window"] for o in objects
+               if o["apiVersion"] == "serving.knative.dev/v1"}  # fmt: skip
+    assert windows == {"20s"}
     assert {"driver", "recorder", "writer", "ingest", "default"} <= {o["metadata"]["name"] for o in objects}
     for o in objects:
         try:
@@ -113,6 +118,42 @@ def test_a_rollout_patches_the_revision(cluster):
     assert call == ["patch", "services.serving.knative.dev/writer", "--type=merge", "--patch"]
     annotations = {"autoscaling.knative.dev/min-scale": "2"}
     assert json.loads(patch) == {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+
+
+def test_every_rollout_is_a_new_revision(cluster):
+    cluster.roll_out("writer")
+    cluster.roll_out("writer")
+    first, second = ([*call[4:-1], json.loads(call[-1])] for call in calls(cluster))
+    assert first[:-1] == second[:-1] == ["patch", "services.serving.knative.dev/writer", "--type=merge", "--patch"]
+    assert first[-1] != second[-1]
+
+
+def test_a_loads_client_gives_a_request_up_and_sends_it_again():
+    keys, ended = [], Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            keys.append(self.headers["Idempotency-Key"])
+            if len(keys) == 1:
+                ended.wait()  # as a stopped process
+            self.send_response_only(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with serving(Handler) as port:
+        sent = post_all(f"http://127.0.0.1:{port}/sendF", [("one", b"{}")], 1, retry=True, patience=0.1)
+        ended.set()
+    assert [each.status for each in sent] == [201]
+    assert keys == ["one", "one"]
+
+
+def test_a_whole_run_has_every_file_with_tests_that_need_a_cluster():
+    files = {f"tests/e2e/{path.name}" for path in (ROOT / "tests" / "e2e").glob("test_*.py")}
+    assert set(chosen()) == files - {"tests/e2e/test_e2e_tools.py"} | {"tests/contract/test_data_buffer.py"}
+    assert len(chosen()) == len(set(chosen()))
 
 
 def test_facts_are_what_the_recorder_was_sent_though_its_containers_are_not_made_yet(cluster):

@@ -48,7 +48,8 @@ class Deployed(Cluster):
         server = self.kubectl("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").stdout
         # func asks an image's registry whether it may be pulled; dev.local is none, and that takes no time with a
         # proxy that is not there.
-        proxy = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": str(urlsplit(server.decode()).hostname)}
+        nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+        proxy = {**nowhere, "NO_PROXY": str(urlsplit(server.decode()).hostname)}
         env = {**os.environ, "KUBECONFIG": self.kubeconfig, **(proxy if self.image.startswith("dev.local/") else {})}
         done = subprocess.run([*command, *names], env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from tests.conftest import ON_CLUSTER
-from tests.e2e.cluster import eventually
+from tests.e2e.cluster import WINDOW, eventually
 from tests.support.builders import segment
 from tests.support.checks import check_archive
 
@@ -35,16 +35,17 @@ def test_i1_i2_i4_i5_ingest_scales_out_and_in_under_load_and_ends_exact(store, c
         pytest.skip("the embedded store is one pod")
     # Its pods take two requests each before more are wanted, so that a small load is a large one.
     cluster.annotate("ingest", target="2", window="6s", max_scale="3")
-    eventually(lambda: cluster.settled("ingest") and len(cluster.ready_pods("ingest")) == 1)
+    eventually(lambda: cluster.settled("ingest"))
+    eventually(lambda: len(cluster.serving("ingest")) == 1)
     began = load(0, connections=8, samples=3, pause=0.01)
-    eventually(lambda: len(cluster.ready_pods("ingest")) > 1, pause=0.5)
+    eventually(lambda: len(cluster.serving("ingest")) > 1, pause=0.5)
     before = counted(store)
     eventually(lambda: counted(store) > before + 500, pause=0.5)
     began.end()
     began.check(store)
-    eventually(lambda: len(cluster.pods("ingest")) == 1)
+    eventually(lambda: len(cluster.serving("ingest")) == 1)
     assert store.check_exact()["n_itm"]
-    cluster.annotate("ingest", target=None, window=None, max_scale="6")
+    cluster.annotate("ingest", target=None, window=f"{WINDOW}s", max_scale="6")
     eventually(lambda: cluster.settled("ingest"))
 
 
@@ -52,8 +53,7 @@ def test_i1_i4_i6_a_writer_killed_under_load_loses_nothing(store, cluster, load)
     began = load()
     for part in (300, 1_000):
         eventually(lambda: counted(store) > part, pause=0.2)  # noqa: B023 - called before the next one
-        eventually(lambda: cluster.pods(store.writer.target))
-        [pod, *_] = cluster.pods(store.writer.target)
+        [pod] = eventually(lambda: cluster.serving(store.writer.target))
         cluster.kubectl("delete", pod, "--grace-period=0", "--force", "--wait=false", stderr=subprocess.DEVNULL)
     began.check(store)
 
@@ -62,8 +62,9 @@ def test_i7_a_rollout_of_the_writer_under_load_has_two_of_them_and_loses_nothing
     writer = store.writer.target
     began = load()
     eventually(lambda: counted(store) > 100, pause=0.2)
-    cluster.annotate(writer, window="61s")  # a new revision
-    eventually(lambda: len(cluster.ready_pods(writer)) == 2, pause=0.2)
+    [first], before = eventually(lambda: cluster.serving(writer)), set(cluster.ready_pods(writer))
+    cluster.roll_out(writer)
+    eventually(lambda: first in (now := set(cluster.ready_pods(writer))) and now - before, pause=0.2)
     began.check(store)
     eventually(lambda: cluster.settled(writer))
 
@@ -90,7 +91,7 @@ def test_i6_deleted_views_come_back_equal(store, cluster):
         store.stored(segment(n))
     before = store.stat(), store.dstat()
     cluster.inside("rm", "/store/appdata/adm/StatDesc.json", "/store/appdata/adm/Dsstat.json")
-    [pod, *_] = cluster.pods(store.writer.target)
+    [pod] = eventually(lambda: cluster.serving(store.writer.target))
     cluster.kubectl("delete", pod, "--wait=false")
     eventually(lambda: [counted(store), store.request("GET", "/dstat").status] == [5, 200])
     assert (store.stat(), store.dstat()) == before
@@ -151,19 +152,20 @@ def function_of(cluster, pod: str) -> int:
 def test_i1_to_i8_a_writer_stopped_while_another_one_decides_does_no_harm_when_it_goes_on(store, cluster, load):
     """As when a node does not answer: its writer stands still, another one freezes and archives, the first goes on."""
     writer = store.writer.target
-    eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
-    [first] = cluster.pods(writer)
+    eventually(lambda: cluster.settled(writer))
+    [first] = eventually(lambda: cluster.serving(writer))
+    others = {first, *cluster.ready_pods(writer)}  # some of a rollout before, on their way out
     process = function_of(cluster, first)
     known = set(store.archives())
     began = load(0, connections=8, samples=3, pause=0.02)
     eventually(lambda: counted(store) > 300, pause=0.2)
     lock = int(cluster.inside("stat", "--format=%i", "/store/appdata/log/LogStream.json.lock"))
     with stopped(process, lock):
-        cluster.annotate(writer, window="62s" if len(known) % 2 else "63s")  # a new revision
-        eventually(lambda: set(cluster.ready_pods(writer)) - {first})
+        cluster.roll_out(writer)
+        eventually(lambda: set(cluster.ready_pods(writer)) - others)
         before = counted(store)
         eventually(lambda: counted(store) > before + 200, pause=0.5)
-        assert set(cluster.ready_pods(writer)) - {first}
+        assert set(cluster.ready_pods(writer)) - others
         assert store.freeze().status == 201
         frozen = store.check_exact(), store.files()
         assert store.cleanall().status == 201

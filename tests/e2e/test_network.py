@@ -18,14 +18,19 @@ pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `ma
 
 CONNECT = """
 import socket, sys
-for port in map(int, sys.argv[2:]):
+from concurrent.futures import ThreadPoolExecutor
+def outcome(port):
     try:
         socket.create_connection((sys.argv[1], port), 3).close()
-        print(port, "open")
+        return "open"
     except ConnectionRefusedError:
-        print(port, "refused")
+        return "refused"
     except OSError:
-        print(port, "dropped")
+        return "dropped"
+ports = [int(port) for port in sys.argv[2:]]
+with ThreadPoolExecutor(len(ports)) as pool:
+    for port, found in zip(ports, pool.map(outcome, ports)):
+        print(port, found)
 """
 
 
@@ -35,15 +40,15 @@ def pod_in(cluster):
     made = []
 
     def make(namespace: str) -> None:
-        if cluster.kubectl("get", "namespace", namespace, check=False, stderr=subprocess.DEVNULL).returncode:
+        there = cluster.kubectl("get", "namespace", namespace, check=False, stderr=subprocess.DEVNULL).returncode == 0
+        if not there:
             cluster.kubectl("create", "namespace", namespace)
-            made.append(["namespace", namespace])
+        made.append(["pod/e2e-visitor", "--namespace", namespace] if there else ["namespace", namespace])
         [pod, *_] = yaml.safe_load_all(DRIVER.read_text().replace("IMAGE", cluster.image))
         pod["metadata"] = {"name": "e2e-visitor"}
         pod["spec"].pop("volumes")
         pod["spec"]["containers"][0].pop("volumeMounts")
         cluster.apply(json.dumps(pod), namespace=namespace)
-        made.append(["pod/e2e-visitor", "--namespace", namespace])
         cluster.kubectl("wait", "--for=condition=Ready", "pod/e2e-visitor", "--timeout=120s", namespace=namespace)
 
     yield make
@@ -100,9 +105,9 @@ def test_the_writer_takes_nothing_from_an_operator_either(store):
     assert (answer.status, answer.json()["code"]) == (403, "ERRSCOPE")
 
 
-def test_the_monitoring_reaches_metrics_and_nothing_else(store, cluster, pod_in):
-    pod_in("monitoring")
+def test_the_monitoring_reaches_metrics_and_nothing_else(store, cluster, pod_in, monitoring):
+    pod_in(monitoring)
     store.stored(segment())
     address = address_of(cluster, store.ingest.target)
-    eventually(lambda: connects(cluster, "monitoring", address, 8080) == {8080: "open"}, 60)
-    assert set(connects(cluster, "monitoring", address, 8012, 8112, 9090).values()) == {"dropped"}
+    eventually(lambda: connects(cluster, monitoring, address, 8080) == {8080: "open"}, 60)
+    assert set(connects(cluster, monitoring, address, 8012, 8112, 9090).values()) == {"dropped"}

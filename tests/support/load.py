@@ -32,6 +32,7 @@ async def _connection(
     via: str,
     headers: Mapping[str, str],
     pause: float,
+    patience: float | None,
 ) -> None:
     parts, hop = urlsplit(url), urlsplit(via or url)
     further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -46,7 +47,8 @@ async def _connection(
                 head += further
                 head += f"Idempotency-Key: {key}\r\n\r\n" if key else "\r\n"
                 writer.write(head.encode() + body)
-                status, answer = await _read(reader)
+                async with asyncio.timeout(patience):
+                    status, answer = await _read(reader)
             except (OSError, asyncio.IncompleteReadError):
                 status, answer = 0, b""
                 if writer is not None:
@@ -84,16 +86,18 @@ async def post(
     via: str = "",
     headers: Mapping[str, str] = MappingProxyType({}),
     pause: float = 0.0,
+    patience: float | None = None,
 ) -> list[Sent]:
     """POST every (idempotency key or "", body), each once, or with `retry` until it is taken; `stop` ends it early.
 
-    `via` is the URL to connect to instead of the host of `url`; each connection waits `pause` seconds between two.
+    `via` is the URL to connect to instead of the host of `url`; each connection waits `pause` seconds between two,
+    and `patience` seconds for an answer, without which its connection is lost.
     """
     source = iter(bodies)
     results: list[Sent] = []
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
-            tasks.create_task(_connection(url, source, results, retry, stop, via, headers, pause))
+            tasks.create_task(_connection(url, source, results, retry, stop, via, headers, pause, patience))
     return results
 
 

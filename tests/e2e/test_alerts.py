@@ -19,6 +19,7 @@ from tests.support.manifests import KNATIVE
 pytestmark = pytest.mark.skipif(not ON_CLUSTER, reason="needs a cluster: run `make e2e KUBECONFIG=...`")
 
 HERE = Path(__file__).parent
+NOT_ONE_WRITER = {"DatastoreWriterAway", "DatastoreTwoWriters"}
 FUNCTION = "serving.knative.dev/service"
 ASK = """
 import sys, urllib.request
@@ -95,17 +96,19 @@ class Prometheus:
         self._cluster.kubectl("delete", "pod", "e2e-prometheus", namespace="monitoring")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")  # tests of other modules run between this one's
 def prometheus(cluster, monitoring):
     if not (program := shutil.which("prometheus")):
         pytest.skip("needs prometheus (Debian's package of that name)")
     prometheus = Prometheus(cluster, program)
-    eventually(prometheus.up, 60)
-    yield prometheus
-    prometheus.remove()
+    try:
+        eventually(prometheus.up, 60)
+        yield prometheus
+    finally:
+        prometheus.remove()
 
 
-def test_metrics_are_scraped_and_alerts_fire(store, cluster, prometheus):
+def test_metrics_are_scraped_and_an_alert_fires(store, cluster, prometheus):
     writer = store.writer.target
     eventually(lambda: cluster.settled(writer) and len(cluster.pods(writer)) == 1)
     for n in range(1, 4):
@@ -113,7 +116,11 @@ def test_metrics_are_scraped_and_alerts_fire(store, cluster, prometheus):
     eventually(lambda: prometheus.query("datastore_batch_segments") == {writer: 3.0}, 60)
     assert prometheus.query("up").keys() >= {writer, store.ingest.target}
     assert prometheus.query("up")[writer] == 1.0
-    eventually(lambda: not prometheus.firing() & {"DatastoreWriterAway", "DatastoreTwoWriters"}, 60)
-    cluster.annotate(writer, window="64s")  # a rollout: for a while there are two
+    eventually(lambda: not prometheus.firing() & NOT_ONE_WRITER, 60)
+    cluster.roll_out(writer)  # for a while there are two
     eventually(lambda: "DatastoreTwoWriters" in prometheus.firing(), 120)
-    eventually(lambda: cluster.settled(writer) and "DatastoreTwoWriters" not in prometheus.firing())
+
+
+@pytest.mark.late  # Serving takes a minute to end the old pod, in which other tests run
+def test_the_alert_ends_with_its_cause(store, cluster, prometheus):
+    eventually(lambda: cluster.settled(store.writer.target) and not prometheus.firing() & NOT_ONE_WRITER)
