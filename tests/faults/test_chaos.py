@@ -13,7 +13,7 @@ from tests.support import ROOT
 
 @pytest.mark.parametrize("seed", [1, 2])  # the first on a disk that fills up, where one can be mounted
 def test_a_round_of_random_faults_loses_and_doubles_nothing(seed):
-    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.chaos", "--seconds", "6", "--round", "6"]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.chaos", "--seconds", "4", "--round", "4"]
     done = subprocess.run([*command, "--seed", str(seed)], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     said = dict(re.findall(r"^(.*): (\d+)$", done.stdout, re.M))
