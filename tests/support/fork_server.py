@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from shared import failpoints
 from tests.support import ROOT
@@ -173,6 +173,26 @@ def _become(environment: dict[str, str], log: int) -> None:
     del sys.argv[1:]  # this server's own
 
 
+def _serve() -> int:
+    """What `python -m shared.serve` does; return its exit code."""
+    try:
+        runpy.run_module("shared.serve", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        return end.code or 0
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, but do not take apart what is shared with the server: each page would be copied."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     for module in (*LIBRARIES, *BELOW_FUNCTIONS):
         importlib.import_module(module)
@@ -181,4 +201,4 @@ if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
     if "COVERAGE_PROCESS_CONFIG" in os.environ:  # an interpreter that starts with it does the same
         importlib.import_module("coverage").process_startup()
-    runpy.run_module("shared.serve", run_name="__main__", alter_sys=True)
+    _end(_serve())
