@@ -28,7 +28,7 @@ from shared.web.admission import BodyBudget
 from shared.web.bodies import JsonObject
 from shared.web.conditional import Content, fixed_content, serve
 from shared.web.cross_origin import CrossOrigin
-from shared.web.describe import TEXT, describe
+from shared.web.describe import TEXT, describe, query_parameters
 from shared.web.messages import JSON, Handler, PlainHandler, Request, Response, Routes, text
 from shared.web.same_origin import SameOrigin
 
@@ -119,8 +119,14 @@ class App:
             return self.limits.block
         return self._max_body.get(handler, self.limits.body)
 
-    def check_query(self, query: Mapping[str, str]) -> None:
-        """Raise BadRequest for a page longer than MAX_PAGE. A list without a `limit` is whole, and streamed."""
+    def check_query(self, method: str, handler: Handler, query: Mapping[str, str]) -> None:
+        """Raise BadRequest for what a request must not ask.
+
+        That is a page longer than MAX_PAGE (a list without a `limit` is whole, and streamed), and a parameter that a
+        route does not know by which something is changed: without a misspelt `batch` it would change another one.
+        """
+        if method == "POST" and (known := query_parameters(handler)) and (unknown := query.keys() - known):
+            raise BadRequest(f"`{min(unknown)}` is not a parameter here; {' and '.join(sorted(known))} is")
         limit = query.get("limit", "")
         if limit.isdecimal() and (len(limit) > 18 or int(limit) > self.limits.page):
             raise BadRequest(f"`limit` must be at most {self.limits.page}")

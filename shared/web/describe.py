@@ -100,6 +100,11 @@ def operations_of(handler: object) -> tuple[Operation, ...]:
     return getattr(handler, "operations", None) or ()
 
 
+def query_parameters(handler: object) -> set[str]:
+    """The names of the parameters in the query that a handler is described with."""
+    return {one.name for operation in operations_of(handler) for one in operation.parameters if one.where == "query"}
+
+
 def service_of(handler: object) -> str:
     """The function in whose folder a handler is, or `common` for those that all functions have."""
     # By its file, because the framework gives the module of the function that it serves another name.

@@ -59,7 +59,7 @@ class Exchange:
         )
         self._known = True
         if query:
-            app.check_query(query)
+            app.check_query(method, handler, query)
             if len(query) < len(parameters):
                 raise BadRequest(f"`{_repeated(parameters)}` stands twice; send each parameter once")
         if app.guard is not None:

@@ -31,6 +31,8 @@ def test_only_the_batch_that_is_meant_is_changed(services, route, body, status):
     assert wrong.json()["code"] == "ERRFMT"
     twice = services.request("POST", route, body, query=f"?batch={number + 1}&batch={number}")
     assert (twice.json()["code"], "`batch` stands twice" in twice.json()["body"]) == ("ERRFMT", True)
+    misspelt = services.request("POST", route, body, query=f"?bacth={number + 1}")
+    assert (misspelt.json()["code"], "`bacth` is not a parameter" in misspelt.json()["body"]) == ("ERRFMT", True)
     assert services.journal.read_bytes() == journal
     assert services.request("POST", route, body, query=f"?batch={number}").status == status
     assert services.dstat()["dstatus"] == ("FROZEN" if (route, body, status) in FREEZES else "OPERATIONAL")
