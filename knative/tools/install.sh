@@ -4,8 +4,8 @@
 # `schemas` (quick): the CustomResourceDefinitions of Serving, Eventing and the Gateway API, func's JSON schema, and
 # kustomize where there is no kubectl. `all` (some minutes): also Serving's queue-proxy, its and Eventing's admission
 # checks, the `func` command, and what the local clusters' ingress is built from. `func`: that command and nothing else.
-# `s3`: an S3 server for the tests of archives, and nothing else. Versions are pinned here, in the go.mod files beside this
-# script, and in the ingress'.
+# `s3`: an S3 server for the tests of archives, and nothing else. Versions are pinned here, in the go.mod files beside
+# this script, and in the ingress'.
 set -euo pipefail
 
 SERVING=v0.50.0 EVENTING=v0.50.0 # Knative 1.23
