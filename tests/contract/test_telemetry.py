@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders import segment
 from tests.support.checks import wait_for
 from tests.support.event_sink import Sink
-from tests.support.http_server import serving
+from tests.support.http_server import done, serving
 from tests.support.servers import Process, Store
 
 PREFIX = "eu.intertwin.datastore."
@@ -227,9 +227,7 @@ def test_sampled_requests_are_exported_as_spans(tmp_path):
                     status = next(x for x in span.attributes if x.key == "http.response.status_code").value.int_value
                     about = span.span_id.hex(), span.parent_span_id.hex(), status
                     received.setdefault(span.trace_id.hex(), {})[f"{name} {span.name}"] = about
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            done(self, 200)
 
         def log_message(self, *args):
             pass

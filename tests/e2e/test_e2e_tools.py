@@ -18,7 +18,7 @@ from tests.e2e.store import ClusterStore, Load
 from tests.support import ROOT, manifests
 from tests.support.builders import segment
 from tests.support.checks import check_archive, wait_for
-from tests.support.http_server import pass_back, serving
+from tests.support.http_server import done, pass_back, serving
 from tests.support.load import post_all
 
 
@@ -136,9 +136,7 @@ def test_a_loads_client_gives_a_request_up_and_sends_it_again():
             keys.append(self.headers["Idempotency-Key"])
             if len(keys) == 1:
                 ended.wait()  # as a stopped process
-            self.send_response_only(201)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            done(self, 201)
 
         def log_message(self, *args):
             pass

@@ -6,6 +6,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.http_server import done
+
 
 class Sink:
     def __init__(self):
@@ -20,9 +22,7 @@ class Sink:
                 refused = sink._refused()
                 if not refused:
                     sink.events.append(event)
-                self.send_response(503 if refused else 202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                done(self, 503 if refused else 202)
 
             def log_message(self, *args):
                 pass

@@ -24,6 +24,13 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         server.server_close()
 
 
+def done(handler: BaseHTTPRequestHandler, status: int) -> None:
+    """Answer a request with a status and nothing else."""
+    handler.send_response_only(status)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
 def pass_back(handler: BaseHTTPRequestHandler, answer: urllib3.BaseHTTPResponse, names: Sequence[str]) -> None:
     """Answer a request with what another server answered, and those of its headers."""
     handler.send_response_only(answer.status)
