@@ -15,6 +15,7 @@ from cloudevents.conversion import to_structured
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http
 
+from shared.decoding import json_decoder
 from shared.errors import BadRequest
 from shared.trace_context import TRACEPARENT, TRACESTATE, outgoing
 
@@ -64,8 +65,8 @@ class _Envelope(msgspec.Struct):
         return Event(self.id, self.source, self.type, data, self.traceparent, self.tracestate)
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
-_envelopes = msgspec.json.Decoder(list[_Envelope])
+_envelope = json_decoder(_Envelope)
+_envelopes = json_decoder(list[_Envelope])
 
 
 def is_event(headers: Mapping[str, str]) -> bool:

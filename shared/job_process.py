@@ -17,6 +17,7 @@ import msgspec
 
 from shared import log_format
 from shared.config import child_environment, telemetry_from_env, trace_from_env
+from shared.decoding import json_decoder
 from shared.domain.messages import ErrorBody
 from shared.errors import Busy, DatastoreError
 from shared.trace_context import CURRENT, child, outgoing, parse
@@ -91,7 +92,7 @@ class JobProcess:
         if process.returncode == 0:
             return None
         try:
-            return msgspec.json.decode(output, type=ErrorBody)
+            return json_decoder(ErrorBody).decode(output)
         except msgspec.DecodeError:
             raise Busy(f"{self._name} ended with {process.returncode}; its log says why") from None
 
@@ -141,7 +142,7 @@ def arguments() -> list[str] | None:
     line = sys.stdin.buffer.readline()
     if not line:
         return None
-    order = msgspec.json.decode(line, type=_Order)
+    order = json_decoder(_Order).decode(line)
     _take_over(**order.trace)
     return order.arguments
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from typing import cast
 
-import msgspec
-
 from shared import web
+from shared.decoding import json_decoder
 from shared.errors import BadRequest, BadSegment, Unprocessable
 
 
@@ -21,7 +20,7 @@ def with_resp(handler: web.Handler) -> web.Handler:
         except Exception as error:
             bad_body = isinstance(error, BadRequest | BadSegment)
             response = web.error_response(Unprocessable(str(error)) if bad_body else error)
-            content = msgspec.json.decode(cast(bytes, response.body))
+            content = json_decoder(dict[str, object]).decode(cast(bytes, response.body))
             response.body = web.encoded_error({"resp": content["code"], **content})
             return response
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from shared.decoding import convert
 from shared.domain.messages import ProductList
 from shared.preproc import products
 from shared.preproc.runner import PreprocRunner
@@ -16,4 +15,4 @@ def listing_of(preproc: PreprocRunner) -> dict[str, object]:
 
 def product_list(preproc: PreprocRunner) -> ProductList:
     """The same as a value."""
-    return msgspec.convert(listing_of(preproc), ProductList)
+    return convert(listing_of(preproc), ProductList)

@@ -10,6 +10,7 @@ import msgspec
 from functions.writer.passed_on import passed_on
 from shared import auth, config, events, metrics, web
 from shared.clients.event_sink import EventSink
+from shared.decoding import json_decoder
 from shared.domain.commit import CommitRequest
 from shared.errors import BadRequest
 from shared.storage.maintenance import Maintenance
@@ -23,7 +24,7 @@ class _Commit(msgspec.Struct, gc=False):
     type: str
 
 
-_commits = msgspec.json.Decoder(list[_Commit])
+_commits = json_decoder(list[_Commit])
 
 
 def routes(writer: Writer, maintenance: Maintenance) -> web.Routes:

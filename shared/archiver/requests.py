@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
 from shared.volume.posix import atomic_replace, fsync_directory, storage_errors
@@ -79,7 +80,7 @@ class Requests:
             for name in sorted(os.listdir(self._folder)):
                 if name.endswith(".json"):
                     with contextlib.suppress(OSError, msgspec.DecodeError), open(self._path(name[:-5]), "rb") as file:
-                        yield msgspec.json.decode(file.read(), type=Wanted)
+                        yield json_decoder(Wanted).decode(file.read())
 
     def waiting(self) -> list[Wanted]:
         """Those that are not done and have not failed."""
@@ -102,7 +103,7 @@ class Requests:
     def progress(self) -> Progress | None:
         """How far the work has come; None where none is under way."""
         with contextlib.suppress(OSError, msgspec.DecodeError), open(self._progress, "rb") as file:
-            return msgspec.json.decode(file.read(), type=Progress)
+            return json_decoder(Progress).decode(file.read())
         return None
 
     def _path(self, prefix: str) -> str:

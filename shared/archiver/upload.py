@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from shared.archives.index import Index
 from shared.archives.manifest import Manifest, Object, Stub
 from shared.archives.place import Place
 from shared.config import StoreConfig
+from shared.decoding import json_decoder
 from shared.domain.records import Record, utc_now
 from shared.errors import RemoteFailed
 from shared.failpoints import failpoint
@@ -207,7 +209,8 @@ class Uploader:
             objects.append(self._put(held, name, lambda: packing.content_beside(held.folder, held.beside.names)))
         failpoint("archive.objects")
         self._require(held.prefix, objects)
-        counts = msgspec.json.decode(_whole(packing.content_of_file(os.path.join(held.folder, self._layout.stat_name))))
+        stat = _whole(packing.content_of_file(os.path.join(held.folder, self._layout.stat_name)))
+        counts = json_decoder(dict[str, Any]).decode(stat)
         made = Manifest(
             name=held.name,
             batch=held.archived.batch,
@@ -334,7 +337,7 @@ def _unchanged(name: str, before: Index, after: Index) -> bool:
 def _read_notes(path: str) -> Notes | None:
     try:
         with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=Notes)
+            return json_decoder(Notes).decode(file.read())
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -8,6 +8,7 @@ import re
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.volume.posix import atomic_replace, open_plain
 
 STUB = "remote.json"  # in an archive's folder
@@ -145,7 +146,7 @@ def encode(manifest: Manifest) -> bytes:
 def decode(content: bytes) -> Manifest | None:
     """A manifest; None where the bytes are none, such as when they were cut off."""
     try:
-        found = msgspec.json.decode(content, type=Manifest)
+        found = json_decoder(Manifest).decode(content)
     except msgspec.DecodeError:
         return None
     return found if content.endswith(b"}\n") and found.format == 1 else None
@@ -163,7 +164,7 @@ def read_stub(folder: str | int) -> Stub | None:
     except FileNotFoundError:
         return None
     with open(fd, "rb") as file:
-        return msgspec.json.decode(file.read(), type=Stub)
+        return json_decoder(Stub).decode(file.read())
 
 
 def write_stub(folder: str, stub: Stub) -> None:

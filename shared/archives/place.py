@@ -15,6 +15,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from shared.config import ConfigError, StoreConfig
+from shared.decoding import json_decoder
 from shared.errors import DatastoreError, RemoteFailed
 from shared.volume.posix import atomic_replace, fsync_directory, sync_filesystem
 
@@ -212,7 +213,7 @@ def _options(config: StoreConfig) -> dict[str, Any]:
         except OSError as error:
             raise ConfigError(f"ARCHIVE_OPTIONS: the file {text!r} cannot be read: {error.strerror}") from None
     try:
-        return msgspec.json.decode(text.encode() or b"{}", type=dict[str, Any])
+        return json_decoder(dict[str, Any]).decode(text.encode() or b"{}")
     except msgspec.DecodeError:
         raise ConfigError("ARCHIVE_OPTIONS: must be a JSON object, or the path of a file that holds one") from None
 

@@ -15,6 +15,7 @@ import msgspec
 from shared.auth.principal import OPERATE, READ, Principal
 from shared.auth.tokens import TokenFile
 from shared.config import AuthConfig
+from shared.decoding import json_decoder
 from shared.errors import Forbidden, Unauthenticated
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -127,7 +128,7 @@ class Guard:
         if not requirement.by_body or request.principal is not None:
             return
         try:
-            credentials = msgspec.json.decode(request.body, type=_Body)
+            credentials = json_decoder(_Body).decode(request.body)
         except (ValueError, RecursionError):
             raise Unauthenticated(
                 "send credentials as Authorization: Bearer <token>, or as `user` and `token` in the body"

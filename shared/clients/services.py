@@ -12,6 +12,7 @@ import msgspec
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ServiceEndpoints
+from shared.decoding import json_decoder
 from shared.domain.block import TYPES
 from shared.domain.commit import Committed
 from shared.domain.messages import (
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 JSON = "application/json"
 _ON_BEHALF_OF = "Datastore-On-Behalf-Of"
-_error = msgspec.json.Decoder(ErrorBody)
+_error = json_decoder(ErrorBody)
 
 
 class _Decided(msgspec.Struct):
@@ -188,7 +189,7 @@ def _error_from_response(url: str, response: http.HttpResponse, *, own_credentia
 
 def _decode(body: bytes, type: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=type)
+        return json_decoder(type).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UpstreamFailed(f"the answer of the service behind this one cannot be read: {error}") from error
 

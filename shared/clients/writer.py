@@ -14,6 +14,7 @@ from shared import events
 from shared.clients import http
 from shared.clients.service_token import ServiceToken
 from shared.config import ConfigError, StoreConfig
+from shared.decoding import json_decoder
 from shared.domain.commit import CommitRequest, CommitResult, Committed
 from shared.domain.messages import ErrorBody
 from shared.domain.request_key import ANONYMOUS, Origin, RequestKey
@@ -34,9 +35,9 @@ log = logging.getLogger(__name__)
 _SOURCE = "/datastore/functions"
 _NOT_ADMITTED = (Unauthenticated.code, Forbidden.code)
 _MIN_PAUSE, _MAX_PAUSE = 0.02, 0.5  # seconds between two tries
-_results = msgspec.json.Decoder(list[CommitResult])
-_committed = msgspec.json.Decoder(Committed)
-_error = msgspec.json.Decoder(ErrorBody)
+_results = json_decoder(list[CommitResult])
+_committed = json_decoder(Committed)
+_error = json_decoder(ErrorBody)
 
 
 class RemoteWriter:

@@ -70,9 +70,12 @@ def value_of(env: Environment, variable: str, default: T, kind: Kind) -> T:
 
 
 def child_environment(root: str, **more: str) -> dict[str, str]:
-    """The environment for a child process: this one's, `more`, and `root` as a place to import from."""
+    """The environment for a child process: this one's, `more`, and `root` as a place to import from.
+
+    A crash in a library's C code leaves the threads' stacks in the log.
+    """
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, **more}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", **more}
 
 
 def words(text: str) -> tuple[str, ...]:

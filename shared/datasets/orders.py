@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from shared.datasets.request import Request, is_name
+from shared.decoding import json_decoder
 from shared.domain.messages import ErrorBody
 from shared.errors import Busy
 from shared.trace_context import TraceContext, outgoing, parse
@@ -65,7 +66,7 @@ class Orders:
         if not is_name(name):
             return None
         try:
-            return msgspec.json.decode(PosixFileSystem().cat_file(self._path(name)), type=Order)
+            return json_decoder(Order).decode(PosixFileSystem().cat_file(self._path(name)))
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -111,7 +112,7 @@ class Orders:
     def progress(self, name: str) -> Progress | None:
         """The progress of a set, if it is the one under way."""
         try:
-            found = msgspec.json.decode(PosixFileSystem().cat_file(self._progress), type=Progress)
+            found = json_decoder(Progress).decode(PosixFileSystem().cat_file(self._progress))
         except (OSError, msgspec.DecodeError):
             return None
         return found if found.name == name else None

@@ -20,6 +20,7 @@ from shared.datasets import selection
 from shared.datasets.orders import Order, Orders
 from shared.datasets.request import Request, check
 from shared.datasets.sets import DatasetStore, Located, Manifest
+from shared.decoding import json_decoder
 from shared.domain.messages import ErrorBody
 from shared.errors import (
     Ambiguous,
@@ -333,7 +334,7 @@ def _configured(config: StoreConfig) -> Request | None:
         return None
     try:
         with open(config.dataset, "rb") as file:
-            request = check(msgspec.json.decode(file.read(), type=Request))
+            request = check(json_decoder(Request).decode(file.read()))
     except OSError as error:
         raise ConfigError(f"DATASET={config.dataset!r}: must be a file with a request: {error.strerror}") from None
     except (msgspec.DecodeError, BadRequest) as error:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from shared.datasets.request import Request, is_name
+from shared.decoding import json_decoder
 from shared.errors import NoSuchRoute
 from shared.storage.batches import Batches
 from shared.volume.layout import Layout
@@ -73,7 +74,7 @@ class Located(NamedTuple):
     @property
     def manifest(self) -> Manifest:
         """The manifest."""
-        return msgspec.json.decode(self.content, type=Manifest)
+        return json_decoder(Manifest).decode(self.content)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -117,7 +118,7 @@ class DatasetStore:
             with contextlib.suppress(FileNotFoundError):
                 for name in sorted(os.listdir(folder)):
                     with contextlib.suppress(OSError, msgspec.DecodeError):
-                        yield msgspec.json.decode(self._located(folder, name).content, type=Summary)
+                        yield json_decoder(Summary).decode(self._located(folder, name).content)
 
     def content(self, name: str, file: str) -> FileContent:
         """A file of a set; only names in the manifest reach the file system.

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.domain import segment as segments
 from shared.domain.runs import Runs
 from shared.domain.sampling import detector_of
 from shared.errors import BadSegment
 
-_items = msgspec.json.Decoder(list[msgspec.Raw])
+_items = json_decoder(list[msgspec.Raw])
 
 
 class _Head(msgspec.Struct):
@@ -23,7 +24,7 @@ class _Head(msgspec.Struct):
     channel: str = ""
 
 
-_head = msgspec.json.Decoder(_Head)
+_head = json_decoder(_Head)
 
 
 def parse(body: bytes, max_channels: int, max_samples: int) -> tuple[Runs, ...]:

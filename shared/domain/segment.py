@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.domain.json_members import repeated_member
 from shared.domain.sampling import MAX_GPS, MAX_INTERVAL, MAX_NAME, MIN_INTERVAL, detector_of
 from shared.errors import BadSegment
@@ -65,7 +66,7 @@ class StoredSegment(NamedTuple):
 
 _LONG_AGO = 1e8  # GPS seconds: a time of these years, not an interval
 _NOT_FINITE = re.compile(rb"[\[,:]\s*-?(?:NaN|nan|Infinity|Inf|inf|null)\b")
-_decoder = msgspec.json.Decoder(Segment)
+_decoder = json_decoder(Segment)
 _MEMBERS = tuple(f'"{name}"'.encode() for name in Segment.__struct_fields__)
 
 
@@ -120,7 +121,7 @@ class _Samples(msgspec.Struct):
     h: list[float]
 
 
-_samples = msgspec.json.Decoder(_Samples)
+_samples = json_decoder(_Samples)
 
 
 def samples(body: bytes) -> list[float]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import field
 
+from shared.decoding import json_decoder
 from shared.domain.livetime import Livetime
 from shared.domain.records import file_number
 from shared.domain.runs import Runs, runs_of
@@ -42,7 +43,7 @@ class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
     channels: int = 0
 
 
-_entry = msgspec.json.Decoder(LoggedSegment)
+_entry = json_decoder(LoggedSegment)
 
 
 class LogFollower:

@@ -11,12 +11,11 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 
-import msgspec
-
 from shared import config
 from shared.archives.batch_files import Where
 from shared.archives.reading import RemoteReader
 from shared.config import StoreConfig
+from shared.decoding import convert
 from shared.domain.records import utc_now
 from shared.errors import SegmentDamaged
 from shared.failpoints import failpoint
@@ -232,7 +231,7 @@ class _BatchJob:
     def _row(self, channel: str, rate: float, made: Made) -> summary.Row:
         if not made.folder:
             return summary.Row(channel, rate, made.span, made.verdict, made.reason)
-        about = msgspec.convert(made.report, products.Report)
+        about = convert(made.report, products.Report)
         thumbnail, picture = self._read(f"{made.folder}/{products.THUMBNAIL}"), f"{made.folder}/{products.PICTURE}"
         return summary.Row(channel, rate, about.span or made.span, "done", "", about.loudest, picture, thumbnail)
 

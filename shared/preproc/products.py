@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from shared.config.store import PRODUCTS
+from shared.decoding import convert, json_decoder
 from shared.domain.messages import LoudestPixel
 from shared.domain.records import utc_now
 from shared.errors import NoSuchRoute, NotFrozen
@@ -65,7 +66,7 @@ class Manifest(msgspec.Struct, kw_only=True):
 
         If some have spectrograms, the number of pieces that have none, by their verdicts.
         """
-        reports = [r for stream in self.streams for r in msgspec.convert(stream, _Stream).spectrograms]
+        reports = [r for stream in self.streams for r in convert(stream, _Stream).spectrograms]
         if self.verdict != "done":
             return self.reason or next((report.reason for report in reports if report.reason), "")
         without = Counter(report.verdict for report in reports if report.verdict != "done")
@@ -102,7 +103,7 @@ def manifest(folder: str) -> Manifest | None:
     """The manifest of the products in a folder; None where there are none."""
     try:
         with open(open_beneath(folder, MANIFEST), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Manifest)
+            return json_decoder(Manifest).decode(file.read())
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -260,7 +261,7 @@ def listing(folder: str, at: str = "/products/") -> dict[str, object]:
 
 def _pictured(made: Manifest) -> Iterator[tuple[str, dict[str, object]]]:
     """For each spectrogram's folder: channel, span and loudest pixel."""
-    for stream in msgspec.convert(made.streams, list[_Stream]):
+    for stream in convert(made.streams, list[_Stream]):
         for report in stream.spectrograms:
             if report.folder:
                 about = {"detector": stream.detector, "channel": stream.channel, "span": report.span}

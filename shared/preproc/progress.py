@@ -6,6 +6,7 @@ import contextlib
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.volume.layout import Layout
 from shared.volume.posix import PosixFileSystem, is_locked
 
@@ -43,7 +44,7 @@ def running(layout: Layout) -> bool:
 def read(layout: Layout) -> Progress | None:
     """The progress of the job that runs; None where none does, or it has only begun."""
     try:
-        found = msgspec.json.decode(PosixFileSystem().cat_file(layout.products_progress), type=Progress)
+        found = json_decoder(Progress).decode(PosixFileSystem().cat_file(layout.products_progress))
     except (OSError, msgspec.DecodeError):
         return None
     return found if running(layout) else None

@@ -20,6 +20,7 @@ import msgspec
 
 from shared import events
 from shared.config import StoreConfig
+from shared.decoding import json_decoder
 from shared.domain.messages import PreprocState
 from shared.domain.records import utc_now
 from shared.errors import Busy, DatastoreError, NotFrozen, PreprocUnavailable, Recovering, retryable_error_from_code
@@ -271,7 +272,7 @@ class PreprocRunner:
         path = self.layout.announced
         this = _Announced(made.batch, made.n_itm)
         with contextlib.suppress(OSError, msgspec.DecodeError), open(path, "rb") as file:
-            if msgspec.json.decode(file.read(), type=_Announced) == this:
+            if json_decoder(_Announced).decode(file.read()) == this:
                 return
         self._publish(events.SPECTROGRAM, *self.event(made))
         with storage_errors("recording the announced batch"):

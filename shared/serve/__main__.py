@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         wanted = known.get(arguments[0])
         print((wanted or command_line.USAGE).rstrip(), file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
+    faulthandler.enable()  # a crash in a library's C code leaves the threads' stacks in the log
     target = os.environ.get("FUNCTION_TARGET", "datastore")
     source = FUNCTIONS / target / "main.py"
     telemetry = TelemetryConfig()

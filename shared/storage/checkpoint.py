@@ -16,6 +16,7 @@ import msgspec
 from msgspec import field
 
 from shared.checksum import crc32_of
+from shared.decoding import msgpack_decoder
 from shared.domain.livetime import Span
 from shared.domain.state import State
 from shared.storage import journal
@@ -49,7 +50,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     format: int = _FORMAT
 
 
-_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+_decode = msgpack_decoder(Checkpoint).decode
 
 
 def save(path: str, checkpoint: Checkpoint) -> None:

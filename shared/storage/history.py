@@ -14,6 +14,7 @@ import msgspec
 from msgspec import field
 
 from shared.config.store import PRODUCTS
+from shared.decoding import json_decoder
 from shared.domain.messages import ArchiveSummary, Change, OpenBatch
 from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record, file_number
 from shared.domain.runs import Runs, runs_of
@@ -58,7 +59,7 @@ class _Verdict(msgspec.Struct):
     files: list[msgspec.Raw] = []
 
 
-_line = msgspec.json.Decoder(_Line)
+_line = json_decoder(_Line)
 
 
 def change(record: Record | _Line, batch: int) -> Change | None:
@@ -149,7 +150,7 @@ class ArchiveHistory:
         folder = self._layout.archive(archive.name)
         with contextlib.suppress(OSError, msgspec.DecodeError):
             with open(open_beneath(folder, f"{PRODUCTS}/manifest.json"), "rb") as manifest:
-                made = msgspec.json.decode(manifest.read(), type=_Verdict)
+                made = json_decoder(_Verdict).decode(manifest.read())
             archive.verdict, archive.made, archive.products = made.verdict, made.time, len(made.files)
         try:
             file = open(open_plain(self._layout.archived_journal(archive.name)), "rb", buffering=0)

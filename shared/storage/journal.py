@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from shared.checksum import crc32_of
+from shared.decoding import json_decoder
 from shared.domain.records import WRITE, Record, file_number
 from shared.errors import JournalDamaged
 
@@ -31,7 +32,7 @@ _stored = re.compile(  # the first six keys of a stored segment, as every releas
     rb'{"level":"[^"\\]*","Id":(\d+),"size":\d+,"name":"(gwb(\d+)\.json)","time":"[^"\\]*",' + _WRITE_MARK + b","
 ).match
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_decode = json_decoder(Record).decode
 
 
 class Readable(Protocol):

@@ -13,6 +13,7 @@ import msgspec
 
 from shared import events
 from shared.config import StoreConfig
+from shared.decoding import json_decoder
 from shared.domain.records import CLEAN, OPEN, UPDATE, WRITE, Record
 from shared.domain.state import FROZEN
 from shared.errors import Busy
@@ -128,7 +129,7 @@ class Outbox:
 
     def _load(self) -> _Cursor:
         try:
-            return msgspec.json.decode(PosixFileSystem().cat_file(self._layout.outbox_cursor), type=_Cursor)
+            return json_decoder(_Cursor).decode(PosixFileSystem().cat_file(self._layout.outbox_cursor))
         except FileNotFoundError:  # taken away while the store runs
             self._begin()
             return self._load()

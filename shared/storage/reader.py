@@ -14,6 +14,7 @@ from shared.archives.batch_files import BatchFiles
 from shared.archives.manifest import read_stub
 from shared.archives.reading import RemoteReader
 from shared.config import StoreConfig
+from shared.decoding import convert
 from shared.domain import block
 from shared.domain.messages import ArchiveList, ArchiveSummary
 from shared.domain.records import Record, file_name, file_number
@@ -345,7 +346,7 @@ class BatchReader:
 
 
 def _summary(folder: str, name: str, path: str) -> ArchiveSummary:
-    found = msgspec.convert({"name": name, **_counts(path)}, ArchiveSummary)
+    found = convert({"name": name, **_counts(path)}, ArchiveSummary)
     try:
         stub = read_stub(folder)
     except (OSError, ValueError):

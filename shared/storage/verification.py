@@ -19,6 +19,7 @@ import msgspec
 from shared.archives.manifest import Stub, read_stub
 from shared.checksum import crc32_of
 from shared.config import ConfigError, store_from_env
+from shared.decoding import json_decoder
 from shared.domain.records import WRITE, Record
 from shared.errors import DatastoreError, StorageFailed
 from shared.storage import journal
@@ -63,7 +64,7 @@ def published(path: str, batch: int) -> Missing | None:
         return None
     try:
         with open(path, "rb") as file:
-            found = msgspec.json.decode(file.read(), type=Missing)
+            found = json_decoder(Missing).decode(file.read())
     except (OSError, msgspec.DecodeError):
         return None
     return found if found.batch == batch else None

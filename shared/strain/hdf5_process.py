@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from shared.config import child_environment
+from shared.decoding import json_decoder
 from shared.errors import BadRequest, Busy, NotAcceptable, StorageFailed
 from shared.strain.formats.hdf5_request import Channel, Layout, Reply, Request
 from shared.volume.posix import storage_errors
@@ -129,7 +130,7 @@ class Hdf5Process:
         if not line:
             log.error("the process that writes HDF5 did not finish")
             raise Busy(f"the HDF5 file was not written within {self._timeout:g} s: try again, or ask for less")
-        reply = msgspec.json.decode(line, type=Reply)
+        reply = json_decoder(Reply).decode(line)
         if reply.rejected:
             raise BadRequest(reply.error)
         if reply.error:

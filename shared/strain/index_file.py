@@ -14,6 +14,7 @@ from fractions import Fraction
 import msgspec
 
 from shared.checksum import crc32_of
+from shared.decoding import msgpack_decoder
 from shared.strain.index import Cohort, StrainIndex
 from shared.strain.stated_rate import StatedRate
 from shared.strain.stream import ON_GRID, Stream
@@ -89,7 +90,7 @@ def decode(content: bytes) -> tuple[StrainIndex, Head]:
     if content[:4] != crc32_of(view[4:]).to_bytes(4):
         raise ValueError("its checksum does not match")
     end = 8 + int.from_bytes(view[4:8])
-    header = msgspec.msgpack.decode(view[8:end], type=_Header)  # msgspec's errors are ValueErrors
+    header = msgpack_decoder(_Header).decode(view[8:end])  # msgspec's errors are ValueErrors
     if header.format != _FORMAT:
         raise ValueError("it has the format of another version")
     columns = _Columns(view[end:])

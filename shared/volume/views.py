@@ -9,6 +9,7 @@ import os
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.domain.state import State
 from shared.errors import Recovering, StorageFailed
 from shared.failpoints import failpoint
@@ -62,7 +63,7 @@ def read_view(path: str) -> dict[str, object]:
         StorageFailed: it cannot be read.
     """
     try:
-        view: dict[str, object] = msgspec.json.decode(PosixFileSystem().cat_file(path), type=dict[str, object])
+        view: dict[str, object] = json_decoder(dict[str, object]).decode(PosixFileSystem().cat_file(path))
     except (FileNotFoundError, msgspec.DecodeError):
         raise Recovering(explained("The store has not published its state yet.", path)) from None
     except OSError as error:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-import msgspec
-
 from shared import auth, events, trace_context
+from shared.decoding import json_decoder
 from shared.errors import BadRequest, DatastoreError, NoSuchRoute, Unavailable
 from shared.events import Event
 from shared.trace_context import CURRENT, TraceContext
@@ -138,7 +137,7 @@ def _failed(received: Sequence[Event], failures: Sequence[_Failure]) -> Response
     if len(received) == 1:
         raise worst
     response = error_response(worst)
-    content = msgspec.json.decode(cast(bytes, response.body))
+    content = json_decoder(dict[str, Any]).decode(cast(bytes, response.body))
     named = [
         {"source": event.source, "id": event.id, "code": getattr(error, "code", DatastoreError.code)}
         for event, error in failures

@@ -14,6 +14,7 @@ import msgspec
 
 from shared import auth
 from shared.auth.principal import Principal
+from shared.decoding import json_decoder
 from shared.domain.block import format_of
 from shared.domain.json_members import repeated_member
 from shared.domain.messages import StatusUpdate
@@ -214,7 +215,7 @@ def read_json(body: bytes, type: type[T]) -> T:
     """
 
     def decode(body: bytes) -> T:
-        value = msgspec.json.decode(body, type=type)
+        value = json_decoder(type).decode(body)
         if len(body) <= _MAX_CHECKED and (name := repeated_member(body)) is not None:
             raise BadRequest(f"`{name}` stands twice; send each member once")
         return value
@@ -265,7 +266,7 @@ def meant_batch(data: bytes | None) -> int | None:
         BadRequest: it is not a whole number of 1 or more.
     """
     try:
-        batch = msgspec.json.decode(data or b"{}", type=_Meant).batch
+        batch = json_decoder(_Meant).decode(data or b"{}").batch
     except (ValueError, RecursionError):  # data of another form means no batch
         return None
     if batch is None or (type(batch) is int and batch > 0):

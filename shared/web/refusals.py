@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import msgspec
 
+from shared.decoding import json_decoder
 from shared.domain.messages import ErrorBody
 from shared.log_format import fields
 from shared.web.messages import Request, Response
@@ -89,7 +90,7 @@ class RefusalLog:
 def _told(text: str) -> ErrorBody:
     """The code and the reason in the body of a refusal; without a code where it is plain text."""
     try:
-        return msgspec.json.decode(text, type=ErrorBody)
+        return json_decoder(ErrorBody).decode(text)
     except msgspec.DecodeError:
         return ErrorBody("", text)
 

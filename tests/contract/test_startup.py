@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,19 @@ def test_a_store_says_where_it_is_and_a_second_one_what_is_in_its_way(tmp_path):
     finally:
         first.stop()
         second.stop()
+
+
+@pytest.mark.parametrize("target", ["datastore", "stats"])  # one under each server
+def test_a_crash_leaves_the_threads_stacks_in_the_log(target, tmp_path):
+    process = Process(target, {"ROOT": str(tmp_path / "store")}, forked=True)
+    try:
+        process.start()
+        process.signal(signal.SIGSEGV)
+        assert process.wait_dead() == -signal.SIGSEGV
+        assert "Fatal Python error: Segmentation fault" in process.text()
+        assert "Current thread" in process.text()
+    finally:
+        process.stop()
 
 
 @pytest.mark.parametrize(("argument", "status", "said"), [

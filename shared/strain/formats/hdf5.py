@@ -21,6 +21,7 @@ import h5py
 import msgspec
 import numpy
 
+from shared.decoding import json_decoder
 from shared.strain.formats.hdf5_request import Channel, Reply, Request
 
 _GPS_EPOCH = datetime(1980, 1, 6)  # noqa: DTZ001 - UTC, as text without an offset
@@ -178,7 +179,7 @@ def main() -> None:
     reply = Reply()
     while not reply.error and (line := sys.stdin.buffer.readline()):
         try:
-            write(msgspec.json.decode(line, type=Request), sys.stdin.buffer)
+            write(json_decoder(Request).decode(line), sys.stdin.buffer)
         except Exception as error:
             reply = Reply(error=str(error) or type(error).__name__, rejected=isinstance(error, ValueError))
         sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")
