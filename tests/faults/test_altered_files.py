@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -88,7 +89,8 @@ def test_a_cleanall_that_was_decided_is_answered_as_done(topology, new_store):
     with mounted(store.root / "datavar/products"):  # a step after the decision fails
         answer = store.cleanall()
         assert answer.status == 201, answer.data
-    (store.root / "datavar/products").rmdir()
+    with contextlib.suppress(FileNotFoundError):  # housekeeping may have moved it into the archive
+        (store.root / "datavar/products").rmdir()
     assert store.cleanall().status == 201  # of the next batch, as asked
     first, second = store.archives()
     assert len(check_archive(first)) == 1
