@@ -27,6 +27,7 @@ from shared.rights import explained
 _libc = ctypes.CDLL(None, use_errno=True)
 MIN_FREE = 64 << 10  # bytes; with less a volume counts as full
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+_TURN = 10.0  # seconds to wait for others that replace the same file
 _IOV_MAX = 1024  # Linux's UIO_MAXIOV: the most buffers one writev takes
 
 
@@ -306,22 +307,41 @@ def sync_filesystem(path: str) -> None:
 def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
     """Put `content` at `path` in one step that survives a power loss: same-folder temp, sync, rename, sync folder.
 
+    Safe to use from several threads and processes: one writes after another, and the last content stays.
     `before_rename` names the failpoint passed when all is written and the old content is still in place.
+
+    Raises:
+        OSError: the volume refuses; the old content is in place.
+        Busy: others have been writing for `_TURN` seconds.
     """
-    temp = f"{path}.next"
-    with _nothing_left(temp):
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    with _only_writer(f"{path}.next") as (temp, fd):
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
         if before_rename:
             failpoint(before_rename)
         os.replace(temp, path)
     fsync_directory(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def _only_writer(temp: str) -> Iterator[tuple[str, int]]:
+    """An empty temporary file, open for writing, which no other thread or process writes until it has its final name.
+
+    Its name is the same each time, so that what a crash leaves is not left twice.
+    """
+    while True:
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with file_lock(fd, _TURN):
+                if same_file(fd, temp):  # else the one before has put it in place
+                    with _nothing_left(temp):
+                        os.ftruncate(fd, 0)
+                        yield temp, fd
+                    return
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,3 +53,27 @@ def test_a_copy_to_another_volume_that_cannot_be_finished_leaves_nothing(tmp_pat
     assert list(target.parent.iterdir()) == []
     posix.link_or_copy(str(source), str(target))
     assert {p.name: p.read_bytes() for p in target.parent.iterdir()} == {"target": b"x" * 100}
+
+
+def test_several_that_replace_a_file_at_once_each_put_a_whole_one_in_place(tmp_path):
+    path = tmp_path / "coverage.json"
+
+    def replace(letter: bytes) -> set[tuple[bytes, int]]:
+        found = set()
+        for number in range(1, 21):
+            posix.atomic_replace(str(path), letter * number * 10_000)
+            content = path.read_bytes()
+            found.add((bytes(set(content)), len(content) % 10_000))
+        return found
+
+    with ThreadPoolExecutor(3) as threads:
+        seen = set().union(*threads.map(replace, (b"a", b"b", b"c")))
+    assert seen <= {(b"a", 0), (b"b", 0), (b"c", 0)}
+    assert os.listdir(tmp_path) == ["coverage.json"]
+
+
+def test_what_a_crash_has_left_of_a_replacement_is_no_part_of_the_next_one(tmp_path):
+    path = tmp_path / "coverage.json"
+    (tmp_path / "coverage.json.next").write_bytes(b"x" * 100)
+    posix.atomic_replace(str(path), b"new")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"coverage.json": b"new"}
