@@ -140,7 +140,7 @@ class StatusDocument:
             "seconds": figures.seconds,
             "longest": figures.longest,
             "channels": figures.channels,
-            "reading": [figures.count, counts.segments] if figures.count < counts.segments else None,
+            "reading": [figures.entries, counts.segments] if figures.entries < counts.segments else None,
             "rate": {
                 "segments": sum(n for n, _ in rates[-10:]) / 10,
                 "bytes": sum(b for _, b in rates[-10:]) / 10,

@@ -51,13 +51,13 @@ class Figures(NamedTuple):
     """Figures of the open batch at one moment, as far as its log has been read.
 
     Attributes:
-        count: entries read.
+        entries: read so far.
         seconds: of strain, over all streams.
         longest: seconds of the longest span without a gap.
         channels: how many there are.
     """
 
-    count: int
+    entries: int
     seconds: float
     longest: float
     channels: int
