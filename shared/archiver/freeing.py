@@ -80,9 +80,7 @@ def free(layout: Layout, place: Place, archive: Held) -> int:
                 failpoint("archive.half")
         fsync_directory(archive.folder)
     failpoint("archive.freed")
-    change_stub(
-        layout, archive.folder, lambda now: msgspec.structs.replace(now or stub, freeing=True, freed=utc_now())
-    )
+    change_stub(layout, archive.folder, lambda now: msgspec.structs.replace(now or stub, freeing=True, freed=utc_now()))
     log.info(
         "archive %r: %d segments removed from the volume, they are safe below %s", archive.name, removed, stub.prefix
     )
@@ -109,9 +107,7 @@ def _note_freeing(layout: Layout, archive: Held) -> None:
         RemoteFailed: the copy has been found lost meanwhile.
     """
     try:
-        change_stub(
-            layout, archive.folder, lambda now: msgspec.structs.replace(_reliable(archive, now), freeing=True)
-        )
+        change_stub(layout, archive.folder, lambda now: msgspec.structs.replace(_reliable(archive, now), freeing=True))
     except StorageFailed as error:
         log.warning("%s", error)
 

@@ -11,7 +11,8 @@ import msgspec
 from shared.decoding import json_decoder
 from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, file_lock, fsync_directory, storage_errors
+from shared.volume.posix import fsync_directory, locked, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 VERIFY, RESTORE = "verify", "restore"
 
@@ -121,12 +122,8 @@ class Requests:
         """Keep others, here and in other processes, from changing a request."""
         with storage_errors("keeping the request"):
             os.makedirs(self._folder, exist_ok=True)
-            fd = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                with file_lock(fd, timeout=5.0):
-                    yield
-            finally:
-                os.close(fd)
+            with locked(f"{self._folder}.lock", timeout=5.0):
+                yield
 
     def _write(self, wanted: Wanted) -> None:
         atomic_replace(self._path(wanted.prefix), msgspec.json.encode(wanted))

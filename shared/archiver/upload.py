@@ -27,7 +27,8 @@ from shared.domain.records import Record, utc_now
 from shared.errors import RemoteFailed
 from shared.failpoints import failpoint
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, storage_errors
+from shared.volume.posix import storage_errors
+from shared.volume.whole_files import atomic_replace
 
 log = logging.getLogger(__name__)
 

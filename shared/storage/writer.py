@@ -119,8 +119,7 @@ class Writer:
 
     def check(self) -> None:
         """Raise what keeps the writer from deciding: Recovering, JournalDamaged or StorageFailed."""
-        not_ready = self._not_ready
-        if not_ready is not None:
+        if (not_ready := self._not_ready) is not None:
             raise copy.copy(not_ready)  # an error keeps the frames of everyone who has raised it
 
     def check_ready(self) -> None:
