@@ -236,6 +236,8 @@ class ArchiveRunner:
                     log.error("freeing: %s", failure.body)
                     time.sleep(_PAUSE)
             except DatastoreError as error:
+                if self._freeing.stopping:  # which has ended the job
+                    return
                 log.error("freeing: %s", error)
                 time.sleep(_PAUSE)
             except Exception:

@@ -6,17 +6,19 @@ import io
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shared.archiver import freeing
+from shared.archiver import freeing, runner
 from shared.archiver.rebuild import Rebuilder
 from shared.archiver.requests import RESTORE, VERIFY, Requests, Wanted
+from shared.archiver.runner import ArchiveRunner
 from shared.archiver.upload import Uploader
 from shared.archives import manifest as names
 from shared.archives.index import Index
-from shared.errors import RemoteFailed, StorageFailed
+from shared.errors import Busy, RemoteFailed, StorageFailed
 from shared.storage.reader import BatchReader
 from tests.support.archives import Copied, check_copy, copied_bench, empty_store, nothing, samples, segments, served
 from tests.support.bench import Bench
@@ -157,6 +159,20 @@ def test_a_request_that_comes_while_another_one_is_done_is_not_forgotten_with_it
         settle(wanted[1])
         assert requests.waiting() == []
     assert [one.error for one in requests.all()] == ["refused"]
+
+
+def test_work_that_ends_with_the_store_is_no_failure(copied, monkeypatch, caplog):
+    copied.copy()
+    archives = ArchiveRunner(BatchReader(replace(copied.config, archive_keep="0")))
+
+    def ended(*arguments: str) -> None:
+        archives.stop()
+        raise Busy("archiver ended with -9; its log says why")
+
+    monkeypatch.setattr(runner, "_LOOK", 0.0)
+    monkeypatch.setattr(archives._freeing, "run", ended)
+    archives._free()
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
 
 
 def test_what_reads_back_otherwise_was_not_put(copied):
