@@ -114,11 +114,11 @@ class StatusDocument:
         description = buffer.dstat()
         counts = buffer.stat()
         batches = _optional(buffer.archives, ArchiveList([]))  # before the log: what is archived in between counts once
-        follower = self._logic.follower.update(_LOG_PAGE)
+        follower = self._logic.follower
+        figures = follower.update(_LOG_PAGE)
         recent = self._recent = follower.recent()
         arrived = [second for archive in batches.archives for second in archive.arrived]
         rates = follower.rates(arrived if batches.open else None)
-        longest = follower.livetime.longest_span
         products: ProductList = _optional(self._products, ProductList())
         pictures = [product for product in products.products if _is_picture(product.name)]
         others = {product.name: product.url for product in products.products if product.name in _OF_ALL}
@@ -136,11 +136,11 @@ class StatusDocument:
             "max_size": policy.min_bytes,
             "min_seconds": policy.min_seconds,
             "auto": policy.auto,
-            "fill": policy.progress(counts.bytes, longest),
-            "seconds": follower.livetime.total,
-            "longest": longest,
-            "channels": follower.livetime.channels,
-            "reading": [follower.count, counts.segments] if follower.count < counts.segments else None,
+            "fill": policy.progress(counts.bytes, figures.longest),
+            "seconds": figures.seconds,
+            "longest": figures.longest,
+            "channels": figures.channels,
+            "reading": [figures.entries, counts.segments] if figures.entries < counts.segments else None,
             "rate": {
                 "segments": sum(n for n, _ in rates[-10:]) / 10,
                 "bytes": sum(b for _, b in rates[-10:]) / 10,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.archiver.held import Held, held, low_water, space, write_stub
+from shared.archiver.held import Held, change_stub, held, low_water, space
 from shared.archiver.requests import Report, Requests
 from shared.archives import manifest as names
 from shared.archives.index import Index
@@ -52,19 +52,18 @@ def free(layout: Layout, place: Place, archive: Held) -> int:
     """Remove the segments of an archive from the volume, after another look at the copy; return how many.
 
     Raises:
-        RemoteFailed: the copy cannot be read, or is not what was verified. Nothing is removed.
+        RemoteFailed: the copy cannot be read, is not what was verified, or is lost. Nothing is removed.
         StorageFailed: the volume refuses.
     """
     with storage_errors(f"reading remote.json of {archive.name!r}"):
-        stub = names.read_stub(archive.folder)  # as it is now: archives before it took their time
-    if stub is None:
-        raise RemoteFailed(f"{archive.name!r} has not been copied yet")
+        found = names.read_stub(archive.folder)  # as it is now: archives before it took their time
+    stub = _reliable(archive, found)
     try:
         index = verified(place, stub)
     except _Gone as gone:
-        write_stub(layout, archive.folder, msgspec.structs.replace(stub, lost=str(gone)))
+        _note_lost(layout, archive, stub, gone)
         raise
-    noted = _note(layout, archive, stub, freeing=True)
+    _note_freeing(layout, archive)
     failpoint("archive.freeing")
     removed = 0
     with storage_errors(f"removing the segments of {archive.name!r}"):
@@ -81,21 +80,40 @@ def free(layout: Layout, place: Place, archive: Held) -> int:
                 failpoint("archive.half")
         fsync_directory(archive.folder)
     failpoint("archive.freed")
-    write_stub(layout, archive.folder, msgspec.structs.replace(noted, freeing=True, freed=utc_now()))
+    change_stub(layout, archive.folder, lambda now: msgspec.structs.replace(now or stub, freeing=True, freed=utc_now()))
     log.info(
         "archive %r: %d segments removed from the volume, they are safe below %s", archive.name, removed, stub.prefix
     )
     return removed
 
 
-def _note(layout: Layout, archive: Held, stub: Stub, *, freeing: bool) -> Stub:
-    """Note that the removal has begun. A full volume may refuse that: what follows makes room, and is safe without."""
-    noted = msgspec.structs.replace(stub, freeing=freeing)
+def _reliable(archive: Held, stub: Stub | None) -> Stub:
+    """What `remote.json` says, if the copy can be relied on.
+
+    Raises:
+        RemoteFailed: there is none, or it has been found lost.
+    """
+    if stub is None:
+        raise RemoteFailed(f"{archive.name!r} has not been copied yet")
+    if stub.lost:
+        raise RemoteFailed(f"the copy of {archive.name!r} is lost: {stub.lost}")
+    return stub
+
+
+def _note_freeing(layout: Layout, archive: Held) -> None:
+    """Note that the removal has begun. A full volume may refuse that: what follows makes room, and is safe without.
+
+    Raises:
+        RemoteFailed: the copy has been found lost meanwhile.
+    """
     try:
-        write_stub(layout, archive.folder, noted)
+        change_stub(layout, archive.folder, lambda now: msgspec.structs.replace(_reliable(archive, now), freeing=True))
     except StorageFailed as error:
         log.warning("%s", error)
-    return noted
+
+
+def _note_lost(layout: Layout, archive: Held, stub: Stub, gone: _Gone) -> None:
+    change_stub(layout, archive.folder, lambda now: msgspec.structs.replace(now or stub, lost=str(gone)))
 
 
 class _Gone(RemoteFailed):
@@ -164,7 +182,13 @@ def verify(layout: Layout, place: Place, archive: Held, report: Report) -> None:
             if digest.hexdigest() != one.sha256:
                 raise _Gone(f"{stub.prefix}/{one.name} is not what was put there")
     except _Gone as gone:
-        write_stub(layout, archive.folder, msgspec.structs.replace(stub, lost=str(gone)))
+        _note_lost(layout, archive, stub, gone)
         raise
-    write_stub(layout, archive.folder, msgspec.structs.replace(stub, verified=utc_now(), lost=""))
+
+    def note(now: Stub | None) -> Stub:
+        now = now or stub
+        lost = "" if now.lost == stub.lost else now.lost  # found since by another look at it
+        return msgspec.structs.replace(now, verified=utc_now(), lost=lost)
+
+    change_stub(layout, archive.folder, note)
     log.info("the copy of archive %r is verified", archive.name)

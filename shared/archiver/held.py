@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from shared.archiver import packing
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 COVERAGE = "coverage.json"
 COPY_LOCK, FREE_LOCK = "copy.lock", "free.lock"
+_STUB_LOCK = "stub.lock"
 _STAGING = "staging-"
 _RESERVE = 256 << 10  # bytes
 
@@ -139,12 +140,25 @@ def keep_reserve(layout: Layout) -> None:
             os.posix_fallocate(file.fileno(), 0, _RESERVE)
 
 
-def write_stub(layout: Layout, folder: str, stub: Stub) -> None:
-    """Replace `remote.json`; on a full volume with the bytes that are kept back.
+def change_stub(layout: Layout, folder: str, change: Callable[[Stub | None], Stub]) -> Stub:
+    """Replace `remote.json` by what `change` makes of it as it is now; return that. None is given where there is none.
+
+    Archives are copied and freed at once, by processes of their own: nobody changes it in between.
 
     Raises:
         StorageFailed: the volume refuses; the old one stands.
+        Busy: others have been changing it all the time.
+        DatastoreError: as `change` raises.
     """
+    with lock(layout, _STUB_LOCK, timeout=10.0):
+        with storage_errors("reading remote.json"):
+            stub = change(read_stub(folder))
+        _write_stub(layout, folder, stub)
+    return stub
+
+
+def _write_stub(layout: Layout, folder: str, stub: Stub) -> None:
+    """Replace `remote.json`; on a full volume with the bytes that are kept back."""
     try:
         manifest.write_stub(folder, stub)
     except OSError:
@@ -155,8 +169,10 @@ def write_stub(layout: Layout, folder: str, stub: Stub) -> None:
 
 
 @contextlib.contextmanager
-def lock(layout: Layout, name: str) -> Iterator[None]:
+def lock(layout: Layout, name: str, timeout: float = 1.0) -> Iterator[None]:
     """Hold a lock of the archivers of a volume, within which no other one does the same.
+
+    It is waited for `timeout` seconds.
 
     Raises:
         Busy: another archiver holds it.
@@ -166,7 +182,7 @@ def lock(layout: Layout, name: str) -> Iterator[None]:
     with storage_errors("opening the archiver's lock"):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        with file_lock(fd, timeout=1.0):
+        with file_lock(fd, timeout):
             yield
     finally:
         os.close(fd)

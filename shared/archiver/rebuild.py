@@ -27,7 +27,8 @@ from shared.errors import DatastoreError, RemoteFailed, StorageFailed
 from shared.storage import journal
 from shared.storage.batches import Batches
 from shared.volume.layout import Layout, create_folders
-from shared.volume.posix import PosixFileSystem, atomic_replace, fsync_directory, storage_errors, sync_filesystem
+from shared.volume.posix import PosixFileSystem, fsync_directory, storage_errors, sync_filesystem
+from shared.volume.whole_files import atomic_replace
 
 
 class Rebuilder:

@@ -11,7 +11,8 @@ import msgspec
 from shared.decoding import json_decoder
 from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, fsync_directory, storage_errors
+from shared.volume.posix import fsync_directory, locked, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 VERIFY, RESTORE = "verify", "restore"
 
@@ -58,21 +59,31 @@ class Requests:
         """Accept a request, durably; it takes the place of an earlier one for the archive.
 
         Raises:
-            StorageFailed: the volume refuses.
+            Busy, StorageFailed: it is not accepted.
         """
-        with storage_errors("accepting the request"):
-            os.makedirs(self._folder, exist_ok=True)
-            atomic_replace(self._path(wanted.prefix), msgspec.json.encode(wanted))
+        with self._alone():
+            self._write(wanted)
 
-    def remove(self, prefix: str) -> None:
-        """Forget a request that is done.
+    def done(self, wanted: Wanted) -> None:
+        """Forget a request that is done, unless another one has taken its place meanwhile.
 
         Raises:
-            StorageFailed: the volume refuses.
+            Busy, StorageFailed: it stays.
         """
-        with storage_errors("removing a request"), contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(prefix))
-            fsync_directory(self._folder)
+        with self._alone():
+            if self._is_current(wanted):
+                os.unlink(self._path(wanted.prefix))
+                fsync_directory(self._folder)
+
+    def fail(self, wanted: Wanted, reason: str) -> None:
+        """Keep a request that has failed, with the reason, unless another one has taken its place meanwhile.
+
+        Raises:
+            Busy, StorageFailed: it stays as it was.
+        """
+        with self._alone():
+            if self._is_current(wanted):
+                self._write(msgspec.structs.replace(wanted, error=reason))
 
     def all(self) -> Iterator[Wanted]:
         """All requests, those that failed too."""
@@ -105,6 +116,20 @@ class Requests:
         with contextlib.suppress(OSError, msgspec.DecodeError), open(self._progress, "rb") as file:
             return json_decoder(Progress).decode(file.read())
         return None
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others, here and in other processes, from changing a request."""
+        with storage_errors("keeping the request"):
+            os.makedirs(self._folder, exist_ok=True)
+            with locked(f"{self._folder}.lock", timeout=5.0):
+                yield
+
+    def _write(self, wanted: Wanted) -> None:
+        atomic_replace(self._path(wanted.prefix), msgspec.json.encode(wanted))
+
+    def _is_current(self, wanted: Wanted) -> bool:
+        return any(one == wanted for one in self.all())
 
     def _path(self, prefix: str) -> str:
         return os.path.join(self._folder, f"{prefix}.json")

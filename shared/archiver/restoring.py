@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.archiver.freeing import verified
-from shared.archiver.held import Held, require_free, staging_folder, write_stub
+from shared.archiver.held import Held, change_stub, require_free, staging_folder
 from shared.archiver.requests import Report
 from shared.archives.index import Row
 from shared.archives.manifest import Object, Stub, piece_name
@@ -51,7 +51,11 @@ def restore(layout: Layout, place: Place, archive: Held, report: Report) -> int:
             fsync_directory(archive.folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    write_stub(layout, archive.folder, msgspec.structs.replace(stub, freeing=False, freed="", restored=time.time()))
+
+    def note(now: Stub | None) -> Stub:
+        return msgspec.structs.replace(now or stub, freeing=False, freed="", restored=time.time())
+
+    change_stub(layout, archive.folder, note)
     return count
 
 

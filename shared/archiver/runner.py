@@ -194,7 +194,7 @@ class ArchiveRunner:
         if self._copying.stopping:
             return
         if failure is None:
-            self.requests.remove(wanted.prefix)
+            self.requests.done(wanted)
         elif failure.code == Busy.code:  # the volume is being freed, or the job was killed
             log.warning("%s %r waits: %s", wanted.what, wanted.name, failure.body)
             time.sleep(_LOOK)
@@ -202,8 +202,7 @@ class ArchiveRunner:
         else:
             metrics.REMOTE_FAILURES.inc()
             log.error("%s %r: %s", wanted.what, wanted.name, failure.body)
-            wanted.error = failure.body
-            self.requests.add(wanted)
+            self.requests.fail(wanted, failure.body)
 
     def _run(self, what: str, name: str) -> bool:
         try:
@@ -237,6 +236,8 @@ class ArchiveRunner:
                     log.error("freeing: %s", failure.body)
                     time.sleep(_PAUSE)
             except DatastoreError as error:
+                if self._freeing.stopping:  # which has ended the job
+                    return
                 log.error("freeing: %s", error)
                 time.sleep(_PAUSE)
             except Exception:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from shared.archiver import packing
-from shared.archiver.held import FREE_LOCK, Held, lock, work_file, write_stub
+from shared.archiver.held import FREE_LOCK, Held, change_stub, lock, work_file
 from shared.archiver.packing import Damaged, Piece
 from shared.archiver.requests import Report
 from shared.archives import manifest as names
@@ -27,7 +27,8 @@ from shared.domain.records import Record, utc_now
 from shared.errors import RemoteFailed
 from shared.failpoints import failpoint
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, storage_errors
+from shared.volume.posix import storage_errors
+from shared.volume.whole_files import atomic_replace
 
 log = logging.getLogger(__name__)
 
@@ -234,15 +235,16 @@ class Uploader:
         self._require(held.prefix, made.objects)
         if self._place.read(path) != content:
             raise RemoteFailed(f"{path} is not what was put there")
-        with storage_errors("reading remote.json"):
-            before = names.read_stub(held.folder)  # as it is now: the segments may have been removed meanwhile
-        stub = Stub(
-            prefix=held.prefix, generation=made.generation, manifest=names.object_of(made),
-            objects=made.objects, beside=held.beside.identity, missing=made.missing, verified=utc_now(),
-            freeing=bool(before and before.freeing), freed=before.freed if before else "",
-            restored=before.restored if before else 0.0,
-        )  # fmt: skip
-        write_stub(self._layout, held.folder, stub)
+
+        def note(before: Stub | None) -> Stub:
+            return Stub(
+                prefix=held.prefix, generation=made.generation, manifest=names.object_of(made),
+                objects=made.objects, beside=held.beside.identity, missing=made.missing, verified=utc_now(),
+                freeing=bool(before and before.freeing), freed=before.freed if before else "",
+                restored=before.restored if before else 0.0,
+            )  # fmt: skip
+
+        stub = change_stub(self._layout, held.folder, note)
         failpoint("archive.safe")
         self._place.remove_leftovers(held.prefix)
         with storage_errors("removing the notes"), contextlib.suppress(FileNotFoundError):

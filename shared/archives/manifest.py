@@ -9,7 +9,8 @@ import re
 import msgspec
 
 from shared.decoding import json_decoder
-from shared.volume.posix import atomic_replace, open_plain
+from shared.volume.posix import open_plain
+from shared.volume.whole_files import atomic_replace
 
 STUB = "remote.json"  # in an archive's folder
 INDEX, JOURNAL, COUNTS = "index", "journal", "StatDesc.json"

@@ -17,7 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from shared.config import ConfigError, StoreConfig
 from shared.decoding import json_decoder
 from shared.errors import DatastoreError, RemoteFailed
-from shared.volume.posix import atomic_replace, fsync_directory, sync_filesystem
+from shared.volume.posix import fsync_directory, sync_filesystem
+from shared.volume.whole_files import atomic_replace
 
 _UNDER_WAY = ".part-"  # in names of files that are being written
 _ABANDONED = 3600.0  # seconds after which nobody writes them any more

@@ -107,6 +107,10 @@ class Follower:
                     if time.monotonic() - failed_at > _RETRY:
                         failed_at = time.monotonic()
                         log.warning("arrivals cannot be followed now: %s", error)
+                except Exception:  # such as a disk's, which may pass: without this thread no reader is woken
+                    if time.monotonic() - failed_at > _RETRY:
+                        failed_at = time.monotonic()
+                        log.exception("following arrivals failed")
 
     def _is_wanted(self) -> bool:
         with self._lock:

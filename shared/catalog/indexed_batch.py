@@ -12,7 +12,8 @@ from shared.storage.reader import Page
 from shared.strain import index_file
 from shared.strain.index import StrainIndex
 from shared.strain.index_file import Head
-from shared.volume.posix import PosixFileSystem, atomic_replace
+from shared.volume.posix import PosixFileSystem
+from shared.volume.whole_files import atomic_replace
 
 log = logging.getLogger(__name__)
 

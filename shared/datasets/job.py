@@ -121,6 +121,10 @@ class _Job:
                 if os.path.isdir(target):  # of this batch, before it was opened again and grew
                     fs.mv(target, replaced)
                 fs.mv(folder, target)
+                if self._orders.get(name) is None:  # deleted since, by one who may have found no set
+                    with contextlib.suppress(FileNotFoundError):
+                        fs.mv(target, folder)
+                    return
                 fsync_directory(os.path.dirname(target))
                 fsync_directory(os.path.dirname(os.path.dirname(target)))
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -14,7 +15,8 @@ from shared.domain.messages import ErrorBody
 from shared.errors import Busy
 from shared.trace_context import TraceContext, outgoing, parse
 from shared.volume.layout import Layout
-from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
+from shared.volume.posix import PosixFileSystem, locked, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 MAX_WAITING = 16
 _PROGRESS_INTERVAL = 0.2  # seconds
@@ -92,22 +94,46 @@ class Orders:
         """
         if len(self.waiting()) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} training sets are waiting already; send the request again later.")
-        self._save(Order(request, batch, opened, time.time_ns(), None, **outgoing()))
+        with self._alone():
+            self._save(Order(request, batch, opened, time.time_ns(), None, **outgoing()))
+
+    def is_current(self, order: Order) -> bool:
+        """False if the order was taken back meanwhile, or its name was used anew."""
+        now = self.get(order.request.name)
+        return now is not None and now.accepted == order.accepted
+
+    def done(self, order: Order) -> None:
+        """Forget an order that is done, unless it is not current any more.
+
+        Raises:
+            Busy, StorageFailed: it stays.
+        """
+        with self._alone():
+            if self.is_current(order):
+                os.unlink(self._path(order.request.name))
 
     def fail(self, order: Order, error: ErrorBody) -> None:
-        """Keep an order that cannot be done, with the reason."""
-        if self.get(order.request.name) is not None:  # else it was deleted meanwhile
-            self._save(msgspec.structs.replace(order, error=error))
+        """Keep an order that cannot be done, with the reason, unless it is not current any more.
+
+        Raises:
+            Busy, StorageFailed: it stays as it was.
+        """
+        with self._alone():
+            if self.is_current(order):
+                self._save(msgspec.structs.replace(order, error=error))
 
     def forget(self, name: str) -> bool:
-        """Remove an order; False if there is none."""
-        if not is_name(name):
+        """Remove an order; False if there is none.
+
+        Raises:
+            Busy, StorageFailed: it stays.
+        """
+        if not is_name(name) or not os.path.exists(self._path(name)):
             return False
-        try:
+        with self._alone(), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
-        except FileNotFoundError:
-            return False
-        return True
+            return True
+        return False
 
     def progress(self, name: str) -> Progress | None:
         """The progress of a set, if it is the one under way."""
@@ -130,7 +156,13 @@ class Orders:
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, f"{name}.json")
 
-    def _save(self, order: Order) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others, here and in other processes, from changing an order."""
         with storage_errors("keeping the request for a training set"):
             os.makedirs(self._folder, exist_ok=True)
-            atomic_replace(self._path(order.request.name), msgspec.json.encode(order))
+            with locked(f"{self._folder}.lock", timeout=5.0):
+                yield
+
+    def _save(self, order: Order) -> None:
+        atomic_replace(self._path(order.request.name), msgspec.json.encode(order))

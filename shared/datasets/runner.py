@@ -186,6 +186,7 @@ class DatasetRunner:
                 self._job.kill()
             if not withdrawn or self.sets.find(name) is not None:
                 self.sets.remove(name)
+        self._answer_waiters(name)
 
     def finished(self, name: str) -> Future[None]:
         """A future that is done when no order of this name waits any more."""
@@ -287,7 +288,7 @@ class DatasetRunner:
         self._working = name
         try:
             failure = self._job.run(name)
-            if failure is None and self._is_current(order):
+            if failure is None and self.orders.is_current(order):
                 self._announce(name)
         except DatastoreError as error:
             failure = ErrorBody(error.code, str(error))
@@ -295,21 +296,25 @@ class DatasetRunner:
             self._working = ""
         if self._job.stopping:
             return True
-        if failure is not None and self._is_current(order):
+        if failure is not None and self.orders.is_current(order):
             kind = error_from_code(failure.code, failure.body)
             final = isinstance(kind, Rejected) or (isinstance(kind, NotFrozen) and self._is_open(order))
             log.error("training set %s: %s", name, failure.body)
             if not final and attempts < _ATTEMPTS:
                 return False
             self.orders.fail(order, failure)
-        elif failure is None and self._is_current(order):
-            self.orders.forget(name)
+        elif failure is None:
+            self.orders.done(order)
         del self._attempts[key]
+        self._answer_waiters(name)
+        return True
+
+    def _answer_waiters(self, name: str) -> None:
         with self._starting:
             waiters = self._waiters.pop(name, [])
         for waiter in waiters:
-            waiter.set_result(None)
-        return True
+            if waiter.set_running_or_notify_cancel():  # else the client has gone
+                waiter.set_result(None)
 
     def _is_open(self, order: Order) -> bool:
         """True if the batch was opened again, False if it is being archived, where the set will be made."""
@@ -318,11 +323,6 @@ class DatasetRunner:
         except DatastoreError:
             return False
         return now.batch == order.batch and not now.frozen
-
-    def _is_current(self, order: Order) -> bool:
-        """False if the order was taken back meanwhile, or its name was used anew."""
-        now = self.orders.get(order.request.name)
-        return now is not None and now.accepted == order.accepted
 
     def _announce(self, name: str) -> None:
         if self.config.sink and (done := self.sets.find(name)) is not None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec import field
@@ -46,13 +47,24 @@ class LoggedSegment(msgspec.Struct, omit_defaults=True, gc=False):
 _entry = json_decoder(LoggedSegment)
 
 
-class LogFollower:
-    """Figures of the open batch from its log. Safe to use from several threads.
+class Figures(NamedTuple):
+    """Figures of the open batch at one moment, as far as its log has been read.
 
     Attributes:
-        count: entries read.
-        livetime: of their strain.
+        entries: read so far.
+        seconds: of strain, over all streams.
+        longest: seconds of the longest span without a gap.
+        channels: how many there are.
     """
+
+    entries: int
+    seconds: float
+    longest: float
+    channels: int
+
+
+class LogFollower:
+    """Figures of the open batch from its log. Safe to use from several threads."""
 
     def __init__(self, buffer: DataBuffer) -> None:
         self._buffer = buffer
@@ -61,8 +73,8 @@ class LogFollower:
         self._rates: deque[list[int]] = deque()  # [second, segments, bytes, samples], ascending, of the open batch
         self._reset()
 
-    def update(self, max_entries: int | None = None) -> LogFollower:
-        """Read the entries since the last update, about `max_entries` at most; return self.
+    def update(self, max_entries: int | None = None) -> Figures:
+        """Read the entries since the last update, about `max_entries` at most; return the figures.
 
         Raises:
             Recovering: the batch is archived again and again meanwhile.
@@ -70,10 +82,11 @@ class LogFollower:
         """
         with self._lock:
             for _ in range(3):
-                if self._buffer.stat().segments < self.count:
+                if self._buffer.stat().segments < self._count:
                     self._reset()  # the batch was archived
                 if self._read_on(max_entries):
-                    return self
+                    livetime = self._livetime
+                    return Figures(self._count, livetime.total, livetime.longest_span, livetime.channels)
                 self._reset()  # the batch was archived, and its successor is already longer
             raise Recovering("The batch is being archived; send it again.")
 
@@ -116,8 +129,8 @@ class LogFollower:
         oldest = time.time() - _HISTORY - 1
         self._before = [rate for rate in (*self._before, *self._rates) if rate[0] > oldest]
         self._rates.clear()
-        self.count = 0
-        self.livetime = Livetime()
+        self._count = 0
+        self._livetime = Livetime()
         self._recent: deque[LoggedSegment] = deque(maxlen=_RECENT)
 
     def _read_on(self, max_entries: int | None) -> bool:
@@ -128,7 +141,7 @@ class LogFollower:
             lines = 0
             for line in self._buffer.log(last, _PAGE):
                 entry = _entry.decode(line)
-                if entry.index != self.count:
+                if entry.index != self._count:
                     return False
                 self._add(entry)
                 lines += 1
@@ -138,10 +151,10 @@ class LogFollower:
         return True
 
     def _add(self, entry: LoggedSegment) -> None:
-        self.count += 1
+        self._count += 1
         for run in runs_of(entry):
             if run.n:
-                self.livetime.add(*run)
+                self._livetime.add(*run)
         if entry.holds:
             entry.channels = sum(len(runs.channels) for runs in entry.holds)
             entry.t0 = min(runs.t0 for runs in entry.holds)

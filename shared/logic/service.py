@@ -38,7 +38,7 @@ class DatastoreLogic:
             BatchChanged: another batch is open than `batch`.
         """
         counts = self.buffer.stat()
-        seconds = self.follower.update().livetime.longest_span if self.policy.min_seconds else 0.0
+        seconds = self.follower.update().longest if self.policy.min_seconds else 0.0
         if not self.policy.allows(counts.bytes, seconds) and self.buffer.dstat().status != FROZEN:
             return None
         return self.buffer.freeze(user, token, origin, batch)

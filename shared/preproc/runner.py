@@ -32,7 +32,8 @@ from shared.storage.frozen_batch import BatchStatus
 from shared.storage.history import freeze_trace
 from shared.trace_context import within
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, storage_errors
+from shared.volume.posix import storage_errors
+from shared.volume.whole_files import atomic_replace
 
 log = logging.getLogger(__name__)
 

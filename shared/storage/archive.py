@@ -20,7 +20,8 @@ from shared.failpoints import failpoint
 from shared.storage import journal, verification
 from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, fsync_directory, link_or_copy, storage_errors
+from shared.volume.posix import fsync_directory, storage_errors
+from shared.volume.whole_files import atomic_replace, link_or_copy
 
 
 def archive_batch(layout: Layout, state: State, opening: Record) -> None:

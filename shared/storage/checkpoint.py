@@ -21,7 +21,8 @@ from shared.domain.livetime import Span
 from shared.domain.state import State
 from shared.storage import journal
 from shared.storage.dedup import DedupSnapshot
-from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
+from shared.volume.posix import PosixFileSystem, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 log = logging.getLogger(__name__)
 

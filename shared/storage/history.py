@@ -96,6 +96,13 @@ def open_batch(layout: Layout) -> OpenBatch | None:
     return OpenBatch(first.batch, first.time, first_freeze(changes), changes)
 
 
+def is_closing(layout: Layout) -> bool:
+    """Whether the open batch is being archived."""
+    with contextlib.suppress(OSError), open(layout.journal, "rb") as file:
+        return any(record.kind == CLEAN for record in _tail(file.fileno()))
+    return False
+
+
 def freeze_trace(layout: Layout) -> TraceContext | None:
     """The trace of the request that froze the open batch, if it had one."""
     found: Record | None = None

@@ -21,7 +21,8 @@ from shared.failpoints import failpoint
 from shared.storage import journal
 from shared.storage.writer import Writer
 from shared.trace_context import parse, within
-from shared.volume.posix import PosixFileSystem, atomic_replace, storage_errors
+from shared.volume.posix import PosixFileSystem, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 Publish = Callable[[str, str, Mapping[str, object]], object]
 """Sends an event of a type, with an id and data; raises a DatastoreError where it does not arrive."""

@@ -91,7 +91,8 @@ class Publisher:
     @property
     def pending_seconds(self) -> float:
         """For how long the volume has refused files; 0 if it refuses none."""
-        return time.monotonic() - self._pending_since if self._pending_since is not None else 0.0
+        since = self._pending_since  # once, because the thread that stores may change it
+        return time.monotonic() - since if since is not None else 0.0
 
     def restore(self, records: Iterable[Record], *, deep: bool = False) -> None:
         """Restore each segment's file from its spool if it is not in place; `deep` compares the file's content."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -44,6 +45,7 @@ from shared.volume.spool import SpoolDirectory
 from shared.volume.views import Views, read_view
 
 T = TypeVar("T")
+_ATTEMPTS, _PAUSE = 40, 0.05  # seconds: a cleanall moves the batch's files in far less
 _ARCHIVES = 20  # in a page without `limit`
 _NAME = re.compile(r"gwb[0-9]{1,19}\.json")
 _ALL = 1 << 62
@@ -206,7 +208,22 @@ class BatchReader:
 
     def _stored(self, name: str, batch: str) -> tuple[bytes, Record | None]:
         _check_name(name, "name")
-        chosen = self.batches.select(batch or OPEN_BATCH)
+        for _ in range(_ATTEMPTS):
+            before = self.batches.current()
+            found = self._find(name, batch or OPEN_BATCH)
+            if (found is not None and found[1] is not None) or batch in ("", OPEN_BATCH):
+                break
+            if not history.is_closing(self._layout) and self.batches.current() == before:
+                break
+            time.sleep(_PAUSE)
+        else:
+            raise Recovering("The batch is being archived; send the request again.")
+        if found is None:
+            raise NoSuchFile(f"{name} is not in the batch; `batch=all` looks into archives too")
+        return found
+
+    def _find(self, name: str, batch: str) -> tuple[bytes, Record | None] | None:
+        chosen = self.batches.select(batch)
         for archive in (*([""] if chosen.open else []), *(archived.name for archived in chosen.archived)):
             if archive and self._is_of_another(name, archive):
                 continue
@@ -220,7 +237,7 @@ class BatchReader:
             if record is not None and (reason := differs(content, record.size, record.crc32)):
                 raise SegmentDamaged(f"{name}: {reason}; restore it from a backup, `make verify` lists all such files")
             return content, record
-        raise NoSuchFile(f"{name} is not in the batch; `batch=all` looks into archives too")
+        return None
 
     def _read(self, name: str, archive: str) -> bytes:
         if not archive:

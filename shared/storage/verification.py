@@ -24,7 +24,8 @@ from shared.domain.records import WRITE, Record
 from shared.errors import DatastoreError, StorageFailed
 from shared.storage import journal
 from shared.volume.layout import Layout
-from shared.volume.posix import atomic_replace, open_beneath, storage_errors
+from shared.volume.posix import open_beneath, storage_errors
+from shared.volume.whole_files import atomic_replace
 
 MAX_NAMES = 10_000  # names in `missing.json`
 

@@ -12,6 +12,7 @@ The second `fdatasync` of a segment, that of the decision, is in `StateMachine.a
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import threading
@@ -118,8 +119,8 @@ class Writer:
 
     def check(self) -> None:
         """Raise what keeps the writer from deciding: Recovering, JournalDamaged or StorageFailed."""
-        if self._not_ready is not None:
-            raise self._not_ready
+        if (not_ready := self._not_ready) is not None:
+            raise copy.copy(not_ready)  # an error keeps the frames of everyone who has raised it
 
     def check_ready(self) -> None:
         """Raise what keeps it from being ready: as `check`, a full or read-only volume, or invisible segments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from shared.volume.posix import storage_errors
 _VERIFIED = 1 << 16  # blocks that are remembered as verified: 300 bytes each
 _CHUNK = 1 << 18  # bytes
 _verified: dict[tuple[int, ...], None] = {}
+_remembering = threading.Lock()
 
 
 class FileSlice(NamedTuple):
@@ -179,9 +181,10 @@ class _ArrowFile:
             crc32 = crc32_of(self[first : first + _CHUNK], crc32)
         if crc32 != part.crc32:
             raise _altered(part)
-        while len(_verified) >= _VERIFIED:
-            _verified.pop(next(iter(_verified)), None)
-        _verified[known] = None
+        with _remembering:
+            while len(_verified) >= _VERIFIED:
+                del _verified[next(iter(_verified))]
+            _verified[known] = None
 
 
 def _altered(part: FileSlice) -> SegmentDamaged:

@@ -1,4 +1,4 @@
-"""POSIX calls: synced appends, atomic replacement, locks, and syncs of a whole file system.
+"""POSIX calls: synced appends, locks, and syncs of a whole file system.
 
 Everything else reaches files through fsspec. Whatever must survive a power loss is here, because fsspec never syncs and
 its transactions move files in from another folder. The calls are safe on any file system that gives POSIX rename, flock
@@ -267,6 +267,22 @@ class file_lock:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
+@contextlib.contextmanager
+def locked(path: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of the file at `path`, which is made where it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+        Busy: another one held the lock for `timeout` seconds.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with file_lock(fd, timeout):
+            yield
+    finally:
+        os.close(fd)
+
+
 def write_directly(fd: int, directly: bool) -> None:
     """Have writes to `fd` go around the page cache, or through it.
 
@@ -301,57 +317,6 @@ def sync_filesystem(path: str) -> None:
             raise StorageFailed(f"syncfs {path}: {os.strerror(number)}")
     finally:
         os.close(fd)
-
-
-def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
-    """Put `content` at `path` in one step that survives a power loss: same-folder temp, sync, rename, sync folder.
-
-    `before_rename` names the failpoint passed when all is written and the old content is still in place.
-    """
-    temp = f"{path}.next"
-    with _nothing_left(temp):
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if before_rename:
-            failpoint(before_rename)
-        os.replace(temp, path)
-    fsync_directory(os.path.dirname(path))
-
-
-@contextlib.contextmanager
-def _nothing_left(temp: str) -> Iterator[None]:
-    """Remove a temporary file that could not be finished: on a full volume it would keep the last room."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temp)
-        raise
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Make `target` name the same bytes as `source`: a hard link, or a durable copy across two volumes."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
-            raise
-        temp = f"{target}.next"
-        with _nothing_left(temp):
-            with open(source, "rb") as src, open(temp, "wb") as dst:
-                while chunk := src.read(1 << 20):
-                    dst.write(chunk)
-                dst.flush()
-                os.fsync(dst.fileno())
-            os.replace(temp, target)
 
 
 class PosixFileSystem(LocalFileSystem):

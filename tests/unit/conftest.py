@@ -27,6 +27,15 @@ def _no_process():
 
 
 @pytest.fixture
+def switching():
+    """Within it, threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
 def bench(tmp_path):
     bench = Bench(tmp_path / "store")
     yield bench

@@ -6,16 +6,19 @@ import io
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from shared.archiver import freeing, runner
 from shared.archiver.rebuild import Rebuilder
-from shared.archiver.requests import RESTORE, Requests, Wanted
+from shared.archiver.requests import RESTORE, VERIFY, Requests, Wanted
+from shared.archiver.runner import ArchiveRunner
 from shared.archiver.upload import Uploader
 from shared.archives import manifest as names
 from shared.archives.index import Index
-from shared.errors import RemoteFailed, StorageFailed
+from shared.errors import Busy, RemoteFailed, StorageFailed
 from shared.storage.reader import BatchReader
 from tests.support.archives import Copied, check_copy, copied_bench, empty_store, nothing, samples, segments, served
 from tests.support.bench import Bench
@@ -120,6 +123,58 @@ def test_a_copy_that_has_rotted_is_found_and_made_anew(copied):
     assert path.read_bytes() == content
 
 
+def test_nothing_is_removed_whose_copy_was_found_lost_while_other_archives_were_freed(copied):
+    copied.copy()
+    due = copied.held()  # as it was when the archives that are due were listed
+    piece = next(remote(copied).glob("segments-*.tar"))
+    piece.write_bytes(bytes(len(piece.read_bytes())))
+    with pytest.raises(RemoteFailed, match="not what was put there"):
+        copied.verify()
+    with pytest.raises(RemoteFailed, match="is lost"):
+        freeing.free(copied.layout, copied.place, due)
+    assert len(segments(due.folder)) == 20
+
+
+def test_an_archive_that_is_freed_while_its_copy_is_read_back_stays_freed(copied):
+    copied.copy()
+    begun = copied.held()
+
+    def freed_meanwhile(step: str, done: int, of: int) -> None:
+        if not done:
+            copied.free()
+
+    freeing.verify(copied.layout, copied.place, begun, freed_meanwhile)
+    assert copied.stub().freed
+    assert not copied.held().here
+
+
+def test_a_request_that_comes_while_another_one_is_done_is_not_forgotten_with_it(copied):
+    requests = Requests(copied.layout)
+    wanted = [Wanted(copied.held().name, copied.held().prefix, what) for what in (VERIFY, RESTORE)]
+    for settle in (requests.done, lambda one: requests.fail(one, "refused")):
+        for one in wanted:
+            requests.add(one)
+        settle(wanted[0])
+        assert requests.waiting() == wanted[1:]
+        settle(wanted[1])
+        assert requests.waiting() == []
+    assert [one.error for one in requests.all()] == ["refused"]
+
+
+def test_work_that_ends_with_the_store_is_no_failure(copied, monkeypatch, caplog):
+    copied.copy()
+    archives = ArchiveRunner(BatchReader(replace(copied.config, archive_keep="0")))
+
+    def ended(*arguments: str) -> None:
+        archives.stop()
+        raise Busy("archiver ended with -9; its log says why")
+
+    monkeypatch.setattr(runner, "_LOOK", 0.0)
+    monkeypatch.setattr(archives._freeing, "run", ended)
+    archives._free()
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
+
+
 def test_what_reads_back_otherwise_was_not_put(copied):
     uploader = Uploader(copied.config, copied.layout, copied.place, nothing)
     put = copied.place.put("00000009-00000000/segments-00000.tar", [b"abc", b"def"])
@@ -204,10 +259,11 @@ def test_local_copies_are_kept_as_long_as_they_should_be(bench, copied):
     assert copied.free_due("1h") == 0  # it counts from its return
     assert copied.free_due("0") == 1
     assert copied.free_due("0") == 0
-    Requests(copied.layout).add(Wanted(copied.held().name, copied.held().prefix, RESTORE))
+    wanted = Wanted(copied.held().name, copied.held().prefix, RESTORE)
+    Requests(copied.layout).add(wanted)
     copied.restore()
     assert copied.free_due("0") == 0, "somebody wants it back"
-    Requests(copied.layout).remove(copied.held().prefix)
+    Requests(copied.layout).done(wanted)
     assert copied.free_due("0") == 1
 
 

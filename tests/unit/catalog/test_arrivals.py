@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 from pathlib import Path
@@ -139,6 +140,27 @@ def test_readers_share_what_is_newest_until_they_are_too_far_behind(bench):
         if thread.name == "live":
             thread.join(10)
             assert not thread.is_alive()
+
+
+def test_readers_are_woken_after_an_error_of_the_disk_too(bench, monkeypatch):
+    bench.store(1)
+    reader = BatchReader(bench.config)
+    follower = Follower(reader, most=1, backlog=4)
+    woken = threading.Event()
+    follower.join(woken.set)
+    begin = follower.newest()
+    progress, errors = reader.progress, iter([OSError(errno.EIO, "Input/output error")])
+
+    def failing():
+        for error in errors:
+            raise error
+        return progress()
+
+    monkeypatch.setattr(reader, "progress", failing)
+    bench.store(2)
+    assert woken.wait(10)
+    assert times(follower.behind(begin)) == [2]
+    follower.leave(woken.set)
 
 
 def test_samples_are_found_wherever_their_batch_is_and_checked(bench):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,10 +74,44 @@ def test_seconds_are_told_for_the_longest_stretch_and_channels_are_counted():
     assert (told["longest"], told["channels"], told["seconds"]) == (5.0, 2, 10.0)
 
 
+class GrowingLog(LongLog):
+    """A batch to which segments of ever new channels are added."""
+
+    def add(self) -> None:
+        self._segments += 1
+
+    def _entry(self, index: int) -> bytes:
+        about = {"channel": f"V1:C{index}", "t0": 1000.0, "dt": 1.0, "n": 1}
+        return json.dumps({"Id": index, "size": 10, "name": f"gwb{10**18 + index}.json", **about}).encode()
+
+
+def test_the_log_may_be_read_on_for_a_freeze_while_a_document_is_made(switching):
+    log = GrowingLog(500)
+    logic = DatastoreLogic(log, FreezePolicy(min_seconds=1.0))  # type: ignore[arg-type]
+    looked = StatusDocument(logic)
+    ended = threading.Event()
+
+    def freeze_often() -> None:
+        while not ended.is_set():
+            log.add()
+            logic.follower.update()
+
+    with ThreadPoolExecutor(1) as threads:
+        freezing = threads.submit(freeze_often)
+        try:
+            for _ in range(100):
+                looked._valid_until = 0
+                looked.get()
+        finally:
+            ended.set()
+        freezing.result()
+
+
 def test_samples_a_second_are_those_of_the_last_whole_seconds():
     follower = LogFollower(LongLog(10))  # type: ignore[arg-type]
     arrived = 10**9  # seconds since 1970, as the files' names say
-    assert follower.update().samples(10, arrived + 1) == 1.0
+    follower.update()
+    assert follower.samples(10, arrived + 1) == 1.0
     assert follower.samples(10, arrived) == follower.samples(10, arrived + 11) == 0.0
     assert follower.samples(5, arrived + 5) == 2.0
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
 from shared.config import store_from_env
 from shared.domain.commit import CommitRequest
+from shared.errors import Recovering
 from shared.ingest.spool_writer import SpoolWriter
+from shared.storage import publisher
 from shared.storage.writer import Writer
 from tests.support.builders import commit_requests, segment
 
@@ -90,3 +93,26 @@ def test_i4_a_commit_naming_no_spool_touches_no_path(config, writer, spool):
     verdicts = writer.commit([CommitRequest(spool, 0, len(body), zlib.crc32(body))])
     assert [v.code for v in verdicts] == ["BUSY"]
     assert writer.state().segments == 0
+
+
+def test_what_a_refused_request_held_is_not_kept(config):
+    writer = Writer(config)  # which is not open
+
+    def refused() -> int:
+        with pytest.raises(Recovering) as error:
+            writer.check()
+        return len(error.traceback)
+
+    assert [refused() for _ in range(3)] == [refused()] * 3
+
+
+def test_files_may_become_visible_while_readiness_is_looked_at(config, writer, monkeypatch):
+    pending = writer._publisher
+    pending._pending_since = 0.0
+
+    def clock() -> float:
+        pending._pending_since = None  # as the thread that stores does
+        return 1.0
+
+    monkeypatch.setattr(publisher, "time", SimpleNamespace(monotonic=clock))
+    assert [pending.pending_seconds, pending.pending_seconds] == [1.0, 0.0]

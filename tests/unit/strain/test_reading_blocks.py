@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 
 import numpy
@@ -10,6 +11,7 @@ import pytest
 
 from shared.domain import arrow_block
 from shared.errors import SegmentDamaged, StorageFailed
+from shared.strain import reading
 from shared.strain.reading import DataFolder, FileSlice
 from tests.support.blocks import T0
 from tests.support.blocks import arrow_block as a_block
@@ -82,6 +84,29 @@ def test_a_file_that_changes_after_it_was_verified_is_verified_again(stored):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copy that keeps times
     with pytest.raises(SegmentDamaged, match="checksum"):
         read(0)
+
+
+def test_blocks_may_be_forgotten_by_several_readers_at_once(stored, monkeypatch):
+    path, body, read = stored
+    (path.parent / "gwb2.json").write_bytes(body)
+    others = FileSlice("gwb2.json", 0, N, zlib.crc32(body), ("V1", "V1:CH_0", T0))
+    other = threading.Thread(target=DataFolder(str(path.parent)).samples, args=(others,))
+
+    class Interrupted(dict):
+        """Another reader verifies a block while the oldest one is looked for, unless it has to wait for that."""
+
+        def __iter__(self):
+            oldest = super().__iter__()
+            if other.ident is None:
+                other.start()
+                other.join(0.2)
+            return oldest
+
+    monkeypatch.setattr(reading, "_VERIFIED", 1)
+    monkeypatch.setattr(reading, "_verified", Interrupted({(0,): None, (1,): None}))
+    assert read(0)
+    other.join()
+    assert len(reading._verified) == 1
 
 
 @pytest.mark.parametrize("left", [3, 100, -8])
