@@ -18,7 +18,6 @@ from shared.config import ConfigError, StoreConfig
 from shared.decoding import json_decoder
 from shared.errors import DatastoreError, RemoteFailed
 from shared.volume.posix import fsync_directory, sync_filesystem
-from shared.volume.whole_files import atomic_replace
 
 _UNDER_WAY = ".part-"  # in names of files that are being written
 _ABANDONED = 3600.0  # seconds after which nobody writes them any more
@@ -65,7 +64,7 @@ class Place:
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Put:
-        """Put an object, whole or not at all on an object store and in a folder.
+        """Put an object, whole or not at all on an object store and in a folder. In a folder, `sync` keeps its name.
 
         Raises:
             RemoteFailed: it was not put, or only a part of it.
@@ -98,7 +97,7 @@ class Place:
                     file.write(rest)
                     file.close()
                 if self._local:
-                    os.replace(full, target)
+                    _put_in_place(full, target)
         except BaseException:
             if file is not None:
                 _discard(file)
@@ -120,7 +119,7 @@ class Place:
             if self._local:
                 if os.path.exists(full):
                     raise FileExistsError(full)
-                atomic_replace(full, content)
+                self.put(path, [content])
                 return
             try:
                 self._fs.pipe_file(full, content, mode="create")
@@ -228,6 +227,16 @@ def _remote(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RemoteFailed(f"{what}: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _put_in_place(file: str, target: str) -> None:
+    """Rename a file once its content is durable: a power loss must not leave an empty one under the name."""
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(file, target)
 
 
 def _discard(file: Any) -> None:
