@@ -43,7 +43,8 @@ def routes(reader: BatchReader) -> web.Routes:
     def segment(request: web.Request) -> web.Response:
         name, batch = request.query.get("name", ""), request.query.get("batch", "")
         if channel := request.query.get("channel"):
-            return web.Response(reader.channel(name, channel, web.seconds(request, "t0"), batch))
+            detector = request.query.get("detector")
+            return web.Response(reader.channel(name, channel, web.seconds(request, "t0"), batch, detector))
         content = reader.segment(name, batch)
         return web.Response(content, type=media_type(content))
 

@@ -117,9 +117,9 @@ def _decode(body: Content, column: _Column, pieces: list[_Piece]) -> array[float
 
 
 def _read(body: Content, max_channels: int) -> tuple[_Layout, Iterator[Batch]]:
-    schema, batches = arrow_stream.read(body)
-    layout = _layout if len(schema) <= _MAX_CACHED else _layout.__wrapped__
-    return layout(schema, max_channels + 1), batches
+    schema, messages = arrow_stream.read(body)
+    layout = (_layout if len(schema) <= _MAX_CACHED else _layout.__wrapped__)(schema, max_channels + 1)
+    return layout, arrow_stream.batches(messages, layout.nodes, layout.buffers)
 
 
 @functools.lru_cache(4)  # because a client's blocks have one schema
@@ -183,8 +183,6 @@ def _buffer(batch: Batch, number: int, length: int, column: str) -> int:
 
 
 def _times(body: Content, layout: _Layout, batch: Batch) -> tuple[int, ...]:
-    if len(batch.nodes) != 2 * layout.nodes or len(batch.buffers) != 2 * layout.buffers:
-        raise ArrowError("a record batch has other columns than the schema")
     node, buffer = layout.time
     rows, nulls = batch.nodes[2 * node : 2 * node + 2]
     if nulls or rows != batch.rows:
@@ -276,7 +274,7 @@ class _Checker:
         self._layout = layout
         self._max_runs = max_runs
         self._pieces: list[list[_Piece]] = [[] for _ in layout.columns]
-        self._lists = self._bytes = 0
+        self._lists = self._bytes = self._count = 0
         self._last = -1  # time of the row before, ns
 
     def check(self, batches: Iterator[Batch]) -> tuple[Runs, ...]:
@@ -312,11 +310,11 @@ class _Checker:
         if self._lists > _MAX_LISTS:
             raise ArrowError(f"there are more than {_MAX_LISTS} lists: send longer ones, or fewer channels at once")
         for column, pieces in zip(self._layout.columns, self._pieces, strict=True):
-            before = len(pieces)
             for piece in _pieces(self._body, self._layout, column, batch, times):
                 pieces.append(piece)
                 self._bytes += piece.n * column.size
-                if len(pieces) - before > self._max_runs + batch.rows:
+                self._count += 1
+                if self._count > self._max_runs + self._lists:  # because two pieces of a list are two runs
                     raise ArrowError(f"column {column.name!r} has too many gaps; send less at once")
                 if column.code in "fd":
                     self._check_finite(column, piece)

@@ -63,8 +63,12 @@ class Content(Protocol):
     def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
 
 
-def read(body: Content) -> tuple[bytes, Iterator[Batch]]:
-    """The schema of a stream, which `fields` reads, and its record batches.
+Message = tuple[int, bytes, int, int]
+"""Kind, metadata, and start and length of the body."""
+
+
+def read(body: Content) -> tuple[bytes, Iterator[Message]]:
+    """The schema of a stream, which `fields` reads, and its other messages, for `batches`.
 
     Raises:
         ArrowError: also while iterating.
@@ -73,20 +77,25 @@ def read(body: Content) -> tuple[bytes, Iterator[Batch]]:
     kind, schema, _, _ = next(messages, (0, b"", 0, 0))
     if kind != _SCHEMA:
         raise ArrowError("the stream must begin with a schema")
-    return schema, _batches(messages)
+    return schema, messages
 
 
-def _batches(messages: Iterator[tuple[int, bytes, int, int]]) -> Iterator[Batch]:
+def batches(messages: Iterator[Message], nodes: int, buffers: int) -> Iterator[Batch]:
+    """The record batches of a stream, each with so many nodes and buffers, as `layout` counts them.
+
+    Raises:
+        ArrowError: while iterating.
+    """
     for kind, metadata, start, length in messages:
         if kind != _BATCH:
             raise ArrowError(
                 "send no dictionaries" if kind == _DICTIONARY else f"a message of kind {kind} is in the way"
             )
-        yield _batch(metadata, start, length)
+        yield _batch(metadata, start, length, nodes, buffers)
 
 
-def _messages(body: Content) -> Iterator[tuple[int, bytes, int, int]]:
-    """Kind, metadata, and start and length of the body of each message up to the end-of-stream marker."""
+def _messages(body: Content) -> Iterator[Message]:
+    """The messages up to the end-of-stream marker."""
     position, end = 0, len(body)
     while True:
         if end - position < 8:
@@ -235,7 +244,7 @@ def _pairs(count: int) -> struct.Struct:
     return struct.Struct(f"<{2 * count}q")
 
 
-def _batch(data: bytes, start: int, length: int) -> Batch:
+def _batch(data: bytes, start: int, length: int, node_count: int, buffer_count: int) -> Batch:
     try:
         table = _table(data, _follow(data, 0), 2)
         if _field(data, table, 3):
@@ -243,6 +252,8 @@ def _batch(data: bytes, start: int, length: int) -> Batch:
         rows = _field(data, table, 0)
         nodes_at, nodes = _vector(data, table, 1, 16)
         buffers_at, buffers = _vector(data, table, 2, 16)
+        if (nodes, buffers) != (node_count, buffer_count):
+            raise ArrowError("a record batch has other columns than the schema")
         found = Batch(
             _I64(data, rows)[0] if rows else 0,
             _pairs(nodes).unpack_from(data, nodes_at),

@@ -112,7 +112,7 @@ def values(content: bytes | Content, detector: str, channel: str, t0: float) -> 
         from shared.domain import arrow_block
 
         return arrow_block.values(content, detector, channel, t0)
-    if content[:1] == b"{":
+    if content.lstrip()[:1] == b"{":
         try:
             return segment_samples(content)
         except BadSegment:

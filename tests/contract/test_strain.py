@@ -376,6 +376,19 @@ def test_several_streams_are_listed(store, channel):
     assert get(store, "/coverage", channel=channel).status == 409
 
 
+def test_a_stream_is_chosen_by_the_rate_with_which_it_is_listed(store, channel):
+    """Clients with one time for each sample send intervals whose last digits differ."""
+    for samples, dt in ((3, 0.3), (4, 0.3 * (1 + 2e-7))):
+        store.stored(segment(samples, t0=100.0, dt=dt, channel=channel))
+    listed = ok(store, "/channels", channel=channel).json()["channels"]
+    assert [row["samples"] for row in sorted(listed, key=lambda row: -row["rate"])] == [3, 4]
+    for row in listed:
+        answer = ok(store, "/strain", channel=channel, rate=row["rate"], start=99, duration=9, gaps="split")
+        assert len(answer.json()["h"]) == row["samples"]
+        assert ok(store, "/coverage", channel=channel, rate=row["rate"]).json()["rate"] == row["rate"]
+    assert get(store, "/coverage", channel=channel, rate=10 / 3 * (1 - 1e-7)).status == 409
+
+
 def test_channels_are_listed_in_pages_and_filtered(store, channel):
     names = [f"{channel}-{letter}" for letter in "ABCDE"]
     for number, name in enumerate(names):

@@ -119,6 +119,15 @@ def test_a_run_that_a_payload_does_not_hold_is_refused():
         block.values(b'{"x":1}', "V1", "V1:CH_1", T0)
 
 
+@pytest.mark.parametrize("before", [b"", b" ", b"\n", b"\r\n\t"])
+def test_a_segment_in_several_lines_is_read_whatever_white_space_is_before_it(before):
+    body = before + b'{\n "h": [1, 2],\n "t": [5, 0.5]\n}\n'
+    assert format_of({}, body) == ""
+    reader = block.Reader(body)
+    for _ in range(3):  # from the second run on, text is looked through for others
+        assert list(reader.samples("", "", 5.0)) == [1, 2]
+
+
 def test_a_segment_is_one_run_and_one_without_times_none():
     about = {"detector": "V1", "channel": "V1:x", "t0": 1.0, "dt": 0.5, "samples": 3}
     assert list(runs_of(_record(**about))) == [Run("V1", "V1:x", 1.0, 0.5, 3)]
