@@ -209,19 +209,22 @@ def fields(data: bytes, max_fields: int) -> tuple[Field, ...]:
 
 def _read_field(data: bytes, table: int) -> Field:
     name = _text(data, table, 0)
-    if _field(data, table, 4):
+    children = _vector(data, table, 5, 4)[1]
+    child = _tables(data, table, 5)[0] if children == 1 else 0
+    if _field(data, table, 4) or (child and _field(data, child, 4)):
         raise ArrowError(f"column {name!r} is encoded in a dictionary: send its values")
     if _vector(data, table, 6, 4)[1] > _MAX_PAIRS:
         raise ArrowError(f"column {name!r} has more than {_MAX_PAIRS} entries of metadata")
     metadata = {_text(data, pair, 0): _text(data, pair, 1) for pair in _tables(data, table, 6)}
     type = _type(data, table)
     if type not in ("list", "large_list"):
-        if _vector(data, table, 5, 4)[1]:
+        if children:
             raise ArrowError(f"column {name!r} is {type}: must be a list of numbers")
         return Field(name, type, metadata)
-    (child,) = _tables(data, table, 5)[:2]
+    if children != 1:
+        raise ArrowError(f"column {name!r} is a {type} of {children} columns: must be a list of numbers")
     values = _type(data, child)
-    if _field(data, child, 4) or _vector(data, child, 5, 4)[1]:
+    if _vector(data, child, 5, 4)[1]:
         raise ArrowError(f"column {name!r} is a list of {values}: must be a list of numbers")
     return Field(name, type, metadata, values)
 

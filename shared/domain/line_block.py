@@ -111,7 +111,7 @@ def _list(body: bytes, most: int) -> Sequence[bytes]:
             raise _too_many(most)
         return [bytes(item) for item in _items.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadSegment(str(error)) from None
+        raise BadSegment(segments.advice(body, str(error))) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
 

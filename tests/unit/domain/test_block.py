@@ -76,6 +76,11 @@ def test_lines_that_cannot_be_stored_are_refused_with_the_reason(body, words):
     assert words in str(error.value)
 
 
+def test_a_sample_that_json_does_not_have_is_explained_in_a_list_too():
+    with pytest.raises(BadSegment, match="JSON has no NaN"):
+        parse(b"[" + LINE.replace(b"2", b"NaN") + b"]", LIST)
+
+
 @pytest.mark.parametrize("body", [b"[", b"[1]", b"[{}]", b'["a"]', b"[]", b"[" * 100_000, b"[{}] x", b"\xff[]"])
 def test_lists_that_cannot_be_stored_are_refused(body):
     with pytest.raises(BadSegment):

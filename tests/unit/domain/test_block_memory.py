@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 
 import numpy
@@ -50,12 +51,29 @@ def of_many_columns_after_a_schema_of_one() -> bytes:
     ids=["gaps", "columns", "lines", "spaces", "numbers", "objects"],
 )
 def test_what_is_refused_takes_little_memory(format, body, words, most):
+    assert taken_to_refuse(format, body, words) < most * len(body)
+
+
+def test_a_schema_with_a_count_that_lies_takes_little_memory():
+    """Each 1 becomes a count that fills the schema. One of them counts the columns in a list, which has one."""
+    body, more = a_block(1, 1), 1 << 17
+    schema = body.split(MARK)[1][4:]
+    reasons = set()
+    for at in range(0, len(schema), 4):
+        if schema[at : at + 4] == b"\1\0\0\0":
+            lie = schema[:at] + struct.pack("<I", more // 4) + schema[at + 4 :] + bytes(more)
+            assert taken_to_refuse(ARROW, MARK + struct.pack("<I", len(lie)) + lie, ".", reasons) < 2 * more
+    assert any(f"a list of {more // 4} columns" in reason for reason in reasons)
+
+
+def taken_to_refuse(format: str, body: bytes, words: str, reasons: set[str] | None = None) -> int:
+    """The most bytes that were in use until a body was refused with these words."""
     tracemalloc.start()
     try:
-        with pytest.raises(BadSegment, match=words):
+        with pytest.raises(BadSegment, match=words) as error:
             block.parse(body, format, 2000, 1000)
-        taken = tracemalloc.get_traced_memory()[1]
+        if reasons is not None:
+            reasons.add(str(error.value))
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    times = taken / len(body)
-    assert times < most
