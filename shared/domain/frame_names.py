@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
+from shared.domain.sampling import exact_rate
+
 Key = tuple[str, str, float]
 """Detector, channel and samples per second."""
 Span = tuple[Fraction, Fraction]
@@ -97,7 +99,7 @@ def covering_name(detector: str, channel: str, begin: float, end: float, extensi
 
 def whole_seconds(spans: Iterable[Span], rate: float) -> Iterator[tuple[int, int]]:
     """The whole GPS seconds of which a span has every sample, joined: the first, and the one after the last."""
-    interval = 1 / Fraction(rate)
+    interval = 1 / exact_rate(rate)
     for start, end in spans:
         first, last = math.floor(start - interval) + 1, math.floor(end)
         if first < last:
@@ -116,11 +118,12 @@ def files_between(
 
 def cut(spans: Iterable[tuple[int, int]], rate: float, seconds: int) -> Iterator[tuple[int, int]]:
     """Start and duration of files: `spans` cut at multiples of `seconds`. A file holds one sample at least."""
+    exact = exact_rate(rate)
     for first, last in spans:
         start = first
         while start < last:
             end = min(start - start % seconds + seconds, last)
-            if (end - start) * rate >= 1:
+            if (end - start) * exact >= 1:
                 yield start, end - start
             start = end
 

@@ -72,6 +72,7 @@ def test_whole_seconds_have_every_sample():
         return list(whole_seconds([(Fraction(start), Fraction(end))], rate))
 
     assert whole("10", "12") == [(10, 12)]
+    assert whole("9", "12", 1 / 3) == [(7, 12)]  # the sample before would be at 6
     assert whole("10.25", "11.75") == []
     assert whole("10.25", "12") == [(11, 12)]
     assert whole("10.1", "12.1") == [(10, 12)]  # the sample before would be at 9.85: none is missing
