@@ -41,9 +41,9 @@ class Block(NamedTuple):
         return sum(runs.n * len(runs.channels) for runs in self.holds)
 
 
-def media_type(content: bytes) -> str:
-    """The media type of a stored payload."""
-    return TYPES[ARROW] if is_arrow(content) else "application/json"
+def media_type(content: bytes, format: str) -> str:
+    """The media type of a stored payload; `format` as its record has it, where there is one."""
+    return TYPES.get(ARROW if is_arrow(content) else format, "application/json")
 
 
 def declared_format(headers: Mapping[str, str]) -> str:

@@ -176,7 +176,12 @@ class BatchReader:
             StorageFailed, RemoteFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
-        return self._stored(name, batch)[0]
+        return self.typed_segment(name, batch)[0]
+
+    def typed_segment(self, name: str, batch: str = "") -> tuple[bytes, str]:
+        """A stored segment and its media type; arguments and errors as `segment`."""
+        content, record = self._stored(name, batch)
+        return content, block.media_type(content, record.format if record is not None else "")
 
     def channel(
         self, name: str, channel: str, t0: float | None = None, batch: str = "", detector: str | None = None

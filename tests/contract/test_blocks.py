@@ -63,6 +63,7 @@ def test_a_block_is_one_file_one_name_and_one_entry_that_lists_what_it_holds(sto
     assert "t0" not in entry
     answer = store.request("GET", "/segment", query=f"?name={name}")
     assert answer.data == body
+    assert answer.headers["Content-Type"] == {"arrow": ARROW, "ndjson": NDJSON}.get(format, "application/json")
 
 
 def test_blocks_and_segments_keep_their_order_and_their_counts(store):
