@@ -364,6 +364,21 @@ def test_a_request_without_a_channel_is_told_so(store):
     assert (unknown.status, unknown.json()["code"]) == (404, "NODATA")
 
 
+def test_slashes_and_dots_in_a_name_are_no_obstacle_in_hdf5(store, channel):
+    h5py = pytest.importorskip("h5py")
+    for name in (f"{channel}/", f"{channel}/./", f"../{channel}//b"):
+        store.stored(segment(4, t0=100.0, dt=1 / 4, channel=name, detector="L1"))
+        for layout in ("gwpy", "pycbc", "dtvirgo", "gwosc"):
+            answer = ok(store, "/strain", channel=name, start=100, duration=1, format="hdf5", layout=layout)
+            with h5py.File(io.BytesIO(answer.data)) as file:
+                place = {"dtvirgo": f"100/{name}", "gwosc": "strain/Strain"}.get(layout, name)
+                assert len(file[place][()]) == 4
+    store.stored(segment(4, t0=100.0, dt=1 / 4, channel="."))
+    answer = get(store, "/strain", channel=".", start=100, duration=1, format="hdf5")
+    assert answer.status == 400
+    assert "another format" in answer.json()["body"]
+
+
 def test_several_streams_are_listed(store, channel):
     store.stored(segment(8, t0=100.0, dt=1 / 8, channel=channel))
     store.stored(segment(16, t0=100.0, dt=1 / 16, channel=channel))
