@@ -58,7 +58,7 @@ def test_a_schema_with_a_count_that_lies_takes_little_memory():
     """Each 1 becomes a count that fills the schema. One of them counts the columns in a list, which has one."""
     body, more = a_block(1, 1), 1 << 17
     schema = body.split(MARK)[1][4:]
-    reasons = set()
+    reasons: set[str] = set()
     for at in range(0, len(schema), 4):
         if schema[at : at + 4] == b"\1\0\0\0":
             lie = schema[:at] + struct.pack("<I", more // 4) + schema[at + 4 :] + bytes(more)
