@@ -96,7 +96,7 @@ class Stored:
         self._body = body
         try:
             self._layout, batches = _read(body, sys.maxsize)
-            self._batches = [(batch, _times(body, self._layout, batch)) for batch in batches]
+            self._batches = [(batch, _times(body, self._layout, batch)) for batch in batches if batch.rows]
         except ArrowError as error:
             raise BadSegment(str(error)) from None
         self._column: _Column | None = None
