@@ -33,6 +33,7 @@ class _Head(msgspec.Struct):
 
 
 _head = json_decoder(_Head)
+_SHORT = 12  # bytes
 
 
 def parse(body: bytes, max_channels: int, max_samples: int) -> tuple[Runs, ...]:
@@ -107,7 +108,9 @@ def _segments(body: bytes, most: int = sys.maxsize) -> Iterator[bytes]:
 
 def _list(body: bytes, most: int) -> Sequence[bytes]:
     try:
-        if len(body) > most and len(_objects.decode(body)) > most:  # which take less memory than their texts
+        commas = body.count(b",")
+        # Texts of short items take many times their length; objects without their members take less.
+        if commas >= most and _SHORT * commas > len(body) and len(_objects.decode(body)) > most:
             raise _too_many(most)
         return [bytes(item) for item in _items.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
