@@ -5,7 +5,6 @@ from __future__ import annotations
 import functions_framework.aio
 
 from shared import config, errors, web
-from shared.domain.block import media_type
 from shared.domain.messages import ArchiveList
 from shared.storage.reader import BatchReader
 from shared.web.asgi import asgi_target
@@ -43,9 +42,10 @@ def routes(reader: BatchReader) -> web.Routes:
     def segment(request: web.Request) -> web.Response:
         name, batch = request.query.get("name", ""), request.query.get("batch", "")
         if channel := request.query.get("channel"):
-            return web.Response(reader.channel(name, channel, web.seconds(request, "t0"), batch))
-        content = reader.segment(name, batch)
-        return web.Response(content, type=media_type(content))
+            detector = request.query.get("detector")
+            return web.Response(reader.channel(name, channel, web.seconds(request, "t0"), batch, detector))
+        content, type = reader.typed_segment(name, batch)
+        return web.Response(content, type=type)
 
     @web.describe(
         "The archives, newest first", NEXT, LIMIT,

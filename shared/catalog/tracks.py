@@ -172,6 +172,8 @@ def one_track(
         for key in keys:
             if detector in (None, key[0]) and (rate is None or abs(key[2] - rate) <= 1e-6 * rate):
                 found.setdefault(key, []).append(batch)
+    if rate is not None and any(key[2] == rate for key in found):  # others may be within the tolerance
+        found = {key: held for key, held in found.items() if key[2] == rate}
     candidates = [Track(key, found[key]) for key in sorted(found)]
     name = channel or detector or "this name"
     if not candidates:

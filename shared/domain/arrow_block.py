@@ -46,7 +46,7 @@ class _Layout(NamedTuple):
     nodes: int
     buffers: int
     time: tuple[int, int]
-    columns: tuple[_Column, ...]
+    columns: dict[tuple[str, str], _Column]  # by detector and name
 
 
 class _Piece(NamedTuple):
@@ -82,26 +82,56 @@ def parse(body: bytes, max_channels: int) -> tuple[Runs, ...]:
         raise BadSegment(str(error)) from None
 
 
-def values(body: Content, detector: str, channel: str, t0: float) -> array[float] | array[int]:
-    """The values of a run in a stored block, in their own type. Other columns of `body` are not touched.
+class Stored:
+    """A stored block of which runs are read: its metadata once, and a channel's gaps once for all its runs.
 
-    Raises:
-        BadSegment: the block has no such run, or is none.
+    Args:
+        body: the stream; of columns that are not asked for nothing is read.
+
+    Raises, also when read:
+        BadSegment: the block is none.
     """
-    try:
-        layout, batches = _read(body, sys.maxsize)
-        column = next((c for c in layout.columns if (c.detector, c.name) == (detector, channel)), None)
+
+    def __init__(self, body: Content) -> None:
+        self._body = body
+        try:
+            self._layout, batches = _read(body, sys.maxsize)
+            self._batches = [(batch, _times(body, self._layout, batch)) for batch in batches if batch.rows]
+        except ArrowError as error:
+            raise BadSegment(str(error)) from None
+        self._column: _Column | None = None
+        self._runs: dict[float, _Run] = {}  # of the column
+
+    def values(self, detector: str, channel: str, t0: float) -> array[float] | array[int]:
+        """The values of a run, in their own type.
+
+        Raises:
+            BadSegment: the block has no such run.
+        """
+        column = self._layout.columns.get((detector, channel))
         if column is None:
             raise BadSegment(f"the block does not hold {channel}")
+        if column is not self._column:
+            try:
+                self._runs = {_seconds(run.time, run.skip, column.rate): run for run in self._runs_of(column)}
+            except ArrowError as error:
+                raise BadSegment(str(error)) from None
+            self._column = column
+        run = self._runs.get(t0)
+        if run is None:
+            raise BadSegment(f"the block holds no run of {channel} that begins at {t0}")
+        return _decode(self._body, column, run.pieces)
+
+    def _runs_of(self, column: _Column) -> Iterator[_Run]:
         pieces = (
-            piece for batch in batches for piece in _pieces(body, layout, column, batch, _times(body, layout, batch))
+            piece for batch, times in self._batches for piece in _pieces(self._body, self._layout, column, batch, times)
         )
-        for run in _join(column, pieces):
-            if _seconds(run.time, run.skip, column.rate) == t0:
-                return _decode(body, column, run.pieces)
-    except ArrowError as error:
-        raise BadSegment(str(error)) from None
-    raise BadSegment(f"the block holds no run of {channel} that begins at {t0}")
+        return _join(column, pieces)
+
+
+def values(body: Content, detector: str, channel: str, t0: float) -> array[float] | array[int]:
+    """The values of a run in a stored block; as `Stored.values`."""
+    return Stored(body).values(detector, channel, t0)
 
 
 def _decode(body: Content, column: _Column, pieces: list[_Piece]) -> array[float] | array[int]:
@@ -117,9 +147,9 @@ def _decode(body: Content, column: _Column, pieces: list[_Piece]) -> array[float
 
 
 def _read(body: Content, max_channels: int) -> tuple[_Layout, Iterator[Batch]]:
-    schema, batches = arrow_stream.read(body)
-    layout = _layout if len(schema) <= _MAX_CACHED else _layout.__wrapped__
-    return layout(schema, max_channels + 1), batches
+    schema, messages = arrow_stream.read(body)
+    layout = (_layout if len(schema) <= _MAX_CACHED else _layout.__wrapped__)(schema, max_channels + 1)
+    return layout, arrow_stream.batches(messages, layout.nodes, layout.buffers)
 
 
 @functools.lru_cache(4)  # because a client's blocks have one schema
@@ -141,7 +171,7 @@ def _layout(schema: bytes, max_fields: int) -> _Layout:
             columns[field.name] = _column(field, node, buffer)
     if time is None:
         raise ArrowError("there is no column 'time': int64, nanoseconds of GPS")
-    return _Layout(nodes, buffers, time, tuple(columns.values()))
+    return _Layout(nodes, buffers, time, {(column.detector, column.name): column for column in columns.values()})
 
 
 def _column(field: Field, node: int, buffer: int) -> _Column:
@@ -183,8 +213,6 @@ def _buffer(batch: Batch, number: int, length: int, column: str) -> int:
 
 
 def _times(body: Content, layout: _Layout, batch: Batch) -> tuple[int, ...]:
-    if len(batch.nodes) != 2 * layout.nodes or len(batch.buffers) != 2 * layout.buffers:
-        raise ArrowError("a record batch has other columns than the schema")
     node, buffer = layout.time
     rows, nulls = batch.nodes[2 * node : 2 * node + 2]
     if nulls or rows != batch.rows:
@@ -276,7 +304,7 @@ class _Checker:
         self._layout = layout
         self._max_runs = max_runs
         self._pieces: list[list[_Piece]] = [[] for _ in layout.columns]
-        self._lists = self._bytes = 0
+        self._lists = self._bytes = self._count = 0
         self._last = -1  # time of the row before, ns
 
     def check(self, batches: Iterator[Batch]) -> tuple[Runs, ...]:
@@ -285,7 +313,7 @@ class _Checker:
             self._add(batch)
         groups: dict[tuple[str, float, float, int], list[str]] = {}
         count = 0
-        for column, pieces in zip(self._layout.columns, self._pieces, strict=True):
+        for column, pieces in zip(self._layout.columns.values(), self._pieces, strict=True):
             for run in pieces if len(pieces) == 1 else _join(column, iter(pieces)):
                 t0 = _seconds(run.time, run.skip, column.rate)
                 if t0 + run.n / column.rate >= MAX_GPS:
@@ -311,12 +339,12 @@ class _Checker:
         self._lists += batch.rows * len(self._layout.columns)
         if self._lists > _MAX_LISTS:
             raise ArrowError(f"there are more than {_MAX_LISTS} lists: send longer ones, or fewer channels at once")
-        for column, pieces in zip(self._layout.columns, self._pieces, strict=True):
-            before = len(pieces)
+        for column, pieces in zip(self._layout.columns.values(), self._pieces, strict=True):
             for piece in _pieces(self._body, self._layout, column, batch, times):
                 pieces.append(piece)
                 self._bytes += piece.n * column.size
-                if len(pieces) - before > self._max_runs + batch.rows:
+                self._count += 1
+                if self._count > self._max_runs + self._lists:  # because two pieces of a list are two runs
                     raise ArrowError(f"column {column.name!r} has too many gaps; send less at once")
                 if column.code in "fd":
                     self._check_finite(column, piece)

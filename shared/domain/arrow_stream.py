@@ -63,8 +63,12 @@ class Content(Protocol):
     def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
 
 
-def read(body: Content) -> tuple[bytes, Iterator[Batch]]:
-    """The schema of a stream, which `fields` reads, and its record batches.
+Message = tuple[int, bytes, int, int]
+"""Kind, metadata, and start and length of the body."""
+
+
+def read(body: Content) -> tuple[bytes, Iterator[Message]]:
+    """The schema of a stream, which `fields` reads, and its other messages, for `batches`.
 
     Raises:
         ArrowError: also while iterating.
@@ -73,20 +77,25 @@ def read(body: Content) -> tuple[bytes, Iterator[Batch]]:
     kind, schema, _, _ = next(messages, (0, b"", 0, 0))
     if kind != _SCHEMA:
         raise ArrowError("the stream must begin with a schema")
-    return schema, _batches(messages)
+    return schema, messages
 
 
-def _batches(messages: Iterator[tuple[int, bytes, int, int]]) -> Iterator[Batch]:
+def batches(messages: Iterator[Message], nodes: int, buffers: int) -> Iterator[Batch]:
+    """The record batches of a stream, each with so many nodes and buffers, as `layout` counts them.
+
+    Raises:
+        ArrowError: while iterating.
+    """
     for kind, metadata, start, length in messages:
         if kind != _BATCH:
             raise ArrowError(
                 "send no dictionaries" if kind == _DICTIONARY else f"a message of kind {kind} is in the way"
             )
-        yield _batch(metadata, start, length)
+        yield _batch(metadata, start, length, nodes, buffers)
 
 
-def _messages(body: Content) -> Iterator[tuple[int, bytes, int, int]]:
-    """Kind, metadata, and start and length of the body of each message up to the end-of-stream marker."""
+def _messages(body: Content) -> Iterator[Message]:
+    """The messages up to the end-of-stream marker."""
     position, end = 0, len(body)
     while True:
         if end - position < 8:
@@ -200,19 +209,22 @@ def fields(data: bytes, max_fields: int) -> tuple[Field, ...]:
 
 def _read_field(data: bytes, table: int) -> Field:
     name = _text(data, table, 0)
-    if _field(data, table, 4):
+    children = _vector(data, table, 5, 4)[1]
+    child = _tables(data, table, 5)[0] if children == 1 else 0
+    if _field(data, table, 4) or (child and _field(data, child, 4)):
         raise ArrowError(f"column {name!r} is encoded in a dictionary: send its values")
     if _vector(data, table, 6, 4)[1] > _MAX_PAIRS:
         raise ArrowError(f"column {name!r} has more than {_MAX_PAIRS} entries of metadata")
     metadata = {_text(data, pair, 0): _text(data, pair, 1) for pair in _tables(data, table, 6)}
     type = _type(data, table)
     if type not in ("list", "large_list"):
-        if _vector(data, table, 5, 4)[1]:
+        if children:
             raise ArrowError(f"column {name!r} is {type}: must be a list of numbers")
         return Field(name, type, metadata)
-    (child,) = _tables(data, table, 5)[:2]
+    if children != 1:
+        raise ArrowError(f"column {name!r} is a {type} of {children} columns: must be a list of numbers")
     values = _type(data, child)
-    if _field(data, child, 4) or _vector(data, child, 5, 4)[1]:
+    if _vector(data, child, 5, 4)[1]:
         raise ArrowError(f"column {name!r} is a list of {values}: must be a list of numbers")
     return Field(name, type, metadata, values)
 
@@ -235,7 +247,7 @@ def _pairs(count: int) -> struct.Struct:
     return struct.Struct(f"<{2 * count}q")
 
 
-def _batch(data: bytes, start: int, length: int) -> Batch:
+def _batch(data: bytes, start: int, length: int, node_count: int, buffer_count: int) -> Batch:
     try:
         table = _table(data, _follow(data, 0), 2)
         if _field(data, table, 3):
@@ -243,6 +255,8 @@ def _batch(data: bytes, start: int, length: int) -> Batch:
         rows = _field(data, table, 0)
         nodes_at, nodes = _vector(data, table, 1, 16)
         buffers_at, buffers = _vector(data, table, 2, 16)
+        if (nodes, buffers) != (node_count, buffer_count):
+            raise ArrowError("a record batch has other columns than the schema")
         found = Batch(
             _I64(data, rows)[0] if rows else 0,
             _pairs(nodes).unpack_from(data, nodes_at),

@@ -15,6 +15,7 @@ from shared.domain.segment import samples as segment_samples
 from shared.errors import BadSegment
 
 if TYPE_CHECKING:
+    from shared.domain.arrow_block import Stored
     from shared.domain.arrow_stream import Content
 
 ARROW, NDJSON, LIST = "arrow", "ndjson", "list"
@@ -40,9 +41,9 @@ class Block(NamedTuple):
         return sum(runs.n * len(runs.channels) for runs in self.holds)
 
 
-def media_type(content: bytes) -> str:
-    """The media type of a stored payload."""
-    return TYPES[ARROW] if is_arrow(content) else "application/json"
+def media_type(content: bytes, format: str) -> str:
+    """The media type of a stored payload; `format` as its record has it, where there is one."""
+    return TYPES.get(ARROW if is_arrow(content) else format, "application/json")
 
 
 def declared_format(headers: Mapping[str, str]) -> str:
@@ -87,8 +88,11 @@ def parse(body: bytes, format: str, max_channels: int, max_samples: int) -> Bloc
 
 def samples(content: bytes | Content, detector: str, channel: str, t0: float) -> Sequence[float]:
     """The samples of a run in a stored payload as float64; arguments and errors as `values`."""
-    found = values(content, detector, channel, t0)
-    return found if isinstance(found, list) or found.typecode == "d" else array("d", found)
+    return _as_float64(values(content, detector, channel, t0))
+
+
+def _as_float64(values: array[float] | array[int] | list[float]) -> Sequence[float]:
+    return values if isinstance(values, list) or values.typecode == "d" else array("d", values)
 
 
 def is_arrow(head: bytes) -> bool:
@@ -112,7 +116,7 @@ def values(content: bytes | Content, detector: str, channel: str, t0: float) -> 
         from shared.domain import arrow_block
 
         return arrow_block.values(content, detector, channel, t0)
-    if content[:1] == b"{":
+    if content.lstrip()[:1] == b"{":
         try:
             return segment_samples(content)
         except BadSegment:
@@ -124,7 +128,7 @@ def values(content: bytes | Content, detector: str, channel: str, t0: float) -> 
 
 
 class Reader:
-    """Reads runs of one stored payload. Text is looked through once, however many runs are read.
+    """Reads runs of one stored payload, which is looked through once, however many are read.
 
     Args:
         content: a block; or a segment.
@@ -132,13 +136,19 @@ class Reader:
 
     def __init__(self, content: bytes | Content) -> None:
         self._content = content
+        self._arrow: Stored | None = None
         self._reads = 0
         self._segments: dict[tuple[str, str, float], bytes] = {}
 
     def samples(self, detector: str, channel: str, t0: float) -> Sequence[float]:
         """The samples of a run as float64; arguments and errors as `values`."""
+        if not isinstance(self._content, bytes) or is_arrow(self._content):
+            from shared.domain import arrow_block
+
+            self._arrow = self._arrow or arrow_block.Stored(self._content)
+            return _as_float64(self._arrow.values(detector, channel, t0))
         self._reads += 1
-        if self._reads == 2 and isinstance(self._content, bytes) and not is_arrow(self._content):
+        if self._reads == 2:
             from shared.domain import line_block
 
             with contextlib.suppress(BadSegment):  # a segment in several lines

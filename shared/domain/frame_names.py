@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
+from shared.domain.sampling import exact_rate
+
 Key = tuple[str, str, float]
 """Detector, channel and samples per second."""
 Span = tuple[Fraction, Fraction]
@@ -20,7 +22,8 @@ Span = tuple[Fraction, Fraction]
 
 EXTENSIONS = ("gwf", "hdf5", "h5")
 
-_NAME = re.compile(r"([A-Z]{1,8})-(\w{1,256})-(\d{1,10})-(\d{1,10})\.(gwf|hdf5|h5)", re.ASCII)
+# A frametype is a channel's name of up to 256 characters, with its rate and a number behind it.
+_NAME = re.compile(r"([A-Z]{1,8})-(\w{1,300})-(\d{1,10})-(\d{1,10})\.(gwf|hdf5|h5)", re.ASCII)
 _NO_TAG = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -69,14 +72,17 @@ def frametypes(keys: tuple[Key, ...]) -> Mapping[tuple[str, str], Key]:
         keys: the streams in order of arrival, so that no name passes to another stream.
     """
     found: dict[tuple[str, str], Key] = {}
+    numbers: dict[tuple[str, str], int] = {}  # the next for each name with a rate, because thousands may share it
     for key in keys:
         detector, channel, rate = key
-        plain = _frametype(detector, channel)
-        tag, number = plain, 1
-        while (observatory(detector), tag) in found:
-            tag = f"{plain}_{_NO_TAG.sub('_', f'{rate:g}')}HZ" + (f"_{number}" if number > 1 else "")
-            number += 1
-        found[observatory(detector), tag] = key
+        letter, tag = observatory(detector), _frametype(detector, channel)
+        if (letter, tag) in found:
+            plain = f"{tag}_{_NO_TAG.sub('_', f'{rate:g}')}HZ"
+            number = numbers.get((letter, plain), 1)
+            while (letter, tag := plain + (f"_{number}" if number > 1 else "")) in found:
+                number += 1
+            numbers[letter, plain] = number + 1
+        found[letter, tag] = key
     return found
 
 
@@ -93,7 +99,7 @@ def covering_name(detector: str, channel: str, begin: float, end: float, extensi
 
 def whole_seconds(spans: Iterable[Span], rate: float) -> Iterator[tuple[int, int]]:
     """The whole GPS seconds of which a span has every sample, joined: the first, and the one after the last."""
-    interval = 1 / Fraction(rate)
+    interval = 1 / exact_rate(rate)
     for start, end in spans:
         first, last = math.floor(start - interval) + 1, math.floor(end)
         if first < last:
@@ -112,11 +118,12 @@ def files_between(
 
 def cut(spans: Iterable[tuple[int, int]], rate: float, seconds: int) -> Iterator[tuple[int, int]]:
     """Start and duration of files: `spans` cut at multiples of `seconds`. A file holds one sample at least."""
+    exact = exact_rate(rate)
     for first, last in spans:
         start = first
         while start < last:
             end = min(start - start % seconds + seconds, last)
-            if (end - start) * rate >= 1:
+            if (end - start) * exact >= 1:
                 yield start, end - start
             start = end
 

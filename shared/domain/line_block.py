@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,7 +15,13 @@ from shared.domain.runs import Runs
 from shared.domain.sampling import detector_of
 from shared.errors import BadSegment
 
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object; all its members are skipped."""
+
+
 _items = json_decoder(list[msgspec.Raw])
+_objects = json_decoder(list[_Object])
 
 
 class _Head(msgspec.Struct):
@@ -25,6 +33,7 @@ class _Head(msgspec.Struct):
 
 
 _head = json_decoder(_Head)
+_SHORT = 12  # bytes
 
 
 def parse(body: bytes, max_channels: int, max_samples: int) -> tuple[Runs, ...]:
@@ -40,9 +49,9 @@ def parse(body: bytes, max_channels: int, max_samples: int) -> tuple[Runs, ...]:
     """
     groups: dict[tuple[str, float, float, int], list[str]] = {}
     seen: set[tuple[str, str, float]] = set()
-    for number, text in enumerate(_segments(body), 1):
+    for number, text in enumerate(_segments(body, max_channels), 1):
         if number > max_channels:
-            raise BadSegment(f"there are more than {max_channels} segments; send less at once")
+            raise _too_many(max_channels)
         try:
             segment = segments.parse(text, max_samples)
         except BadSegment as error:
@@ -93,18 +102,26 @@ def by_run(body: bytes) -> dict[tuple[str, str, float], bytes]:
     return found
 
 
-def _segments(body: bytes) -> Iterator[bytes]:
-    return iter(_list(body) if body.lstrip()[:1] == b"[" else _lines(body))
+def _segments(body: bytes, most: int = sys.maxsize) -> Iterator[bytes]:
+    return iter(_list(body, most) if body.lstrip()[:1] == b"[" else _lines(body))
 
 
-def _list(body: bytes) -> Sequence[bytes]:
+def _list(body: bytes, most: int) -> Sequence[bytes]:
     try:
+        commas = body.count(b",")
+        # Texts of short items take many times their length; objects without their members take less.
+        if commas >= most and _SHORT * commas > len(body) and len(_objects.decode(body)) > most:
+            raise _too_many(most)
         return [bytes(item) for item in _items.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadSegment(str(error)) from None
+        raise BadSegment(segments.advice(body, str(error))) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
 
 
+def _too_many(most: int) -> BadSegment:
+    return BadSegment(f"there are more than {most} segments; send less at once")
+
+
 def _lines(body: bytes) -> Iterable[bytes]:
-    return (line for line in body.split(b"\n") if line.strip())
+    return (line for line in io.BytesIO(body) if line.strip())  # one at a time, because there may be millions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from fractions import Fraction
 
 RATE_TOLERANCE = 1e-6  # relative; clients print intervals with six digits or more
 GRID_TOLERANCE = 0.25  # samples by which a segment may miss its stretch's grid
@@ -11,6 +12,7 @@ MAX_INTERVAL = 64.0  # seconds; no channel is sampled less than once a minute
 MIN_INTERVAL = 1e-9  # seconds; GPS times of the field's tools have nanoseconds
 MAX_GPS = 2.0**31  # seconds; LIGOTimeGPS cannot hold later times
 MAX_NAME = 256  # characters of a channel or detector
+_MAX_DENOMINATOR = 1_000_000
 _GPS_EPOCH = 315964800  # 1980-01-06 in seconds since 1970
 _LEAP_SECONDS = 18  # between GPS and UTC, since 2017
 
@@ -23,6 +25,13 @@ def sample_rate(dt: float) -> float:
     rate = 1 / dt
     whole = round(rate)
     return float(whole) if whole and abs(rate - whole) <= RATE_TOLERANCE * rate else rate
+
+
+def exact_rate(rate: float) -> Fraction:
+    """A sampling rate as the simple fraction that the double stands for, as 10/3 for 3.3333333333333335 Hz."""
+    exact = Fraction(rate)
+    simple = exact.limit_denominator(_MAX_DENOMINATOR)
+    return simple if float(simple) == rate else exact
 
 
 def gps_from_unix(seconds: float) -> float:

@@ -89,7 +89,7 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     except UnicodeDecodeError as error:
         raise BadSegment(f"the body is not UTF-8 (byte {error.start})") from None
     except msgspec.DecodeError as error:  # ValidationError included
-        raise BadSegment(_advice(body, str(error))) from None
+        raise BadSegment(advice(body, str(error))) from None
     except RecursionError:
         raise BadSegment("JSON is nested too deeply") from None
     if _may_repeat(body, segment) and (name := repeated_member(body)) is not None:
@@ -110,8 +110,8 @@ def parse(body: bytes, max_samples: int = 1 << 62) -> Segment:
     return segment
 
 
-def _advice(body: bytes, reason: str) -> str:
-    """What to do about a body that cannot be decoded, where that is known; by default the decoder's reason."""
+def advice(body: bytes, reason: str) -> str:
+    """What to do about JSON that cannot be decoded, where that is known; by default the decoder's reason."""
     if _NOT_FINITE.search(body):
         return f"JSON has no NaN and no infinity: leave the sample out, and send what follows by itself ({reason})"
     return reason

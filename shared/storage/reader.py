@@ -176,9 +176,16 @@ class BatchReader:
             StorageFailed, RemoteFailed: it cannot be read.
             SegmentDamaged: it is not what was stored.
         """
-        return self._stored(name, batch)[0]
+        return self.typed_segment(name, batch)[0]
 
-    def channel(self, name: str, channel: str, t0: float | None = None, batch: str = "") -> bytes:
+    def typed_segment(self, name: str, batch: str = "") -> tuple[bytes, str]:
+        """A stored segment and its media type; arguments and errors as `segment`."""
+        content, record = self._stored(name, batch)
+        return content, block.media_type(content, record.format if record is not None else "")
+
+    def channel(
+        self, name: str, channel: str, t0: float | None = None, batch: str = "", detector: str | None = None
+    ) -> bytes:
         """A channel of a stored block, or of a segment, as the JSON of a segment.
 
         Args:
@@ -186,15 +193,18 @@ class BatchReader:
             channel: its name.
             t0: GPS time of the first sample of one of its runs; by default the first run.
             batch: as `segment`.
+            detector: of the run; only a block of text may hold several with a channel of that name.
 
         Raises:
             NoSuchFile: there is no such run in it.
             DatastoreError: as `segment`.
         """
         content, record = self._stored(name, batch)
-        held = [run for run in runs_of(record) if run.channel == channel] if record is not None else []
+        runs = runs_of(record) if record is not None else ()
+        held = [run for run in runs if run.channel == channel and detector in (None, run.detector)]
         if not held:
-            raise NoSuchFile(f"{name} does not hold {channel}; GET /dumpLogF lists what it holds")
+            of = f" of {detector}" if detector else ""
+            raise NoSuchFile(f"{name} does not hold {channel}{of}; GET /dumpLogF lists what it holds")
         run = next((run for run in held if t0 in (None, run.t0)), None)
         if run is None:
             begins = ", ".join(repr(run.t0) for run in held[:20])

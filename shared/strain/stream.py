@@ -14,13 +14,12 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
-from shared.domain.sampling import GRID_TOLERANCE
+from shared.domain.sampling import GRID_TOLERANCE, exact_rate
 
 ON_GRID = Fraction(0)
 """The phase of a stretch on multiples of its sampling interval since GPS 0."""
 
 _RESOLUTION = 1 << 22  # parts of a second; this is the spacing of doubles at the GPS times of this century
-_MAX_DENOMINATOR = 1_000_000
 
 
 class Piece(NamedTuple):
@@ -38,13 +37,6 @@ class Stretch(NamedTuple):
     first: int
     stop: int
     phase: Fraction
-
-
-def exact_rate(rate: float) -> Fraction:
-    """A sampling rate as the simple fraction that the double stands for, as 10/3 for 3.3333333333333335 Hz."""
-    exact = Fraction(rate)
-    simple = exact.limit_denominator(_MAX_DENOMINATOR)
-    return simple if float(simple) == rate else exact
 
 
 def tolerance(rate: Fraction) -> Fraction:

@@ -34,7 +34,7 @@ _TEXT = "text/plain; charset=utf-8"
 _MAX_KEY = 256  # characters of an idempotency key, which the journal keeps
 _MAX_IDENTITY = 4096  # characters of a user or token, which the journal keeps
 _MAX_CHECKED = 16 << 10  # bytes of a body from outside; longer ones are our own functions'
-_DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?(e-?[0-9]{1,3})?")
 _CHUNK = 512  # items of a streamed list that are sent together
 _PIECE = 1 << 16  # bytes of names that are sent together, at least
 _NAMES = 4096  # file names that are encoded together

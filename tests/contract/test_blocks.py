@@ -63,6 +63,7 @@ def test_a_block_is_one_file_one_name_and_one_entry_that_lists_what_it_holds(sto
     assert "t0" not in entry
     answer = store.request("GET", "/segment", query=f"?name={name}")
     assert answer.data == body
+    assert answer.headers["Content-Type"] == {"arrow": ARROW, "ndjson": NDJSON}.get(format, "application/json")
 
 
 def test_blocks_and_segments_keep_their_order_and_their_counts(store):
@@ -148,6 +149,23 @@ def test_a_segment_is_answered_by_its_channel_too(store):
     answer = store.request("GET", "/segment", query=f"?name={name}&channel=V1:x")
     assert answer.json() == {"h": [1.5, 2.0], "t": [5.0, 0.5], "detector": "V1", "channel": "V1:x"}
     assert store.request("GET", "/segment", query=f"?name={name}&channel=V1:y").status == 404
+
+
+def test_any_run_of_a_channel_is_found_by_detector_and_first_time(store):
+    runs = [(detector, t0) for detector in ("V1", "L1") for t0 in (0, 6.2e-05, T0 + 0.1)]
+    items = [
+        {"h": [i], "t": [t0, 1e-05], "detector": detector, "channel": "Hrec"} for i, (detector, t0) in enumerate(runs)
+    ]
+    name = store.stored(json.dumps(items).encode())
+    for i, (detector, t0) in enumerate(runs):
+        answer = store.request(
+            "GET", "/segment", query=f"?name={name}&channel=Hrec&detector={detector}&t0={float(t0)!r}"
+        )
+        assert answer.status == 200, answer.data
+        assert answer.json() == {"h": [i], "t": [t0, 1e-05], "detector": detector, "channel": "Hrec"}
+    answer = store.request("GET", "/segment", query=f"?name={name}&channel=Hrec&detector=K1")
+    assert (answer.status, answer.json()["code"]) == (404, "ERRFILE")
+    assert "Hrec of K1" in answer.json()["body"]
 
 
 def test_a_repeated_key_stores_a_block_once_and_another_payload_is_refused(store):

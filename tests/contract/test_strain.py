@@ -364,6 +364,21 @@ def test_a_request_without_a_channel_is_told_so(store):
     assert (unknown.status, unknown.json()["code"]) == (404, "NODATA")
 
 
+def test_slashes_and_dots_in_a_name_are_no_obstacle_in_hdf5(store, channel):
+    h5py = pytest.importorskip("h5py")
+    for name in (f"{channel}/", f"{channel}/./", f"../{channel}//b"):
+        store.stored(segment(4, t0=100.0, dt=1 / 4, channel=name, detector="L1"))
+        for layout in ("gwpy", "pycbc", "dtvirgo", "gwosc"):
+            answer = ok(store, "/strain", channel=name, start=100, duration=1, format="hdf5", layout=layout)
+            with h5py.File(io.BytesIO(answer.data)) as file:
+                place = {"dtvirgo": f"100/{name}", "gwosc": "strain/Strain"}.get(layout, name)
+                assert len(file[place][()]) == 4
+    store.stored(segment(4, t0=100.0, dt=1 / 4, channel="."))
+    answer = get(store, "/strain", channel=".", start=100, duration=1, format="hdf5")
+    assert answer.status == 400
+    assert "another format" in answer.json()["body"]
+
+
 def test_several_streams_are_listed(store, channel):
     store.stored(segment(8, t0=100.0, dt=1 / 8, channel=channel))
     store.stored(segment(16, t0=100.0, dt=1 / 16, channel=channel))
@@ -374,6 +389,19 @@ def test_several_streams_are_listed(store, channel):
     ]  # fmt: skip
     assert len(ok(store, "/strain", channel=channel, start=100, duration=1, rate=16).json()["h"]) == 16
     assert get(store, "/coverage", channel=channel).status == 409
+
+
+def test_a_stream_is_chosen_by_the_rate_with_which_it_is_listed(store, channel):
+    """Clients with one time for each sample send intervals whose last digits differ."""
+    for samples, dt in ((3, 0.3), (4, 0.3 * (1 + 2e-7))):
+        store.stored(segment(samples, t0=100.0, dt=dt, channel=channel))
+    listed = ok(store, "/channels", channel=channel).json()["channels"]
+    assert [row["samples"] for row in sorted(listed, key=lambda row: -row["rate"])] == [3, 4]
+    for row in listed:
+        answer = ok(store, "/strain", channel=channel, rate=row["rate"], start=99, duration=9, gaps="split")
+        assert len(answer.json()["h"]) == row["samples"]
+        assert ok(store, "/coverage", channel=channel, rate=row["rate"]).json()["rate"] == row["rate"]
+    assert get(store, "/coverage", channel=channel, rate=10 / 3 * (1 - 1e-7)).status == 409
 
 
 def test_channels_are_listed_in_pages_and_filtered(store, channel):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from shared.strain.formats.hdf5_request import Channel, Reply, Request
 
 _GPS_EPOCH = datetime(1980, 1, 6)  # noqa: DTZ001 - UTC, as text without an offset
 _LEAP_SECONDS = 18  # GPS minus UTC, since 2017
+_AT_END = re.compile(r"(/\.?)+$")
 _DATA_PRESENT = 1  # bit 0 of GWOSC's mask
 
 
@@ -160,10 +162,17 @@ def _text(file: h5py.File, name: str, text: str | list[str]) -> None:
 
 
 def _paths(name: str, stretches: list[Stretch]) -> list[tuple[str, Stretch]]:
-    """Where stretches go: one at `name`, several at `name/0`, `name/1` and so on."""
+    """Where stretches go: one at `name`, several at `name/0`, `name/1` and so on.
+
+    Raises:
+        ValueError: HDF5 cannot have a dataset with that name.
+    """
+    path = _AT_END.sub("", name)  # HDF5 finds it by either
+    if path in ("", "."):
+        raise ValueError(f"HDF5 has no place for a channel called {name}: ask for another format")
     if len(stretches) == 1:
-        return [(name, stretches[0])]
-    return [(f"{name}/{number}", stretch) for number, stretch in enumerate(stretches)]
+        return [(path, stretches[0])]
+    return [(f"{path}/{number}", stretch) for number, stretch in enumerate(stretches)]
 
 
 _LAYOUTS: dict[str, Callable[[h5py.File, Request, Strain], None]] = {

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from shared.domain.sampling import exact_rate
+
 Layout = Literal["gwpy", "gwosc", "dtvirgo", "pycbc"]
 Ratio = tuple[int, int]
 """A rational number: numerator and denominator."""
@@ -35,9 +37,8 @@ class Channel(msgspec.Struct, frozen=True):
 
     @property
     def exact_rate(self) -> Fraction:
-        """Samples per second; exact for whole numbers and for periods that are whole numbers of seconds."""
-        rate = Fraction(self.rate)
-        return rate if rate.denominator == 1 else rate.limit_denominator(10**6)
+        """Samples per second, as `sampling.exact_rate`."""
+        return exact_rate(self.rate)
 
 
 class Request(msgspec.Struct, frozen=True):

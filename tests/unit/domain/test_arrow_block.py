@@ -187,7 +187,7 @@ BAD = {
             },
             {"V1:x": "1"},
         ),
-        "must be a list of numbers",
+        "dictionary",
     ),
     "compressed": (lambda: _table(_columns(), {"V1:x": "4"}, compression="lz4"), "compress"),
     "rows that overlap": (

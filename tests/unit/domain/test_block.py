@@ -76,6 +76,11 @@ def test_lines_that_cannot_be_stored_are_refused_with_the_reason(body, words):
     assert words in str(error.value)
 
 
+def test_a_sample_that_json_does_not_have_is_explained_in_a_list_too():
+    with pytest.raises(BadSegment, match="JSON has no NaN"):
+        parse(b"[" + LINE.replace(b"2", b"NaN") + b"]", LIST)
+
+
 @pytest.mark.parametrize("body", [b"[", b"[1]", b"[{}]", b'["a"]', b"[]", b"[" * 100_000, b"[{}] x", b"\xff[]"])
 def test_lists_that_cannot_be_stored_are_refused(body):
     with pytest.raises(BadSegment):
@@ -117,6 +122,15 @@ def test_a_run_that_a_payload_does_not_hold_is_refused():
                 block.values(body, detector, channel, t0)
     with pytest.raises(BadSegment):
         block.values(b'{"x":1}', "V1", "V1:CH_1", T0)
+
+
+@pytest.mark.parametrize("before", [b"", b" ", b"\n", b"\r\n\t"])
+def test_a_segment_in_several_lines_is_read_whatever_white_space_is_before_it(before):
+    body = before + b'{\n "h": [1, 2],\n "t": [5, 0.5]\n}\n'
+    assert format_of({}, body) == ""
+    reader = block.Reader(body)
+    for _ in range(3):  # from the second run on, text is looked through for others
+        assert list(reader.samples("", "", 5.0)) == [1, 2]
 
 
 def test_a_segment_is_one_run_and_one_without_times_none():

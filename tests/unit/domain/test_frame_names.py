@@ -51,11 +51,28 @@ def test_frametypes_tell_streams_apart_and_stay():
     assert (observatory("é1"), observatory("1"), observatory("k1")) == ("X", "X", "K")
 
 
+def test_thousands_of_channels_with_one_frametype_are_named_in_one_pass():
+    class Rate(float):
+        written = 0
+
+        def __format__(self, form: str) -> str:
+            Rate.written += 1
+            return super().__format__(form)
+
+    keys = tuple(("V1", f"V1:{chr(0x4E00 + i)}" + "x" * 253, Rate(4096)) for i in range(1000))
+    found = frametypes(keys)
+    assert list(found.values()) == list(keys)
+    assert Rate.written <= len(keys)
+    for observatory_, frametype in found:
+        assert FrameFile.parse(FrameFile(observatory_, frametype, G, 64, "gwf").name) is not None
+
+
 def test_whole_seconds_have_every_sample():
     def whole(start: str, end: str, rate: float = 4.0) -> list[tuple[int, int]]:
         return list(whole_seconds([(Fraction(start), Fraction(end))], rate))
 
     assert whole("10", "12") == [(10, 12)]
+    assert whole("9", "12", 1 / 3) == [(7, 12)]  # the sample before would be at 6
     assert whole("10.25", "11.75") == []
     assert whole("10.25", "12") == [(11, 12)]
     assert whole("10.1", "12.1") == [(10, 12)]  # the sample before would be at 9.85: none is missing

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.runs import Runs
+from shared.domain.sampling import exact_rate
 from shared.domain.segment import StoredSegment
 from shared.strain import index_file
 from shared.strain.index import StrainIndex
-from shared.strain.stream import exact_rate
 
 BEGIN = 1126259446
 RATES = (1, 64, 4096, 16384, 10, 1000 / 3, 4096.3, 1 / 16)

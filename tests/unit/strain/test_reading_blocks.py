@@ -9,11 +9,11 @@ import zlib
 import numpy
 import pytest
 
-from shared.domain import arrow_block
+from shared.domain import arrow_block, block
 from shared.errors import SegmentDamaged, StorageFailed
 from shared.strain import reading
 from shared.strain.reading import DataFolder, FileSlice
-from tests.support.blocks import T0
+from tests.support.blocks import NS, T0, field, stream
 from tests.support.blocks import arrow_block as a_block
 
 NAME, CHANNELS, N = "gwb1.json", 40, 1000
@@ -40,6 +40,18 @@ def test_only_the_bytes_of_the_channel_and_the_metadata_are_read():
     content = Counted(body)
     assert arrow_block.values(content, "V1", "V1:CH_7", T0) == arrow_block.values(body, "V1", "V1:CH_7", T0)
     assert 8 * N < content.read < len(body) - (CHANNELS - 2) * 8 * N
+
+
+def test_a_channel_with_many_gaps_is_looked_through_once_for_all_its_runs():
+    row = [i if i % 2 else None for i in range(1000)]
+    body = stream([field("V1:a", rate=1000), field("V1:b", rate=1000)], [[T0 * NS, row, row]])
+    content = Counted(body)
+    reader = block.Reader(content)
+    for channel in ("V1:a", "V1:b"):
+        for run in block.parse(body, block.ARROW, 1000, 1000).holds:
+            (sample,) = reader.samples("V1", channel, run.t0)
+            assert sample == round((run.t0 - T0) * 1000)
+    assert content.read < 2 * len(body)
 
 
 @pytest.fixture
