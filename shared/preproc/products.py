@@ -18,7 +18,7 @@ from shared.domain.records import utc_now
 from shared.errors import NoSuchRoute, NotFrozen
 from shared.failpoints import failpoint
 from shared.storage import frozen_batch
-from shared.storage.archive import newest_archives
+from shared.storage.archive_list import newest_archives
 from shared.storage.frozen_batch import BatchStatus, FrozenBatch
 from shared.volume.layout import Layout
 from shared.volume.made_files import File, FileContent

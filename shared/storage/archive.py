@@ -76,24 +76,6 @@ def open_first_batch(layout: Layout, data: DataFiles, opening: Record) -> None:
         atomic_replace(layout.journal, journal.encode(opening))
 
 
-def newest_archives(layout: Layout) -> list[tuple[str, str]]:
-    """The archives, newest first: name, and path of the final counts.
-
-    Raises:
-        StorageFailed: the volume cannot be listed.
-    """
-    found = []
-    with storage_errors("listing the archives"):
-        for name in os.listdir(layout.root):
-            folder = layout.archive(name)
-            path = os.path.join(folder, layout.stat_name)
-            if os.path.islink(folder):
-                continue
-            with contextlib.suppress(OSError):
-                found.append((os.lstat(path).st_mtime_ns, name, path))
-    return [(name, path) for _, name, path in sorted(found, reverse=True)]
-
-
 def free_archive_name(layout: Layout, wanted: str) -> str:
     """`wanted`, or with the first suffix that is not taken: `13 31 22`, `13 31 22-2`, `13 31 22-3` ..."""
     return next(name for name in _suffixed(wanted) if not os.path.lexists(layout.archive(name)))

@@ -12,19 +12,16 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from shared.archives.batch_files import BatchFiles
-from shared.archives.manifest import read_stub
 from shared.archives.reading import RemoteReader
 from shared.config import StoreConfig
-from shared.decoding import convert
 from shared.domain import block
-from shared.domain.messages import ArchiveList, ArchiveSummary
+from shared.domain.messages import ArchiveList
 from shared.domain.records import Record, file_name, file_number
 from shared.domain.runs import runs_of
 from shared.errors import (
     BadRequest,
     BadSegment,
     BatchChanged,
-    DatastoreError,
     JournalDamaged,
     NoSuchFile,
     Recovering,
@@ -32,7 +29,7 @@ from shared.errors import (
     StorageFailed,
 )
 from shared.storage import history, journal, verification
-from shared.storage.archive import newest_archives
+from shared.storage.archive_list import newest_archives, summary
 from shared.storage.batches import OPEN_BATCH, Batches, identity
 from shared.storage.history import ArchiveHistory
 from shared.storage.listed_names import ListedNames
@@ -42,7 +39,7 @@ from shared.volume.data_files import DataFiles
 from shared.volume.layout import Layout
 from shared.volume.posix import same_file
 from shared.volume.spool import SpoolDirectory
-from shared.volume.views import Views, read_view
+from shared.volume.views import Views
 
 T = TypeVar("T")
 _ATTEMPTS, _PAUSE = 40, 0.05  # seconds: a cleanall moves the batch's files in far less
@@ -282,7 +279,7 @@ class BatchReader:
         first = names.index(after) + 1 if after else 0
         page = found[first : first + (limit or _ARCHIVES)]
         rest = len(found) > first + len(page)
-        archives = [_summary(self._layout.archive(name), name, path) for name, path in page]
+        archives = [summary(self._layout.archive(name), name, path) for name, path in page]
         return ArchiveList(
             self._history.describe(archives), page[-1][0] if page and rest else "", history.open_batch(self._layout)
         )
@@ -370,25 +367,6 @@ class BatchReader:
         counted = counters.read(self._layout.counters)
         # Counters of the batch before: the journal has just begun, and the next acknowledgement updates the counters.
         return counted.segments if counted.batch == batch else 0
-
-
-def _summary(folder: str, name: str, path: str) -> ArchiveSummary:
-    found = convert({"name": name, **_counts(path)}, ArchiveSummary)
-    try:
-        stub = read_stub(folder)
-    except (OSError, ValueError):
-        return found
-    if stub is not None:
-        found.copied, found.elsewhere = stub.verified, bool(stub.freed)
-    return found
-
-
-def _counts(path: str) -> dict[str, object]:
-    """The final counts of an archive, or why they cannot be read: one bad archive must not hide the others."""
-    try:
-        return read_view(path)
-    except DatastoreError:
-        return {"error": f"{os.path.basename(path)} cannot be read"}
 
 
 def _no_archive(name: str) -> str:
