@@ -12,6 +12,7 @@ def run() -> NoReturn:
 
     A thread of the HTTP library may still be releasing objects then; measured, it aborted one in seven such processes.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for algebra spin when they start
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

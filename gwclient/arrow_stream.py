@@ -1,11 +1,13 @@
 """Blocks of float64 samples as Arrow IPC streams, in the layout of Arrakis, without a library of Arrow.
 
 The layout never changes: a column `time`, and a list column a channel, whose metadata hold the rate. So the schema is
-written once a stream, and a block costs little more than copying its samples.
+written once a stream, the other metadata once for blocks with as many samples, and a block costs little more than
+copying its samples.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -54,34 +56,30 @@ class BlockWriter:
             time: GPS time of the row's first sample, nanoseconds.
             columns: of the channels, in their order.
         """
-        body = _Body()
-        body.add(1, 0, b"", struct.pack("<q", time))
+        counts: list[tuple[int, int]] = []
+        buffers: list[bytes | memoryview] = [struct.pack("<q", time)]
         for samples, valid in columns:
             n = len(samples)
             nulls = 0 if valid is None else n - int(numpy.count_nonzero(valid))
-            bits = b"" if valid is None else numpy.packbits(valid, bitorder="little").tobytes()
-            body.add(1, 0, b"", struct.pack("<ii", 0, n))
-            body.add(n, nulls, bits, memoryview(numpy.ascontiguousarray(samples, "<f8")).cast("B") if n else b"")
-        batch = _table({0: ("<q", 1), 1: _structs(body.nodes), 2: _structs(body.buffers)})
-        return b"".join([self._schema, _message(_BATCH, batch, body.length), *body.parts, _END])
+            counts.append((n, nulls))
+            buffers.append(struct.pack("<ii", 0, n))
+            if nulls:
+                bits = numpy.packbits(valid, bitorder="little").tobytes()
+                buffers.append(bits + bytes(-len(bits) % 8))
+            buffers.append(numpy.ascontiguousarray(samples, "<f8").data)
+        return b"".join([self._schema, _batch(tuple(counts)), *buffers, _END])
 
 
-class _Body:
-    """The buffers of a batch, each padded to 8 bytes, and what its metadata say of them."""
-
-    def __init__(self) -> None:
-        self.nodes: list[int] = []
-        self.buffers: list[int] = []
-        self.parts: list[bytes | memoryview] = []
-        self.length = 0
-
-    def add(self, n: int, nulls: int, *buffers: bytes | memoryview) -> None:
-        self.nodes += n, nulls
-        for buffer in buffers:
-            self.buffers += self.length, len(buffer)
-            padding = -len(buffer) % 8
-            self.parts += buffer, bytes(padding)
-            self.length += len(buffer) + padding
+@functools.lru_cache(2)
+def _batch(counts: tuple[tuple[int, int], ...]) -> bytes:
+    """The metadata of a batch: `counts` are the samples of each channel, and how many of them are null."""
+    nodes, buffers, length = [1, 0], [0, 0, 0, 8], 8
+    for n, nulls in counts:
+        nodes += 1, 0, n, nulls
+        for size in (0, 8, -(-n // 8) if nulls else 0, 8 * n):  # validity and offsets of the list, then of its samples
+            buffers += length, size
+            length += size + -size % 8
+    return _message(_BATCH, _table({0: ("<q", 1), 1: _structs(nodes), 2: _structs(buffers)}), length)
 
 
 def _message(kind: int, header: Child, length: int) -> bytes:

@@ -36,8 +36,7 @@ class Blocks:
         end = max(strain.t0 + len(strain.samples) / strain.rate for strain in channels)
         self._writer = BlockWriter({strain.channel: _text(strain.rate) for strain in channels})
         self._first = [self._offset(strain) for strain in channels]
-        finite = [numpy.isfinite(strain.samples) for strain in channels]
-        self._valid = [None if valid.all() else valid for valid in finite]
+        self._length = [int(strain.rate * seconds) for strain in channels]
         spans = ceil((end - self._begin) / seconds)
         self._spans = [span for span in range(spans) if any(self._holds(i, span) for i in range(len(channels)))]
 
@@ -85,18 +84,16 @@ class Blocks:
 
     def _range(self, index: int, span: int) -> tuple[int, int]:
         """The first of a channel's samples in an interval, and the one behind the last; the first may be negative."""
-        strain = self.channels[index]
-        length = int(strain.rate * self._seconds)
-        first = span * length - self._first[index]
-        return first, min(first + length, len(strain.samples))
+        first = span * self._length[index] - self._first[index]
+        return first, min(first + self._length[index], len(self.channels[index].samples))
 
     def _holds(self, index: int, span: int) -> bool:
         first, stop = self._range(index, span)
-        valid = self._valid[index]
+        valid = self.channels[index].valid
         return stop > max(first, 0) and (valid is None or bool(valid[max(first, 0) : stop].any()))
 
     def _column(self, index: int, span: int) -> Column:
-        samples, valid = self.channels[index].samples, self._valid[index]
+        samples, valid = self.channels[index].samples, self.channels[index].valid
         if not self._holds(index, span):
             return Column(samples[:0])
         first, stop = self._range(index, span)
@@ -106,7 +103,7 @@ class Blocks:
             valid = numpy.ones(len(samples), bool) if valid is None else valid
             samples = numpy.concatenate([numpy.zeros(-first), samples])
             valid = numpy.concatenate([numpy.zeros(-first, bool), valid])
-        return Column(samples, None if valid is None or valid.all() else valid)
+        return Column(samples, valid)
 
 
 def _text(rate: Fraction) -> str:

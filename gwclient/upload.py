@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+import uvloop
 
 from gwclient.errors import ClientError, NoData, Refused, Unreachable, WrongState
 from gwclient.http import HttpClient, HttpResponse, NoResponse
@@ -185,7 +186,7 @@ def upload(segments: Payloads, url: str, resume: ResumeFile, options: UploadOpti
         yield segments, Upload(resume=resume, progress=progress, in_flight=options.in_flight)
 
     try:
-        asyncio.run(upload_all(only(), url, options, Pacer(options.rate)))
+        uvloop.run(upload_all(only(), url, options, Pacer(options.rate)))
     finally:
         resume.close()
 

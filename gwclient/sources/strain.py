@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ class Strain:
             raise NoData(f"strain is one row of numbers, not {array.dtype} of shape {array.shape}")
         if rate <= 0:
             raise NoData(f"the sample rate must be positive, not {float(rate):g} Hz")
-        samples = array.astype(numpy.float64, copy=array.base is not None)
+        samples = numpy.ascontiguousarray(array, numpy.float64)
         inexact = numpy.flatnonzero(_inexact(array, samples))
         if len(inexact):
             raise NoData(
@@ -62,6 +63,12 @@ class Strain:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @functools.cached_property
+    def valid(self) -> numpy.ndarray | None:
+        """A mask of the samples that are finite; None if all are."""
+        finite = numpy.isfinite(self.samples)
+        return None if finite.all() else finite
+
     def to_gwpy(self) -> Any:
         """The same as a gwpy `TimeSeries`, without copying the samples.
 
@@ -75,7 +82,9 @@ class Strain:
 
     def time_of(self, index: int) -> float:
         """GPS time of a sample, rounded once so that no error accumulates."""
-        return float(self.t0 + index / self.rate)
+        t0, rate = self.t0, self.rate
+        count = t0.numerator * rate.numerator + index * rate.denominator * t0.denominator
+        return count / (t0.denominator * rate.numerator)
 
     def around(self, gps: Fraction, before: Fraction, after: Fraction) -> Strain:
         """The samples in [gps - before, gps + after).
@@ -101,10 +110,9 @@ class Strain:
         """
         if not len(self.samples):
             raise NoData("the source holds no samples")
-        finite = numpy.isfinite(self.samples)
-        if finite.all():
+        if self.valid is None:
             return [self]
-        edges = numpy.flatnonzero(numpy.diff(finite, prepend=False, append=False))
+        edges = numpy.flatnonzero(numpy.diff(self.valid, prepend=False, append=False))
         spans = [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
         if not skip_gaps or not spans:
             raise NoData(self._gap_message(spans))
