@@ -156,11 +156,11 @@ def _blocks(options: argparse.Namespace) -> tuple[Blocks, str, str]:
     return blocks, options.channel, f"{samples} samples of {len(blocks.channels)} channels in {blocks.count} blocks"
 
 
-def _blocks_of(options: argparse.Namespace, path: Path) -> Blocks:
+def _blocks_of(options: argparse.Namespace, path: Path, spare: Sequence[Strain] = ()) -> Blocks:
     from gwclient import sources
     from gwclient.blocks import Blocks
 
-    found = sources.several_from_file(path, options.detector, options.channel)
+    found = sources.several_from_file(path, options.detector, options.channel, spare)
     if options.gps is not None:
         found = [strain.around(options.gps, options.inf, options.sup) for strain in found]
     if options.gaps != "skip":

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import uvloop
+
 from gwclient.blocks import Blocks
 from gwclient.errors import NoData
 from gwclient.progress import Displays, displays
 from gwclient.resume_file import ResumeFile, sync_folder
-from gwclient.sources import SEVERAL
+from gwclient.sources import SEVERAL, Strain
 from gwclient.upload import Pacer, Payloads, Upload, UploadOptions, upload_all
 
 _LOOK = 0.5  # seconds between two looks into a folder
@@ -92,7 +94,7 @@ class FileStream:
     """Sends files in blocks, each sample once, also where it is interrupted.
 
     Attributes:
-        read: reads the channels of a file.
+        read: reads the channels of a file, into the memory of those that are not needed any more.
         url: a /streamdata or a /sendF.
         stream_id: identifies what is sent where, apart from the files.
         sent: what has been sent.
@@ -100,7 +102,7 @@ class FileStream:
         say: called with texts for people.
     """
 
-    read: Callable[[Path], Blocks]
+    read: Callable[[Path, Sequence[Strain]], Blocks]
     url: str
     stream_id: str
     sent: SentFiles
@@ -134,24 +136,28 @@ class FileStream:
         return self._send(self._appearing(folder), self._leave_out)
 
     def _send(self, paths: Iterator[Path], complain: Callable[[Path, NoData], None] | None = None) -> int:
-        """The files, each read while the one before is sent."""
+        """The files, each read while the one before is sent, into the memory of the one before that."""
+        read: list[Sequence[Strain]] = [(), ()]
 
         def following() -> Opened | None:
             for path in paths:
                 try:
                     identity = _identity(path)
-                    return Opened(path, identity, self.read(path))
+                    blocks = self.read(path, read[0])  # whose bodies are all made, because read[1] has been taken
                 except NoData as error:
                     if complain is None:
                         raise
                     complain(path, error)
+                else:
+                    read[:] = read[1], blocks.channels
+                    return Opened(path, identity, blocks)
             return None
 
         options = self.options(1)
         pacer = Pacer(options.rate)
         with ThreadPoolExecutor(1) as reader, displays("blocks") as display:
             try:
-                asyncio.run(upload_all(self._uploads(reader, following, pacer, display), self.url, options, pacer))
+                uvloop.run(upload_all(self._uploads(reader, following, pacer, display), self.url, options, pacer))
             finally:
                 self._stop.set()
                 for resume in self._sending.values():

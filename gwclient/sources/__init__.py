@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,8 +44,14 @@ def from_file(
     return text.read(path, detector, channel, t0, rate)
 
 
-def several_from_file(path: Path, detector: str, pattern: str) -> list[Strain]:
+def several_from_file(path: Path, detector: str, pattern: str, spare: Sequence[Strain] = ()) -> list[Strain]:
     """Read the channels of an HDF5 or GWF file that match a pattern of `*`, `?` and `[...]`, by name.
+
+    Args:
+        path: the file.
+        detector: that of the channels, or empty for all.
+        pattern: of their names.
+        spare: as for `hdf5.read_all`.
 
     Raises:
         NoData: the file cannot be read, or holds none of them.
@@ -56,4 +63,4 @@ def several_from_file(path: Path, detector: str, pattern: str) -> list[Strain]:
         raise NoData(f"{path}: several channels are read from HDF5 and GWF only")
     if suffix == ".gwf":
         return gwf.read_all(path, detector, pattern)
-    return hdf5.read_all(path, detector, pattern)
+    return hdf5.read_all(path, detector, pattern, spare)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import h5py
+import numpy
 
 from gwclient.errors import NoData
 from gwclient.grid import rate_of
@@ -64,12 +66,19 @@ def read(path: Path, detector: str = "", channel: str = "") -> Strain:
         raise NoData(f"{path}: the file is damaged, or lacks what strain needs: {error}") from None
 
 
-def read_all(path: Path, detector: str, pattern: str) -> list[Strain]:
+def read_all(path: Path, detector: str, pattern: str, spare: Sequence[Strain] = ()) -> list[Strain]:
     """Read every dataset whose name, groups left out, matches a pattern of `*`, `?` and `[...]`, by name.
+
+    Args:
+        path: the file.
+        detector: that of the channels, or empty for all.
+        pattern: of their names.
+        spare: strain that is not needed any more; it is read over, because fresh memory costs more than reading.
 
     Raises:
         NoData: as `read`, or no dataset matches, or two of them have one name.
     """
+    memory = {strain.channel: strain.samples for strain in spare}
     try:
         with h5py.File(path) as file:
             series = _series(file)
@@ -79,7 +88,7 @@ def read_all(path: Path, detector: str, pattern: str) -> list[Strain]:
                 raise NoData(f"no channel matches {pattern!r}; there are {', '.join(sorted(series)) or 'none'}")
             if len({_last(name) for name in names}) < len(names):
                 raise NoData(f"{pattern!r} matches channels of one name in different groups: {', '.join(names)}")
-            return [_strain(series[name], _last(name), detector, "") for name in names]
+            return [_strain(series[name], _last(name), detector, "", memory.get(_last(name))) for name in names]
     except NoData as error:
         raise NoData(f"{path}: {error}") from None
     except (OSError, KeyError, RuntimeError) as error:
@@ -119,7 +128,9 @@ def _attributed(path: Path, file: h5py.File, detector: str, channel: str) -> Str
     return _strain(series[name], _last(name), detector, channel)
 
 
-def _strain(found: tuple[h5py.Dataset, Layout], label: str, detector: str, channel: str) -> Strain:
+def _strain(
+    found: tuple[h5py.Dataset, Layout], label: str, detector: str, channel: str, memory: numpy.ndarray | None = None
+) -> Strain:
     data, (start, step, is_rate) = found
     unit = _seconds_in(data.attrs.get("xunit", "s"))
     first, spacing = finite(data.attrs[start]), finite(data.attrs[step])
@@ -131,7 +142,11 @@ def _strain(found: tuple[h5py.Dataset, Layout], label: str, detector: str, chann
     if is_rate and spacing <= 0:
         raise NoData(f"{step} must be positive, not {float(spacing):g}")
     interval = 1 / spacing if is_rate else spacing * unit
-    return Strain.of(data[()], first * unit, rate_of(interval), detector or detector_of(label), channel or label)
+    if memory is not None and data.shape == memory.shape and data.dtype in (numpy.float32, numpy.float64):
+        data.read_direct(memory)
+    else:
+        memory = data[()]
+    return Strain.of(memory, first * unit, rate_of(interval), detector or detector_of(label), channel or label)
 
 
 def _seconds_in(unit: object) -> Fraction:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -128,12 +129,13 @@ def test_files_that_appear_are_sent_once_although_the_client_is_killed(new_store
 
 
 def test_several_files_are_sent_in_order_and_the_state_is_removed(store, gwclient, tmp_path):
-    paths = [write(tmp_path, number, suffix) for number, suffix in enumerate((".hdf5", ".gwf", ".hdf5"))]
+    suffixes = (".hdf5", ".gwf", ".hdf5", ".hdf5", ".hdf5", ".hdf5")
+    paths = [write(tmp_path, number, suffix) for number, suffix in enumerate(suffixes)]
     done = gwclient("--file", *paths, "--channel", "V1:*", "--url", store.url("/sendF"), "--in-flight", "1")
     assert done.returncode == 0, done.stderr
-    assert "all of 3 files stored; 12 blocks" in done.stderr
-    assert [entry["holds"][0][1] for entry in store.logged()] == [T0 + k for k in range(12)]
-    assert stored(store) == whole(3)
+    assert "all of 6 files stored; 24 blocks" in done.stderr
+    assert [entry["holds"][0][1] for entry in store.logged()] == [T0 + k for k in range(24)]
+    assert stored(store) == whole(6)
     assert list((tmp_path / "state" / "gwclient").iterdir()) == []
 
 
@@ -191,6 +193,23 @@ def test_a_frame_file_gives_all_channels_that_match(tmp_path):
         with pytest.raises(NoData, match="no channel"):
             several_from_file(path, detector, pattern)
     assert math.isfinite(found[0].samples[0])
+
+
+@pytest.mark.parametrize("type", ["<f8", "<f4", ">f8", "<i4"])
+def test_a_file_is_read_over_strain_that_is_not_needed_any_more(tmp_path, type):
+    path = write(tmp_path, 1, ".hdf5")
+    with h5py.File(path, "a") as file:
+        samples = (1e24 * file["V1:b"][()]).astype(type)
+        attributes = dict(file["V1:b"].attrs)
+        del file["V1:b"]
+        file.create_dataset("V1:b", data=samples).attrs.update(attributes)
+    spare = several_from_file(write(tmp_path, 0, ".hdf5", ("V1:b",)), "", "V1:*")
+    spare += [replace(spare[0], channel="V1:a")]  # of another length
+    found = several_from_file(path, "", "V1:*", spare)
+    assert [(one.channel, one.t0) for one in found] == [(name, T0 + SECONDS) for name in RATES]
+    assert numpy.array_equal(found[0].samples, strain("V1:a", SECONDS, SECONDS))
+    assert numpy.array_equal(found[1].samples, samples)
+    assert numpy.shares_memory(found[1].samples, spare[0].samples) == (type in ("<f8", "<f4"))
 
 
 def test_files_are_listed_by_gps_time_and_those_that_are_not_whole_left_out(tmp_path):
