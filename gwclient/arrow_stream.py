@@ -43,11 +43,7 @@ class BlockWriter:
     """
 
     def __init__(self, rates: Mapping[str, str]) -> None:
-        fields = [_field("time", _int64(), nullable=0)]
-        for name, rate in rates.items():
-            item = _field("item", (_FLOAT, _table({0: ("<h", _DOUBLE)})))
-            fields.append(_field(name, (_LIST, _table({})), [item], {"rate": rate}))
-        self._schema = _message(_SCHEMA, _table({1: _vector(fields)}), 0)
+        self._schema = _schema(tuple(rates.items()))
 
     def block(self, time: int, columns: Sequence[Column]) -> bytes:
         """A body with one row.
@@ -68,6 +64,15 @@ class BlockWriter:
                 buffers.append(bits + bytes(-len(bits) % 8))
             buffers.append(numpy.ascontiguousarray(samples, "<f8").data)
         return b"".join([self._schema, _batch(tuple(counts)), *buffers, _END])
+
+
+@functools.lru_cache(2)
+def _schema(rates: tuple[tuple[str, str], ...]) -> bytes:
+    fields = [_field("time", _int64(), nullable=0)]
+    for name, rate in rates:
+        item = _field("item", (_FLOAT, _table({0: ("<h", _DOUBLE)})))
+        fields.append(_field(name, (_LIST, _table({})), [item], {"rate": rate}))
+    return _message(_SCHEMA, _table({1: _vector(fields)}), 0)
 
 
 @functools.lru_cache(2)
