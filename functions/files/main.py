@@ -11,6 +11,8 @@ from shared.web.asgi import asgi_target
 from shared.web.bodies import JsonObject, Names
 from shared.web.describe import ARCHIVE, BATCH, LIMIT, NEXT, PAGE, PAGE_HEADERS
 
+_SECONDS = {"type": "string", "pattern": "^[0-9]{1,10}([.][0-9]{1,20})?$"}
+
 
 def routes(reader: BatchReader) -> web.Routes:
     """The routes of files."""
@@ -36,6 +38,9 @@ def routes(reader: BatchReader) -> web.Routes:
             example=lambda: next(reader.names(limit=1), None), required=True,
         ),
         web.Parameter("batch", "`open`, `all`, a batch's number, or an archive's name", {"type": "string"}),
+        web.Parameter("channel", "one that it holds: answered as the JSON of a segment", {"type": "string"}),
+        web.Parameter("detector", "of the channel, where several have one of that name", {"type": "string"}),
+        web.Parameter("t0", "GPS seconds of the channel's first sample, where it has several runs", _SECONDS),
         answer=JsonObject,
         errors=(errors.NoSuchFile, errors.SegmentDamaged),
     )  # fmt: skip
