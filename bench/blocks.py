@@ -65,7 +65,7 @@ def _forget(store: Store) -> None:
     """Remove the long blocks that were stored: they fill a disk in a minute. Many files removed slow the next rows."""
     store.cleanall(timeout=120)
     for archive in store.archives():
-        for path in archive.iterdir():
+        for path in archive.glob("gwb*"):  # not the journal, which may be long too
             if path.stat().st_size > _LONG:
                 path.unlink()
 

@@ -25,7 +25,7 @@ from shared.domain.freeze_policy import FreezePolicy
 from shared.domain.records import CLEAN, MAX_FILE_NUMBER, MIN_FILE_NUMBER, UPDATE, Record, utc_now
 from shared.domain.request_key import ANONYMOUS, Origin
 from shared.domain.state import FROZEN, OPERATIONAL, State, apply
-from shared.errors import ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
+from shared.errors import Busy, ClockWrong, DatastoreError, JournalDamaged, Recovering, StorageFailed
 from shared.failpoints import failpoint
 from shared.storage import archive, checkpoint, verification
 from shared.storage.decide import decide
@@ -209,7 +209,7 @@ class Writer:
             try:
                 self._catch_up()
                 self._publisher.publish_views_if_due(self._machine.state)
-            except StorageFailed as error:
+            except (StorageFailed, Busy) as error:
                 # Decided: the batch is archived, and whoever takes the lock next finishes it. A refusal would have the
                 # operator send again, and archive the next batch too.
                 log.error("the archive %r is decided and not finished; the next request finishes it: %s", name, error)

@@ -14,6 +14,8 @@ from shared.errors import Recovering
 from shared.ingest.spool_writer import SpoolWriter
 from shared.storage import publisher
 from shared.storage.writer import Writer
+from shared.volume import whole_files
+from shared.volume.posix import locked
 from tests.support.builders import commit_requests, segment
 
 
@@ -116,3 +118,14 @@ def test_files_may_become_visible_while_readiness_is_looked_at(config, writer, m
 
     monkeypatch.setattr(publisher, "time", SimpleNamespace(monotonic=clock))
     assert [pending.pending_seconds, pending.pending_seconds] == [1.0, 0.0]
+
+
+def test_a_decided_cleanall_is_done_although_something_else_holds_a_file_that_it_replaces(
+    config, writer, spool, monkeypatch
+):
+    writer.commit(commit_requests(spool, [segment()]))
+    monkeypatch.setattr(whole_files, "_TURN", 0.02)
+    with locked(f"{writer.layout.journal}.next", timeout=1.0):
+        assert writer.archive_batch().batch == 1
+    writer.verify_files()  # as any request, it finishes what was decided
+    assert writer.state().batch == 2
