@@ -17,7 +17,7 @@ from shared.archives.manifest import Stub, prefix_of, read_stub
 from shared.errors import DatastoreError, NoSuchFile, StorageFailed
 from shared.storage.batches import Archived, Batches
 from shared.volume.layout import Layout
-from shared.volume.posix import file_lock, storage_errors
+from shared.volume.posix import locked, storage_errors
 from shared.volume.views import read_view
 
 log = logging.getLogger(__name__)
@@ -179,13 +179,10 @@ def lock(layout: Layout, name: str, timeout: float = 1.0) -> Iterator[None]:
         StorageFailed: it cannot be opened.
     """
     path = work_file(layout, name)
-    with storage_errors("opening the archiver's lock"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        with file_lock(fd, timeout):
-            yield
-    finally:
-        os.close(fd)
+    with contextlib.ExitStack() as stack:
+        with storage_errors("opening the archiver's lock"):
+            stack.enter_context(locked(path, timeout))
+        yield
 
 
 def staging_folder(layout: Layout, name: str) -> str:

@@ -11,8 +11,8 @@ import msgspec
 from shared.decoding import json_decoder
 from shared.trace_context import TraceContext, parse
 from shared.volume.layout import Layout
-from shared.volume.posix import fsync_directory, locked, storage_errors
-from shared.volume.whole_files import atomic_replace
+from shared.volume.posix import fsync_directory
+from shared.volume.whole_files import atomic_replace, changing
 
 VERIFY, RESTORE = "verify", "restore"
 
@@ -61,7 +61,7 @@ class Requests:
         Raises:
             Busy, StorageFailed: it is not accepted.
         """
-        with self._alone():
+        with changing(self._folder, "keeping the request"):
             self._write(wanted)
 
     def done(self, wanted: Wanted) -> None:
@@ -70,7 +70,7 @@ class Requests:
         Raises:
             Busy, StorageFailed: it stays.
         """
-        with self._alone():
+        with changing(self._folder, "keeping the request"):
             if self._is_current(wanted):
                 os.unlink(self._path(wanted.prefix))
                 fsync_directory(self._folder)
@@ -81,7 +81,7 @@ class Requests:
         Raises:
             Busy, StorageFailed: it stays as it was.
         """
-        with self._alone():
+        with changing(self._folder, "keeping the request"):
             if self._is_current(wanted):
                 self._write(msgspec.structs.replace(wanted, error=reason))
 
@@ -116,14 +116,6 @@ class Requests:
         with contextlib.suppress(OSError, msgspec.DecodeError), open(self._progress, "rb") as file:
             return json_decoder(Progress).decode(file.read())
         return None
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others, here and in other processes, from changing a request."""
-        with storage_errors("keeping the request"):
-            os.makedirs(self._folder, exist_ok=True)
-            with locked(f"{self._folder}.lock", timeout=5.0):
-                yield
 
     def _write(self, wanted: Wanted) -> None:
         atomic_replace(self._path(wanted.prefix), msgspec.json.encode(wanted))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 
 import msgspec
 
@@ -15,8 +14,8 @@ from shared.domain.messages import ErrorBody
 from shared.errors import Busy
 from shared.trace_context import TraceContext, outgoing, parse
 from shared.volume.layout import Layout
-from shared.volume.posix import PosixFileSystem, locked, storage_errors
-from shared.volume.whole_files import atomic_replace
+from shared.volume.posix import PosixFileSystem
+from shared.volume.whole_files import atomic_replace, changing
 
 MAX_WAITING = 16
 _PROGRESS_INTERVAL = 0.2  # seconds
@@ -94,7 +93,7 @@ class Orders:
         """
         if len(self.waiting()) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} training sets are waiting already; send the request again later.")
-        with self._alone():
+        with changing(self._folder, "keeping the request for a training set"):
             self._save(Order(request, batch, opened, time.time_ns(), None, **outgoing()))
 
     def is_current(self, order: Order) -> bool:
@@ -108,7 +107,7 @@ class Orders:
         Raises:
             Busy, StorageFailed: it stays.
         """
-        with self._alone():
+        with changing(self._folder, "keeping the request for a training set"):
             if self.is_current(order):
                 os.unlink(self._path(order.request.name))
 
@@ -118,7 +117,7 @@ class Orders:
         Raises:
             Busy, StorageFailed: it stays as it was.
         """
-        with self._alone():
+        with changing(self._folder, "keeping the request for a training set"):
             if self.is_current(order):
                 self._save(msgspec.structs.replace(order, error=error))
 
@@ -130,7 +129,7 @@ class Orders:
         """
         if not is_name(name) or not os.path.exists(self._path(name)):
             return False
-        with self._alone(), contextlib.suppress(FileNotFoundError):
+        with changing(self._folder, "keeping the request for a training set"), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
             return True
         return False
@@ -155,14 +154,6 @@ class Orders:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, f"{name}.json")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others, here and in other processes, from changing an order."""
-        with storage_errors("keeping the request for a training set"):
-            os.makedirs(self._folder, exist_ok=True)
-            with locked(f"{self._folder}.lock", timeout=5.0):
-                yield
 
     def _save(self, order: Order) -> None:
         atomic_replace(self._path(order.request.name), msgspec.json.encode(order))

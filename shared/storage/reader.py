@@ -215,19 +215,22 @@ class BatchReader:
 
     def _stored(self, name: str, batch: str) -> tuple[bytes, Record | None]:
         _check_name(name, "name")
-        for _ in range(_ATTEMPTS):
-            before = self.batches.current()
-            found = self._find(name, batch or OPEN_BATCH)
-            if (found is not None and found[1] is not None) or batch in ("", OPEN_BATCH):
-                break
-            if not history.is_closing(self._layout) and self.batches.current() == before:
-                break
-            time.sleep(_PAUSE)
-        else:
-            raise Recovering("The batch is being archived; send the request again.")
+        found = self._find(name, OPEN_BATCH) if batch in ("", OPEN_BATCH) else self._find_moving(name, batch)
         if found is None:
             raise NoSuchFile(f"{name} is not in the batch; `batch=all` looks into archives too")
         return found
+
+    def _find_moving(self, name: str, batch: str) -> tuple[bytes, Record | None] | None:
+        """As `_find`, also while a cleanall moves the file into an archive."""
+        for _ in range(_ATTEMPTS):
+            before = self.batches.current()
+            found = self._find(name, batch)
+            if found is not None and found[1] is not None:
+                return found
+            if not history.is_closing(self._layout) and self.batches.current() == before:
+                return found
+            time.sleep(_PAUSE)
+        raise Recovering("The batch is being archived; send the request again.")
 
     def _find(self, name: str, batch: str) -> tuple[bytes, Record | None] | None:
         chosen = self.batches.select(batch)

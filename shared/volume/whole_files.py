@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator
 
 from shared.failpoints import failpoint
-from shared.volume.posix import file_lock, fsync_directory, same_file
+from shared.volume.posix import file_lock, fsync_directory, locked, same_file, storage_errors
 
 _TURN = 10.0  # seconds to wait for others that replace the same file
+_PATIENCE = 5.0  # seconds to wait for others that change files of the same folder
 
 
 def atomic_replace(path: str, content: bytes, before_rename: str = "") -> None:
@@ -51,6 +52,20 @@ def _only_writer(temp: str) -> Iterator[tuple[str, int]]:
                     return
         finally:
             os.close(fd)
+
+
+@contextlib.contextmanager
+def changing(folder: str, doing: str) -> Iterator[None]:
+    """Keep others, here and in other processes, from changing a folder's files. The folder is made if it is not there.
+
+    Raises:
+        Busy: others have been changing them for `_PATIENCE` seconds.
+        StorageFailed: the volume refuses while `doing`.
+    """
+    with storage_errors(doing):
+        os.makedirs(folder, exist_ok=True)
+        with locked(f"{folder}.lock", _PATIENCE):
+            yield
 
 
 @contextlib.contextmanager
